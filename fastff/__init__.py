@@ -1,0 +1,53 @@
+"""fastff: feed-forward networks trained on a CPU at the speed of the machine. NumPy arrays in, weights out.
+
+from fastff import FeedForwardNeuralNetwork, Trainer, load_dataset
+data = load_dataset("digits")
+net = FeedForwardNeuralNetwork(64, 10, hidden_dim=100, num_layers=2, seed=0)
+history = Trainer(net).fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=20)
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+# In a checkout the kernels stand beside this folder (see DESIGN in CONTRIBUTING.md); a wheel has them inside it.
+if not (Path(__file__).parent / "kernels").exists():
+    __path__.append(str(Path(__file__).parents[1]))
+
+from fastff.data import Dataset, load_dataset
+from fastff.errors import ArgumentError, DataError, DivergenceError, FastffError, MissingExtra
+from fastff.evaluate import evaluate
+from fastff.layers import Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.loss import CrossEntropySoftmax
+from fastff.network import FeedForwardNeuralNetwork
+from fastff.optim import SGD, Adam
+from fastff.trainer import Trainer
+
+__version__ = "0.1.0"
+__all__ = [
+    "SGD",
+    "Adam",
+    "ArgumentError",
+    "CrossEntropySoftmax",
+    "DataError",
+    "Dataset",
+    "DivergenceError",
+    "Dropout",
+    "FastffError",
+    "FeedForwardNeuralNetwork",
+    "LinearLayer",
+    "MissingExtra",
+    "ReLU",
+    "Sigmoid",
+    "Standardize",
+    "Tanh",
+    "Trainer",
+    "display_example",
+    "evaluate",
+    "load_dataset",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "display_example":  # matplotlib takes longer to import than all else together
+        return import_module("fastff.plots").display_example
+    raise AttributeError(f"module 'fastff' has no attribute {name!r}")

@@ -1,0 +1,140 @@
+"""The one form in which data reaches a network: splits of rows and labels that are checked when they are made.
+
+Every reader ends in make_dataset, so whatever the file, the same arrays are refused with the same words.
+Imports NumPy, fastff.validation and fastff.errors only.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fastff.errors import ArgumentError, DataError, FastffError
+from fastff.validation import check_finite, check_labels, check_rows
+
+Split = tuple[np.ndarray, np.ndarray]
+SPLITS = ("train", "val", "test")
+FEW_CLASSES = 1000  # so many classes pass without a question, however few the rows
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Rows and labels in up to three splits; an absent validation or test split is None.
+
+    x_*: (N, D), C-contiguous, uint8, float32 or float64 as the file had them; may be read-only or memory-mapped.
+    y_*: (N,) int64, class numbers from 0 to n_classes - 1.
+    class_names: a name for each class. image_shape: (channels, height, width) when a row is a picture, its channels'
+    planes one after the other, each row by row; otherwise None.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_val: np.ndarray | None
+    y_val: np.ndarray | None
+    x_test: np.ndarray | None
+    y_test: np.ndarray | None
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int] | None = None
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def n_features(self) -> int:
+        return self.x_train.shape[1]
+
+    def __repr__(self) -> str:
+        sizes = (f"{s}={len(y)}" for s in SPLITS if (y := getattr(self, f"y_{s}")) is not None)
+        return f"Dataset({self.name!r}, {', '.join(sizes)}, n_features={self.n_features}, n_classes={self.n_classes})"
+
+    def with_validation(self, fraction: float = 0.1, seed: int = 0) -> "Dataset":
+        """This data set if it has a validation split, else one that holds out `fraction` of the training rows.
+
+        The same seed holds out the same rows, always. Both parts are copies in memory, also of memory-mapped rows.
+        Raises ArgumentError for a fraction outside (0, 1), DataError when there is only one training row.
+        """
+        if not 0 < fraction < 1:
+            raise ArgumentError(f"fraction: {fraction}, want a number between 0 and 1")
+        if self.x_val is not None:
+            return self
+        rows = len(self.x_train)
+        if rows < 2:
+            raise DataError(f"{self.name}: one training row cannot be split into training and validation")
+        held_out = min(max(round(rows * fraction), 1), rows - 1)
+        train, val = hold_out(self.x_train, self.y_train, held_out, seed)
+        return replace(self, x_train=train[0], y_train=train[1], x_val=val[0], y_val=val[1])
+
+
+def make_dataset(
+    name: str,
+    splits: Mapping[str, Split],
+    *,
+    source: object,
+    class_names: Sequence[str] | None = None,
+    image_shape: tuple[int, int, int] | None = None,
+) -> Dataset:
+    """Check the splits ("train", and "val" and "test" where there are) and make the Dataset of them.
+
+    source is what messages start with, the file or folder. Without class_names the training labels say how many
+    classes there are, and a class is called by its number. Raises DataError for whatever a network could not train on.
+    """
+    features = None if image_shape is None else int(np.prod(image_shape))
+    classes = None if class_names is None else len(class_names)
+    arrays: dict[str, np.ndarray | None] = {f"{a}_{s}": None for s in SPLITS for a in "xy"}
+    for split in SPLITS:
+        if split not in splits:
+            continue
+        x = check_rows(splits[split][0], f"{source}: x_{split}", features=features)
+        check_finite(x, f"{source}: x_{split}")
+        y = check_labels(splits[split][1], f"{source}: y_{split}", rows=len(x), classes=classes)
+        if classes is None:
+            classes = int(y.max()) + 1
+            if classes > max(FEW_CLASSES, len(x)):
+                raise DataError(
+                    f"{source}: y_train: label {classes - 1} in {len(x)} rows, want classes numbered from 0"
+                )
+        features = x.shape[1]
+        # np.ascontiguousarray would turn a memory map into a plain array, so it is asked only where it is needed.
+        arrays[f"x_{split}"] = x if x.flags.c_contiguous else np.ascontiguousarray(x)
+        arrays[f"y_{split}"] = np.ascontiguousarray(y)
+    if class_names is None:
+        class_names = [str(i) for i in range(classes or 0)]
+    return Dataset(name=name, **arrays, class_names=tuple(class_names), image_shape=image_shape)  # type: ignore[arg-type]
+
+
+def hold_out(x: np.ndarray, y: np.ndarray, rows: int, seed: int) -> tuple[Split, Split]:
+    """Split rows (N, D) and labels (N,) into the rest and `rows` held out by the seed, both in their old order."""
+    # NumPy promises the raw numbers of a bit generator for good, but not its shuffles: sorting raw numbers gives the
+    # same split in every version.
+    order = np.argsort(np.random.PCG64(seed).random_raw(len(x)), kind="stable")
+    val, train = np.sort(order[:rows]), np.sort(order[rows:])
+    return (x[train], y[train]), (x[val], y[val])
+
+
+@contextmanager
+def reading(path: object, kind: str) -> Iterator[None]:
+    """Turn whatever a parser raises on damaged bytes into one DataError line: "path: not a readable kind: ..."."""
+    try:
+        yield
+    except FastffError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file, want {kind}") from None
+    except MemoryError:
+        raise DataError(f"{path}: not enough memory for this {kind}") from None
+    # pickle, zipfile, tarfile, zlib and NumPy between them raise nearly every built-in exception on bad bytes.
+    except Exception as error:
+        detail = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.strerror:
+            detail = error.strerror
+        raise DataError(f"{path}: not a readable {kind}: {detail}") from None
+
+
+def contents(folder: Path) -> set[str]:
+    """The names in a folder; none when it is not there."""
+    with reading(folder, "folder"):
+        return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()

@@ -1,0 +1,78 @@
+"""Reads the IDX files of MNIST and its relatives, plain or gzipped.
+
+An IDX file is a magic number (0x00000801 for labels, 0x00000803 for pictures), a big-endian 32-bit size for each
+dimension, and the bytes. Imports NumPy and the data package's own modules only.
+"""
+
+import gzip
+import struct
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+
+from fastff.data.dataset import Split, contents, reading
+from fastff.errors import DataError
+
+STEMS = {"train": "train", "test": "t10k"}
+CHUNK = 1 << 20
+
+
+def read_idx_folder(folder: Path) -> tuple[dict[str, Split], tuple[int, int, int]]:
+    """The train and test splits in a folder with the four usual files, and their image shape (1, height, width)."""
+    paths = {(s, kind): _find(folder, stem, kind) for s, stem in STEMS.items() for kind in ("images", "labels")}
+    images = {s: read_idx(paths[s, "images"], 3) for s in STEMS}
+    if images["test"].shape[1:] != images["train"].shape[1:]:
+        sizes = " and ".join("x".join(map(str, images[s].shape[1:])) for s in STEMS)
+        raise DataError(f"{folder}: training and test pictures of {sizes} pixels, want one size")
+    height, width = images["train"].shape[1:]
+    splits = {s: (images[s].reshape(-1, height * width), read_idx(paths[s, "labels"], 1)) for s in STEMS}
+    return splits, (1, height, width)
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """The uint8 array in an IDX file. Raises DataError for other dimensions, or a declared size its bytes are not."""
+    with reading(path, "IDX file"), path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
+        header = stream.read(4 + 4 * dimensions)
+        magic = 0x0800 + dimensions
+        if header[:4] != struct.pack(">I", magic):
+            raise DataError(f"{path}: starts with 0x{header[:4].hex()}, want 0x{magic:08x} (bytes, {dimensions}-D)")
+        if len(header) < 4 + 4 * dimensions:
+            raise DataError(f"{path}: ends in the header, after {len(header)} bytes")
+        shape = struct.unpack(f">{dimensions}I", header[4:])
+        size = int(np.prod(shape, dtype=object))
+        data = _read_up_to(stream, size + 1)
+    if len(data) != size:
+        found = f"{len(data):,}" if len(data) < size else f"more than {size:,}"
+        raise DataError(f"{path}: declares {' x '.join(map(str, shape))} = {size:,} bytes, found {found}")
+    if size == 0:
+        raise DataError(f"{path}: empty, declares {' x '.join(map(str, shape))} bytes")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def has_idx(folder: Path) -> bool:
+    return any(name in contents(folder) for stem in STEMS.values() for name in _names(stem, "images"))
+
+
+def _names(stem: str, kind: str) -> list[str]:
+    end = f"idx{3 if kind == 'images' else 1}-ubyte"
+    return [f"{stem}-{kind}{dot}{end}{gz}" for dot in "-." for gz in ("", ".gz")]
+
+
+def _find(folder: Path, stem: str, kind: str) -> Path:
+    present = contents(folder)
+    for name in _names(stem, kind):
+        if name in present:
+            return folder / name
+    raise DataError(f"{folder}: has no {_names(stem, kind)[0]} (or .gz)")
+
+
+def _read_up_to(stream: IO[bytes], limit: int) -> bytearray:
+    """At most `limit` bytes, in pieces: what a header declares is allocated only as far as there are bytes for it."""
+    data = bytearray()
+    while len(data) < limit and (piece := stream.read(min(CHUNK, limit - len(data)))):
+        data += piece
+    return data

@@ -1,0 +1,145 @@
+"""From a name or a path to a Dataset: decides which reader fits, and says what would fit when none does.
+
+Imports the data package's own modules only.
+"""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from fastff.data import cifar
+from fastff.data.arrays import NPY_NAMES, read_npy_folder, read_npz
+from fastff.data.dataset import Dataset, contents, hold_out, make_dataset
+from fastff.data.download import SOURCES, cache_folder, fetch
+from fastff.data.idx import has_idx, read_idx_folder
+from fastff.data.tables import read_csv, read_parquet
+from fastff.errors import ArgumentError, DataError
+
+NAMES = ("digits", "cifar10-hst", "cifar10", "mnist", "fashion-mnist")
+DIGITS = tuple("0123456789")
+FASHION = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+SEED = 10  # decides which of MNIST's training rows are held out, for good
+
+
+def load_dataset(
+    name_or_path: str | PathLike[str], *, data_dir: str | PathLike[str] | None = None, target: str | None = None
+) -> Dataset:
+    """The Dataset of a known name or of a file or folder.
+
+    Names: digits (inside the package), cifar10-hst, cifar10, mnist, fashion-mnist. Their files are looked for in
+    data_dir/NAME and in data_dir; without data_dir they are downloaded once, checked by SHA-256, into the user's cache.
+    Paths: an .npz with x_train, y_train, and x_val, y_val, x_test, y_test where there are; a folder of .npy files of
+    those names (memory-mapped); a folder with the course's pickles cifar10_hst_train, _val, _test; CIFAR-10's archive,
+    packed or unpacked; a folder of IDX files; a .csv or .parquet file whose column `target` is the class.
+    A name wins over a path: write ./mnist for a folder called mnist.
+
+    Raises DataError for data that is missing or unfit, ArgumentError for arguments that do not go together, and
+    MissingExtra for .parquet without pyarrow; each message is one line.
+    """
+    known = name_or_path if name_or_path in NAMES else None
+    path = Path(name_or_path)
+    if target is not None and (known or path.suffix.lower() not in (".csv", ".parquet")):
+        raise ArgumentError(f"target: {target!r} for {name_or_path}, want a target only for .csv and .parquet files")
+    if known is not None:
+        return _load_known(str(known), None if data_dir is None else Path(data_dir))
+    if data_dir is not None:
+        raise ArgumentError(f"data_dir: {data_dir} beside the path {name_or_path}, want it only for {', '.join(NAMES)}")
+    if path.is_dir():
+        return _load_folder(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder, and not one of the names {', '.join(NAMES)}")
+    return _load_file(path, target)
+
+
+def _load_known(name: str, data_dir: Path | None) -> Dataset:
+    if name == "digits":
+        path = Path(__file__).with_name("digits.npz")
+        return make_dataset("digits", read_npz(path), source=path, class_names=DIGITS, image_shape=(1, 8, 8))
+    if data_dir is not None and not data_dir.is_dir():
+        raise DataError(f"data_dir: {data_dir} is not a folder, want the one with the files of {name}")
+    if name in ("mnist", "fashion-mnist"):
+        return _load_mnist(name, _mnist_folder(name, data_dir), FASHION if name == "fashion-mnist" else DIGITS)
+    folders = [cache_folder("cifar10")] if data_dir is None else _candidates(data_dir, name, "cifar10")
+    if name == "cifar10-hst":
+        course = next((folder for folder in folders if _is_course(folder)), None)
+        if course is not None:
+            return _load_course(course)
+    (packed,) = SOURCES["cifar10"][1]
+    others = " (unpacked too, or the binary version)"
+    if name == "cifar10-hst":
+        others += f", or {', '.join(cifar.COURSE.values())}, or {cifar.COURSE_NPZ}"
+    found = next((place for folder in folders if (place := cifar.find_cifar(folder))), None)
+    # What may have been downloaded is checked again each time, so that a damaged cache heals.
+    if data_dir is None and (found is None or found.name == packed):
+        found = fetch("cifar10", name, others) / packed
+    if found is None:
+        raise DataError(f"{data_dir}: has no files of {name}, want {packed}{others}")
+    return cifar.load_hst(found) if name == "cifar10-hst" else cifar.load_cifar10(found)
+
+
+def _load_folder(folder: Path) -> Dataset:
+    if NPY_NAMES & contents(folder):
+        return make_dataset(folder.resolve().name, read_npy_folder(folder), source=folder)
+    if _is_course(folder):
+        return _load_course(folder)
+    found = cifar.find_cifar(folder)
+    if found is not None:
+        return cifar.load_cifar10(found)
+    if has_idx(folder):
+        return _load_mnist(folder.resolve().name, folder, None)
+    raise DataError(
+        f"{folder}: no data found, want x_train.npy and y_train.npy, {', '.join(cifar.COURSE.values())}, "
+        "CIFAR-10's batches or archive, or IDX files such as train-images-idx3-ubyte.gz"
+    )
+
+
+def _load_file(path: Path, target: str | None) -> Dataset:
+    suffix = path.suffix.lower()
+    if path.name == cifar.COURSE_NPZ:
+        return cifar.make_hst(read_npz(path), path)
+    if suffix == ".npz":
+        return make_dataset(path.stem, read_npz(path), source=path)
+    if suffix in (".csv", ".parquet"):
+        splits, class_names = (read_csv if suffix == ".csv" else read_parquet)(path, target)
+        return make_dataset(path.stem, splits, source=path, class_names=class_names)
+    if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
+        return cifar.load_cifar10(path)
+    raise DataError(
+        f"{path}: a file of an unknown kind, want .npz, .csv, .parquet, CIFAR-10's .tar.gz, or a folder of .npy files, "
+        "IDX files or the course's pickles"
+    )
+
+
+def _is_course(folder: Path) -> bool:
+    return bool(contents(folder).intersection((*cifar.COURSE.values(), cifar.COURSE_NPZ)))
+
+
+def _load_course(folder: Path) -> Dataset:
+    npz = folder / cifar.COURSE_NPZ
+    if npz.exists():
+        return cifar.make_hst(read_npz(npz), npz)
+    return cifar.make_hst(cifar.read_course_folder(folder), folder)
+
+
+def _mnist_folder(name: str, data_dir: Path | None) -> Path:
+    if data_dir is None:
+        return fetch(name, name)
+    found = next((folder for folder in _candidates(data_dir, name) if has_idx(folder)), None)
+    if found is None:
+        raise DataError(f"{data_dir}: has no files of {name}, want {', '.join(SOURCES[name][1])}")
+    return found
+
+
+def _load_mnist(name: str, folder: Path, class_names: Sequence[str] | None) -> Dataset:
+    """60,000 training rows split 55,000/5,000, and the 10,000 of test; other numbers of rows in the same proportion."""
+    splits, image_shape = read_idx_folder(folder)
+    rows = len(splits["train"][1])
+    if rows != len(splits["train"][0]):
+        raise DataError(f"{folder}: {rows} training labels for {len(splits['train'][0])} pictures, want one a picture")
+    splits["train"], splits["val"] = hold_out(*splits["train"], max(1, rows // 12), SEED)
+    return make_dataset(name, splits, source=folder, class_names=class_names, image_shape=image_shape)
+
+
+def _candidates(data_dir: Path, *names: str) -> list[Path]:
+    # The set's own folder first: one data_dir may hold MNIST, and Fashion-MNIST under the same file names beside it.
+    return [*(data_dir / name for name in names), data_dir]

@@ -1,0 +1,316 @@
+"""The layers, each a thin class over kernels: forward, backward, and step where there is something to train.
+
+A layer knows nothing of its neighbours. Called by hand it takes and gives ordinary arrays; lowered into a larger program
+it works on a batch that stays in the kernels' panels. Both run the same operations, and give the same bits.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from fastff import memory
+from fastff.errors import ArgumentError
+from fastff.kernels import pointwise, spmd
+from fastff.kernels.target import NR
+from fastff.optim import Adam, Optimizer, check_step_size, store_gradient
+from fastff.program import Lanes, Program
+from fastff.validation import check_finite, check_rows
+
+
+class Layer:
+    """What the built-in layers share: forward and backward by hand, each a program of this layer alone."""
+
+    features_in: int | None = None  # the width of the rows that forward takes; None for any
+    _last: tuple[Any, Lanes, int] | None = None  # of the last forward: what backward needs, the output, the rows
+
+    def forward(self, input: np.ndarray) -> np.ndarray:
+        """The layer's output (B, features), float32, for input (B, features)."""
+        rows = check_rows(input, "input", features=self.features_in)
+        program = Program(len(rows))
+        output, saved = self.lower_forward(program, self._enter(program, rows), training=True)
+        result = program.scatter(output, len(rows))
+        program.run()
+        self._last = saved, output, len(rows)
+        return result
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """The gradient of the loss by the input of the last forward, given that by its output (B, features)."""
+        program, g, saved = self._enter_backward(grad)
+        below = program.scatter(self.lower_backward(program, g, saved), program.rows)
+        program.run()
+        return below
+
+    def step(self, step_size: float) -> None:
+        """Move the parameters against the gradient of the last backward; nothing here, where there are none."""
+
+    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+        """Add forward to the program; returns the output and what lower_backward will need."""
+        raise NotImplementedError
+
+    def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
+        """Add backward to the program, for the output's gradient g; returns the input's gradient."""
+        raise NotImplementedError
+
+    def _enter(self, program: Program, rows: np.ndarray) -> Lanes:
+        return program.gather(rows)
+
+    def _enter_backward(self, grad: np.ndarray) -> tuple[Program, Lanes, Any]:
+        if self._last is None:
+            raise ArgumentError(
+                f"{type(self).__name__}.backward: no forward has run, so there is nothing to go back to"
+            )
+        saved, output, rows = self._last
+        grad = check_rows(grad, "grad", features=output.features)
+        if len(grad) != rows:
+            raise ArgumentError(f"grad: {len(grad)} rows, want {rows} as in the last forward")
+        program = Program(rows)
+        return program, program.gather(grad), saved
+
+
+class Standardize(Layer):
+    """(x - mean) / std for each feature; the first layer of a network that is given raw rows. Nothing to train.
+
+    mean, std: (D,) or (1, D). A feature that is constant (std 0) is only centred.
+    """
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
+        self.mean = _feature_vector(mean, "mean")
+        self.std = _feature_vector(std, "std")
+        if self.mean.shape != self.std.shape:
+            raise ArgumentError(f"std: {self.std.size} values, want as many as mean has, {self.mean.size}")
+        if (self.std < 0).any():
+            raise ArgumentError(f"std: {self.std.min():g}, want no negative value")
+        self.features_in = self.mean.size
+        self.scale = np.where(self.std > 0, 1 / np.where(self.std > 0, self.std, 1), 1).astype(np.float32)
+
+    @classmethod
+    def fit(cls, X: np.ndarray) -> "Standardize":
+        """The layer for the mean and standard deviation of each column of X (N, D), summed in float64."""
+        X = check_rows(X, "X")
+        check_finite(X, "X")
+        block = max(1, (1 << 20) // X.shape[1])
+        starts = range(0, len(X), block)
+        mean = sum(X[i : i + block].sum(0, dtype=np.float64) for i in starts) / len(X)
+        square = sum(np.square(X[i : i + block] - mean).sum(0) for i in starts) / len(X)
+        std = np.sqrt(square)
+        # rounding leaves a constant column a deviation of some ulps of its mean: that is noise, not scale
+        std[std <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 0.0
+        return cls(mean, std)
+
+    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+        return x, None  # all was done by the gather
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """The gradient by the raw rows: grad / std."""
+        return check_rows(grad, "grad", features=self.features_in) * self.scale
+
+    def _enter(self, program: Program, rows: np.ndarray) -> Lanes:
+        return self.gather(program, rows)
+
+    def gather(self, program: Program, rows: np.ndarray) -> Lanes:
+        """The batch of raw rows, standardised as it is gathered."""
+        return program.gather(rows, self.mean, self.scale)
+
+
+class LinearLayer(Layer):
+    """y = x W + b for rows x (B, input_dim); W (input_dim, output_dim) starts as He et al. 2015 draw it, b as zeros.
+
+    weights (in, out) and bias (1, out), float32, can be read, written to and assigned. grad_weights and grad_bias are
+    the last backward's. `optimizer` is how step moves them, and the layer keeps its moments. A seed (a whole number or
+    a NumPy SeedSequence) makes the weights reproducible.
+    """
+
+    def __init__(self, input_dim: int, output_dim: int, *, seed: int | np.random.SeedSequence | None = None) -> None:
+        self.input_dim = self.features_in = check_size("input_dim", input_dim)
+        self.output_dim = check_size("output_dim", output_dim)
+        shape = (self.input_dim, self.output_dim)
+        self.optimizer: Optimizer = Adam()
+        self.updates = 0  # how often the optimizer has moved the parameters
+        self._matrix = memory.Matrix(shape)
+        self._bias = memory.aligned(memory.round_up(self.output_dim, NR))
+        self.moments = [memory.aligned(memory.panel_size(shape)) for _ in range(2)]
+        self.bias_moments = [memory.aligned(len(self._bias)) for _ in range(2)]
+        self._gradient: tuple[Lanes, np.ndarray, int] | None = None  # input, transposed gradient and rows, of backward
+        deviates = np.random.default_rng(seed).standard_normal(shape, np.float32)
+        self.weights = deviates * np.float32(np.sqrt(2.0 / self.input_dim))
+
+    @property
+    def weights(self) -> np.ndarray:
+        """W, (in, out)."""
+        return self._matrix.array
+
+    @weights.setter
+    def weights(self, value: np.ndarray) -> None:
+        self._matrix.array = _parameter("weights", value, self._matrix.shape)
+
+    @property
+    def bias(self) -> np.ndarray:
+        """b, (1, out)."""
+        return self._bias[None, : self.output_dim]
+
+    @bias.setter
+    def bias(self, value: np.ndarray) -> None:
+        self._bias[: self.output_dim] = _parameter("bias", value, (1, self.output_dim))[0]
+
+    @property
+    def grad_weights(self) -> np.ndarray:
+        """dL/dW of the last backward, (in, out), without decay: computed when asked for."""
+        return self._stored_gradient()[0]
+
+    @property
+    def grad_bias(self) -> np.ndarray:
+        """dL/db of the last backward, (1, out): computed when asked for."""
+        return self._stored_gradient()[1]
+
+    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+        return program.linear(x, self._matrix.panels, self._bias, self.output_dim), x
+
+    def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
+        gt = program.transpose(g)
+        below = program.linear_backward(g, self._matrix.panels, self.input_dim)
+        self.lower_update(program, saved, gt)
+        return below
+
+    def lower_update(self, program: Program, x: Lanes, gt: np.ndarray) -> None:
+        """Add the optimizer's step, for the input x and the transposed gradient of the output."""
+        parameters = [self._matrix.panels, *self.moments], [self._bias, *self.bias_moments]
+        program.update(x, gt, *parameters, self.output_dim)
+
+    def sync(self) -> None:
+        """Take up what was written to `weights` since the program was made."""
+        _ = self._matrix.panels
+
+    def updated(self, count: int) -> None:
+        """Say that a program has moved the parameters so many times."""
+        self.updates += count
+        self._matrix.changed()
+
+    def backward(self, grad: np.ndarray, *, input_gradient: bool = True) -> np.ndarray | None:
+        """dL/dx (B, in) for dL/dy (B, out) of the last forward; None without input_gradient, as for a first layer."""
+        program, g, x = self._enter_backward(grad)
+        self._gradient = x, program.transpose(g), program.rows
+        below = None
+        if input_gradient:
+            dx = program.linear_backward(g, self._matrix.panels, self.input_dim)
+            dx.maker[spmd.BARRIER] = 1
+            below = program.scatter(dx, program.rows)
+        program.run()
+        return below
+
+    def step(self, step_size: float) -> None:
+        """One update by the optimizer with the gradient of the last backward."""
+        x, gt, rows = self._required_gradient()
+        program = Program(rows)
+        self.lower_update(program, x, gt)
+        program.run(hyper=self.optimizer.hyper(self.updates + 1, np.array([check_step_size(step_size)])))
+        self.updated(1)
+
+    def _required_gradient(self) -> tuple[Lanes, np.ndarray, int]:
+        if self._gradient is None:
+            raise ArgumentError("LinearLayer: no backward has run, so there is no gradient yet")
+        return self._gradient
+
+    def _stored_gradient(self) -> tuple[np.ndarray, np.ndarray]:
+        x, gt, rows = self._required_gradient()
+        weights, bias = memory.aligned(memory.panel_size(self._matrix.shape)), memory.aligned(len(self._bias))
+        program = Program(rows)
+        program.update(x, gt, [weights] * 3, [bias] * 3, self.output_dim)
+        program.run(hyper=store_gradient())
+        return memory.unpack(weights, self._matrix.shape), bias[None, : self.output_dim]
+
+
+class _Activation(Layer):
+    """A function of each value alone, whose derivative follows from its value."""
+
+    function: int
+
+    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+        h = program.activate(x, self.function)
+        return h, h
+
+    def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
+        return program.derive(g, saved, self.function)
+
+
+class ReLU(_Activation):
+    """max(0, x); a NaN stays a NaN. Its derivative is 0 where x <= 0 (Nair & Hinton 2010)."""
+
+    function = pointwise.RELU
+
+
+class Sigmoid(_Activation):
+    """1 / (1 + e^-x)."""
+
+    function = pointwise.SIGMOID
+
+
+class Tanh(_Activation):
+    """The hyperbolic tangent."""
+
+    function = pointwise.TANH
+
+
+class Dropout(Layer):
+    """Each value is zeroed with probability `rate` in training and otherwise scaled by 1 / (1 - rate) (Srivastava et al.
+    2014), so that nothing need change in prediction, where this layer passes its input on.
+
+    `training` says which of the two forward does; evaluate and predict never drop. The mask is a function of the seed
+    and of counters, so that it does not depend on the number of threads.
+    """
+
+    def __init__(self, rate: float = 0.5, *, seed: int | None = None) -> None:
+        if not 0.0 <= rate < 1.0:
+            raise ArgumentError(f"rate: {rate!r}, want a number in [0, 1)")
+        self.rate, self.training = float(rate), True
+        entropy = np.random.SeedSequence(seed)
+        self.seed = int(entropy.generate_state(1)[0])
+        self._key = np.array([self.seed], np.int64)
+
+    def reseed(self, seed: int) -> None:
+        """Draw other masks from here on."""
+        self._key[0] = seed
+
+    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+        if not training:
+            return x, None
+        y = program.lanes(x.features)
+        self._drop(program, x, y, self._key)
+        return y, self._key
+
+    def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
+        below = program.lanes(g.features)
+        self._drop(program, g, below, saved)
+        return below
+
+    def forward(self, input: np.ndarray) -> np.ndarray:
+        """input (B, D) with values dropped where `training`, else input as float32."""
+        if not self.training:
+            return check_rows(input, "input").astype(np.float32, copy=False)
+        self._key = self._key + 1  # a new array: backward still has the old one's key
+        return super().forward(input)
+
+    def _drop(self, program: Program, x: Lanes, y: Lanes, key: np.ndarray) -> None:
+        threshold = int(self.rate * 2**32)
+        scale = np.array([1.0 / (1.0 - self.rate)], np.float32)
+        program.add(spmd.DROPOUT, x, y, key, threshold, scale, x.features)
+
+
+def check_size(name: str, value: int) -> int:
+    """value as a whole number of at least 1; ArgumentError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ArgumentError(f"{name}: {value!r}, want a whole number of at least 1")
+    return int(value)
+
+
+def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
+    vector = np.asarray(values, np.float32).reshape(-1)
+    if not vector.size or not np.isfinite(vector).all():
+        raise ArgumentError(f"{name}: want one finite number a feature")
+    return vector
+
+
+def _parameter(name: str, value: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    array = np.asarray(value)
+    if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
+        raise ArgumentError(f"{name}: shape {array.shape}, want {shape}")
+    return array.astype(np.float32, copy=False).reshape(shape)

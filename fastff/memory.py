@@ -1,0 +1,100 @@
+"""The memory that kernels work on: aligned arrays, and weights between NumPy's (in, out) and the kernels' panels."""
+
+import weakref
+
+import numpy as np
+
+from fastff.kernels.target import LANES, MR, NR
+
+LINE = 64  # bytes of a cache line: arrays start on one
+
+
+def round_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def aligned(count: int, dtype: type = np.float32) -> np.ndarray:
+    """`count` zeros that start on a cache line."""
+    itemsize = np.dtype(dtype).itemsize
+    raw = np.zeros(count * itemsize + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + count * itemsize].view(dtype)
+
+
+def lanes(features: int, rows: int) -> np.ndarray:
+    """Room for rows of so many features in panels; transposes may touch LANES rows of a panel past the end."""
+    return aligned(round_up(rows, NR) * round_up(features, NR) + NR * LANES)
+
+
+def pack(matrix: np.ndarray, panels: np.ndarray) -> None:
+    """Write matrix (in, out) into panels [out/NR][in padded][NR]; the padding keeps what it holds."""
+    n_in, n_out = matrix.shape
+    for q, panel in enumerate(panels.reshape(-1, round_up(n_in, MR), NR)):
+        part = matrix[:, q * NR : (q + 1) * NR]
+        panel[:n_in, : part.shape[1]] = part
+
+
+def unpack(panels: np.ndarray, shape: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
+    """The matrix (in, out) that panels hold, as a new array or in out."""
+    n_in, n_out = shape
+    matrix = np.empty(shape, np.float32) if out is None else out
+    for q, panel in enumerate(panels.reshape(-1, round_up(n_in, MR), NR)):
+        part = matrix[:, q * NR : (q + 1) * NR]
+        part[:] = panel[:n_in, : part.shape[1]]
+    return matrix
+
+
+def panel_size(shape: tuple[int, int]) -> int:
+    return round_up(shape[0], MR) * round_up(shape[1], NR)
+
+
+class Matrix:
+    """A float32 matrix (in, out) that lives in panels and shows itself as an ordinary array.
+
+    Panels have no strides that NumPy could view, so `array` hands out a copy and keeps it in step for as long as
+    somebody holds it: `panels` takes up what was written to it, `changed` shows in it what a kernel did.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self._panels = aligned(panel_size(shape))
+        self._shown: np.ndarray | None = None  # handed out since the kernels last looked: may have been written to
+        self._held: weakref.ref[np.ndarray] | None = None  # handed out before that: perhaps still held
+
+    @property
+    def array(self) -> np.ndarray:
+        """The matrix, (in, out): writing to it changes the matrix, and it follows training."""
+        shown = self._current()
+        if shown is None:
+            shown = unpack(self._panels, self.shape)
+        self._shown, self._held = shown, weakref.ref(shown)
+        return shown
+
+    @array.setter
+    def array(self, value: np.ndarray) -> None:
+        shown = self._current()
+        if shown is None:
+            pack(value, self._panels)
+        elif shown is not value:
+            shown[:] = value
+            pack(shown, self._panels)
+        else:
+            pack(shown, self._panels)
+
+    @property
+    def panels(self) -> np.ndarray:
+        """The kernels' memory [out/NR][in padded][NR], float32, with all that was written to `array`."""
+        shown = self._current()
+        if shown is not None:
+            pack(shown, self._panels)
+            self._shown = None  # from here on it lives only if somebody holds it
+        return self._panels
+
+    def changed(self) -> None:
+        """Say that a kernel has written to the panels."""
+        shown = self._current()
+        if shown is not None:
+            unpack(self._panels, self.shape, out=shown)
+
+    def _current(self) -> np.ndarray | None:
+        return self._shown if self._shown is not None or self._held is None else self._held()

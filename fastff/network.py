@@ -1,0 +1,257 @@
+"""A stack of layers: called by hand it runs them one by one, and it lowers them into one program where it can."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastff import checkpoint
+from fastff.errors import ArgumentError, DataError
+from fastff.layers import Dropout, Layer, LinearLayer, ReLU, Sigmoid, Standardize, Tanh, check_size
+from fastff.optim import Adam, Optimizer
+from fastff.program import Lanes, Program
+from fastff.validation import check_rows
+
+PREDICT_ROWS = 1024  # rows that predict takes through the network at a time
+
+
+class _LoadMethod:
+    """`load` on the class makes a network; on a network it replaces that network's layers, and returns it."""
+
+    def __get__(self, network: "FeedForwardNeuralNetwork | None", kind: type["FeedForwardNeuralNetwork"]) -> Any:
+        return (kind.__new__(kind) if network is None else network)._load
+
+
+class FeedForwardNeuralNetwork:
+    """num_layers linear layers with a ReLU between each two: input_dim -> hidden_dim -> ... -> output_dim logits.
+
+    hidden_dim is one width for all hidden layers, or a sequence of num_layers - 1 widths (then num_layers may be left
+    out). `layers` is an ordinary list: put a Standardize first or a Dropout between as you like. optimizer: Adam() if
+    None. A seed makes the initial weights reproducible.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        hidden_dim: int | Sequence[int],
+        num_layers: int | None = None,
+        *,
+        optimizer: Optimizer | None = None,
+        seed: int | None = None,
+    ) -> None:
+        widths = [input_dim, *_hidden_widths(hidden_dim, num_layers), output_dim]
+        seeds = np.random.SeedSequence(seed).spawn(len(widths) - 1)
+        self.layers: list[Any] = []
+        for i, own_seed in enumerate(seeds):
+            self.layers += [LinearLayer(widths[i], widths[i + 1], seed=own_seed), ReLU()]
+        self.layers.pop()
+        self.optimizer: Optimizer = Adam() if optimizer is None else optimizer
+
+    @property
+    def input_dim(self) -> int | None:
+        """The width of the rows that forward takes, where a layer says so."""
+        return next((w for w in (getattr(layer, "features_in", None) for layer in self.layers) if w), None)
+
+    @property
+    def output_dim(self) -> int | None:
+        """The number of logits, where a layer says so."""
+        return next((layer.output_dim for layer in reversed(self.layers) if isinstance(layer, LinearLayer)), None)
+
+    @property
+    def linear_layers(self) -> list[LinearLayer]:
+        return [layer for layer in self.layers if isinstance(layer, LinearLayer)]
+
+    @property
+    def parameter_count(self) -> int:
+        """Weights and biases, together."""
+        return sum((layer.input_dim + 1) * layer.output_dim for layer in self.linear_layers)
+
+    # --- by hand ---
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        """The logits (B, output_dim) of the rows X (B, input_dim)."""
+        for layer in self.layers:
+            X = layer.forward(X)
+        return X
+
+    def backward(self, grad: np.ndarray) -> None:
+        """Take dL/dlogits (B, output_dim) of the last forward back through all layers."""
+        first = next((i for i, layer in enumerate(self.layers) if not isinstance(layer, Standardize)), 0)
+        for i in range(len(self.layers) - 1, first - 1, -1):
+            layer = self.layers[i]
+            if i == first and isinstance(layer, LinearLayer):  # nobody needs the gradient of the data
+                layer.backward(grad, input_gradient=False)
+            else:
+                grad = layer.backward(grad)
+
+    def step(self, step_size: float = 0.001) -> None:
+        """Move every layer's parameters against the gradient of the last backward."""
+        for layer in self.layers:
+            if isinstance(layer, LinearLayer):
+                layer.optimizer = self.optimizer
+            layer.step(step_size)
+
+    # --- as one program ---
+
+    def lowers(self) -> bool:
+        """Whether the whole network can be one program: built-in layers, standardisation only in front."""
+        return all(type(layer) in _NAMES.values() for layer in self.layers) and not any(
+            isinstance(layer, Standardize) for layer in self.layers[1:]
+        )
+
+    def lower_forward(self, program: Program, X: np.ndarray, *, training: bool) -> tuple[Lanes, list[Any]]:
+        """Add the way from rows X to logits to the program; returns the logits, and what lower_backward needs."""
+        first = self.layers[0] if self.layers else None
+        x = first.gather(program, X) if isinstance(first, Standardize) else program.gather(X)
+        saved = []
+        for layer in self.layers:
+            x, kept = layer.lower_forward(program, x, training=training)
+            saved.append(kept)
+        return x, saved
+
+    def lower_backward(self, program: Program, g: Lanes, saved: list[Any]) -> None:
+        """Add the way back from the logits' gradient, with every layer's update."""
+        trained = [i for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer)]
+        for i in range(len(self.layers) - 1, (trained[0] if trained else len(self.layers)) - 1, -1):
+            layer = self.layers[i]
+            if i == trained[0]:  # nobody needs the gradient of the data
+                layer.lower_update(program, saved[i], program.transpose(g))
+            else:
+                g = layer.lower_backward(program, g, saved[i])
+
+    # --- prediction ---
+
+    def logits(self, X: np.ndarray) -> np.ndarray:
+        """The logits (N, output_dim) of raw rows X (N, input_dim), without dropout."""
+        X = check_rows(X, "X", features=self.input_dim)
+        if not self.lowers():
+            with inference(self):
+                return np.concatenate([self.forward(X[i : i + PREDICT_ROWS]) for i in range(0, len(X), PREDICT_ROWS)])
+        program = Program(min(len(X), PREDICT_ROWS))
+        z, _ = self.lower_forward(program, X, training=False)
+        out = program.scatter(z, len(X))
+        program.run(np.arange(len(X)))
+        return out
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The most likely class of each row: int64 (N,)."""
+        return self.logits(X).argmax(1)
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """The probability of each class: float32 (N, output_dim), rows summing to 1."""
+        z = self.logits(X)
+        e = np.exp(z - z.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True)
+
+    # --- on disk ---
+
+    def state(self) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+        """The parameters by name ("0.weight" (in, out), "0.bias" (out,), "0.mean" ...) and a description of the layers."""
+        arrays: dict[str, np.ndarray] = {}
+        description = []
+        for i, layer in enumerate(self.layers):
+            name = next((name for name, kind in _NAMES.items() if type(layer) is kind), None)
+            if name is None:
+                raise ArgumentError(
+                    f"layers[{i}]: {type(layer).__name__} is not one of fastff's layers and can't be saved"
+                )
+            entry: dict[str, Any] = {"layer": name}
+            if isinstance(layer, LinearLayer):
+                arrays[f"{i}.weight"], arrays[f"{i}.bias"] = layer.weights, layer.bias[0]
+            elif isinstance(layer, Standardize):
+                arrays[f"{i}.mean"], arrays[f"{i}.std"] = layer.mean, layer.std
+            elif isinstance(layer, Dropout):
+                entry["rate"] = layer.rate
+            description.append(entry)
+        return arrays, description
+
+    def save(self, path: str) -> None:
+        """Write layers and parameters to a safetensors file, whole or not at all."""
+        arrays, description = self.state()
+        checkpoint.save(path, arrays, {"layers": description})
+
+    load = _LoadMethod()
+
+    def _load(self, path: str) -> "FeedForwardNeuralNetwork":
+        """The network that `save` wrote to path. Raises DataError if the file is not such a one."""
+        arrays, metadata = checkpoint.load(path)
+        self.layers = layers_from(arrays, metadata.get("layers"), path)
+        self.optimizer = getattr(self, "optimizer", Adam())
+        return self
+
+
+class inference:
+    """A context in which the network's layers don't drop anything."""
+
+    def __init__(self, network: Any) -> None:
+        self.layers = [layer for layer in getattr(network, "layers", []) if hasattr(layer, "training")]
+
+    def __enter__(self) -> None:
+        self.modes = [layer.training for layer in self.layers]
+        for layer in self.layers:
+            layer.training = False
+
+    def __exit__(self, *_: object) -> None:
+        for layer, mode in zip(self.layers, self.modes, strict=True):
+            layer.training = mode
+
+
+_NAMES: dict[str, type[Layer]] = {
+    "standardize": Standardize,
+    "linear": LinearLayer,
+    "relu": ReLU,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "dropout": Dropout,
+}
+
+
+def layers_from(arrays: dict[str, np.ndarray], description: Any, path: object) -> list[Layer]:
+    """The layers that a file's arrays and description stand for; DataError naming the file where they don't fit."""
+
+    def array(name: str) -> np.ndarray:
+        if name not in arrays:
+            raise DataError(f"{path}: has no array {name!r}")
+        return arrays[name]
+
+    if not isinstance(description, list) or not description:
+        raise DataError(f"{path}: has no list of layers; is it a network that fastff saved?")
+    layers: list[Layer] = []
+    width: int | None = None
+    for i, entry in enumerate(description):
+        name = entry.get("layer") if isinstance(entry, dict) else None
+        if name not in _NAMES:
+            raise DataError(f"{path}: layer {i} is {name!r}, want one of {', '.join(_NAMES)}")
+        try:
+            if name == "linear":
+                weights = array(f"{i}.weight")
+                if weights.ndim != 2 or (width is not None and weights.shape[0] != width):
+                    raise ArgumentError(f"shape {weights.shape}, want ({width or 'in'}, out)")
+                linear = LinearLayer(*weights.shape, seed=0)
+                linear.weights, linear.bias = weights, array(f"{i}.bias")
+                width = linear.output_dim
+                layers.append(linear)
+            elif name == "standardize":
+                layers.append(Standardize(array(f"{i}.mean"), array(f"{i}.std")))
+                width = layers[-1].features_in
+            elif name == "dropout":
+                layers.append(Dropout(entry.get("rate", 0.5)))
+            else:
+                layers.append(_NAMES[name]())
+        except (ArgumentError, TypeError) as error:
+            raise DataError(f"{path}: layer {i} ({name}): {error}") from None
+    return layers
+
+
+def _hidden_widths(hidden_dim: int | Sequence[int], num_layers: int | None) -> Iterator[int]:
+    if isinstance(hidden_dim, int | np.integer):
+        if num_layers is None:
+            raise ArgumentError("num_layers: missing, want the number of linear layers, or a sequence as hidden_dim")
+        return iter([hidden_dim] * (check_size("num_layers", num_layers) - 1))
+    widths = list(hidden_dim)
+    if num_layers is not None and num_layers != len(widths) + 1:
+        raise ArgumentError(
+            f"num_layers: {num_layers}, want {len(widths) + 1} for the {len(widths)} widths of hidden_dim"
+        )
+    return iter(widths)

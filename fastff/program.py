@@ -1,0 +1,222 @@
+"""A program for the kernels: the operations of a network, or of one layer, on memory of its own.
+
+Layers add their operations with `add`, which turns arrays into addresses and keeps the arrays alive. Activations travel
+from layer to layer as `Lanes`: a batch in the kernels' panels, that only kernels read. See fastff.kernels.spmd for the
+operations and DESIGN notes on why a program is data.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from fastff import memory
+from fastff.kernels import compiler, spmd
+from fastff.kernels.lanes import FLOAT32, FLOAT64, UINT8
+from fastff.kernels.pointwise import IDENTITY, RELU
+from fastff.kernels.softmax import RESULT
+from fastff.kernels.target import LANES
+from fastff.threads import run_ranks, usable_cpus
+
+_DTYPES = {np.dtype(np.float32): FLOAT32, np.dtype(np.uint8): UINT8, np.dtype(np.float64): FLOAT64}
+# Work that one more thread must have to be worth its barriers, in floating-point operations a step
+FLOPS_PER_THREAD = 4_000_000
+# A call this small runs in the caller's thread: starting another would take longer, and Ctrl-C can wait as long
+FLOPS_INLINE = 100_000_000
+
+
+@dataclass(eq=False)
+class Lanes:
+    """A batch of `features` values a row, in panels, and the operation that made it."""
+
+    memory: np.ndarray
+    features: int
+    maker: list[int] | None = None
+
+
+class Program:
+    """Operations for batches of at most `rows` rows. One program is used by one thread at a time."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.flops = 0  # of a full batch
+        self._table: list[list[int]] = []
+        self._kept: list[np.ndarray] = []
+        self._control = memory.aligned(spmd.CONTROL, np.int64)
+
+    # --- building ---
+
+    def add(self, code: int, *arguments: "np.ndarray | Lanes | int", barrier: bool = True) -> list[int]:
+        row = [code, int(barrier)]
+        for argument in arguments:
+            if isinstance(argument, Lanes):
+                argument = argument.memory
+            if isinstance(argument, np.ndarray):
+                self._kept.append(argument)
+                argument = argument.ctypes.data
+            row.append(argument)
+        row += [0] * (spmd.COLUMNS - len(row))
+        self._table.append(row)
+        return row
+
+    def lanes(self, features: int) -> Lanes:
+        return Lanes(memory.lanes(features, self.rows), features)
+
+    def gather(self, rows: np.ndarray, mean: np.ndarray | None = None, scale: np.ndarray | None = None) -> Lanes:
+        """The batch of rows (N, D), uint8, float32 or float64, as (rows - mean) * scale."""
+        x = self.lanes(rows.shape[1])
+        zeros, ones = _neutral(rows.shape[1])
+        self.add(spmd.GATHER, rows, _DTYPES[rows.dtype], *rows.strides, zeros if mean is None else mean,
+                 ones if scale is None else scale, rows.shape[1], x)  # fmt: skip
+        return x
+
+    def scatter(self, x: Lanes, rows: int) -> np.ndarray:
+        """A new array (rows, features), float32, that the program fills batch by batch."""
+        out = np.empty((rows, x.features), np.float32)
+        self.add(spmd.SCATTER, x, x.features, out)
+        return out
+
+    def linear(self, x: Lanes, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Lanes:
+        y = self.lanes(n_out)
+        self.flops += 2 * self.rows * x.features * n_out
+        y.maker = self.add(spmd.FORWARD, x, y, weights, bias, x.features, n_out, IDENTITY)
+        return y
+
+    def activate(self, x: Lanes, function: int) -> Lanes:
+        """function(x). Behind a linear layer it overwrites that layer's output; a ReLU even becomes part of the layer."""
+        behind_linear = x.maker is not None and x.maker[spmd.CODE] == spmd.FORWARD
+        y = Lanes(x.memory, x.features) if behind_linear else self.lanes(x.features)
+        if behind_linear and function == RELU:
+            x.maker[spmd.ARGUMENTS + 6] = RELU
+        else:
+            self.add(spmd.ACTIVATE, x, y, function, x.features)
+        return y
+
+    def derive(self, g: Lanes, h: Lanes, function: int) -> Lanes:
+        """g * function'(z) in place, from h = function(z); a ReLU's becomes part of the product that made g."""
+        if function == RELU and g.maker is not None and g.maker[spmd.CODE] == spmd.BACKWARD:
+            g.maker[spmd.ARGUMENTS + 2] = h.memory.ctypes.data
+            g.maker[spmd.ARGUMENTS + 6] = RELU
+            self._kept.append(h.memory)
+        else:
+            self.add(spmd.DERIVE, g, h, function, g.features)
+        return Lanes(g.memory, g.features)
+
+    def transpose(self, g: Lanes) -> np.ndarray:
+        """g as the update reads it."""
+        gt = memory.lanes(g.features, self.rows)
+        self.add(spmd.TRANSPOSE, g, gt, g.features)
+        return gt
+
+    def linear_backward(self, g: Lanes, weights: np.ndarray, n_in: int) -> Lanes:
+        """The gradient of the layer's input. No barrier: the update that follows belongs to the same rank."""
+        dx = self.lanes(n_in)
+        self.flops += 2 * self.rows * g.features * n_in
+        dx.maker = self.add(spmd.BACKWARD, g, dx, dx, weights, n_in, g.features, IDENTITY, barrier=False)
+        return dx
+
+    def update(
+        self, x: Lanes, gt: np.ndarray, weights: Sequence[np.ndarray], bias: Sequence[np.ndarray], n_out: int
+    ) -> None:
+        """The optimizer's step; weights and bias are each the values and their two moments."""
+        self.flops += 2 * self.rows * x.features * n_out
+        self.add(spmd.UPDATE_BIAS, gt, *bias, n_out, barrier=False)
+        self.add(spmd.UPDATE, x, gt, *weights, x.features, n_out)
+
+    def labels(self, labels: np.ndarray) -> np.ndarray:
+        """The labels (N,) int64 of the batch, in its order; put this before the gather, whose barrier it shares."""
+        batch = memory.aligned(memory.round_up(self.rows, LANES), np.int32)
+        self.add(spmd.LABELS, labels, batch, barrier=False)
+        return batch
+
+    def cross_entropy(self, z: Lanes, labels: np.ndarray, smoothing: float, *, gradient: bool) -> Lanes | None:
+        g = self.lanes(z.features) if gradient else None
+        scratch = memory.aligned(memory.round_up(self.rows, LANES) // LANES * RESULT, np.uint8)
+        self.add(spmd.LOSS, z, 0 if g is None else g, z.features, labels, np.array([smoothing], np.float32), scratch)
+        return g
+
+    # --- running ---
+
+    def threads_for(self, wanted: int | None) -> int:
+        """`wanted`, or as many threads as have work enough."""
+        return wanted or max(1, min(usable_cpus(), self.flops // FLOPS_PER_THREAD))
+
+    def run(
+        self,
+        index: np.ndarray | None = None,
+        *,
+        first_step: int = 0,
+        hyper: np.ndarray | None = None,
+        threads: int | None = None,
+    ) -> "Outcome":
+        """Run over the rows index[0:], a batch a step, from first_step to the end.
+
+        index: int64; None takes rows 0, 1, ... of one batch. hyper: the optimizer's numbers, a row a step from
+        first_step on. Raises KeyboardInterrupt after the step during which Ctrl-C came; `outcome` is then valid too.
+        """
+        index = _counting(self.rows) if index is None else index
+        total = len(index)
+        steps = -(-total // self.rows)
+        table = np.array(self._table, np.int64)
+        losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
+        control = self._control
+        control[:] = 0
+        control[spmd.STEP] = first_step
+        self.outcome = Outcome(losses, hits, control[spmd.STEP : spmd.STEP + 1], steps)
+        size = self.threads_for(threads)
+        numbers = 0 if hyper is None else hyper.ctypes.data
+
+        def call(rank: int) -> None:
+            spmd.run(rank, size, control.ctypes.data, table, index.ctypes.data, total, self.rows, first_step, steps,
+                     numbers, losses.ctypes.data, hits.ctypes.data)  # fmt: skip
+
+        def stop(abandon: bool) -> None:
+            control[spmd.ABANDON if abandon else spmd.STOP] = 1
+
+        compile_kernels()
+        if size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
+            call(0)
+        else:
+            run_ranks(call, size, stop)
+        return self.outcome
+
+
+@dataclass
+class Outcome:
+    """What a run left: losses (summed over each batch's rows) and hits, a step each, and how far it came."""
+
+    losses: np.ndarray
+    hits: np.ndarray
+    _done: np.ndarray
+    steps: int
+
+    @property
+    def done(self) -> int:
+        """The step that comes next: `steps` unless the loss was not finite, or a stop was asked for."""
+        return int(self._done[0])
+
+
+@lru_cache(maxsize=1)
+def compile_kernels() -> float:
+    """Compile the kernels, or load them from the cache; the seconds it took. Once a process."""
+    start = time.perf_counter()
+    nothing = np.zeros((0, spmd.COLUMNS), np.int64)
+    spmd.run(0, 1, 0, nothing, 0, 0, 1, 0, 0, 0, 0, 0)
+    return time.perf_counter() - start
+
+
+def kernels_cached() -> bool:
+    """True where compile_kernels will find its work done."""
+    return any(compiler.cache_dir().glob("*.nbi"))
+
+
+@lru_cache(maxsize=32)
+def _neutral(features: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros(features, np.float32), np.ones(features, np.float32)
+
+
+@lru_cache(maxsize=32)
+def _counting(rows: int) -> np.ndarray:
+    return np.arange(rows)

@@ -1,0 +1,84 @@
+"""How many threads this process may use, and running the ranks of a native call on plain Python threads."""
+
+import math
+import os
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from fastff.errors import ArgumentError
+
+
+def usable_cpus() -> int:
+    """The CPUs this process may use: its affinity, limited by its cgroup's quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(1, int(min(count, _cgroup_quota() + 0.999)))
+
+
+@lru_cache
+def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+    try:
+        quota, period = (root / "cpu.max").read_text().split()[:2]  # version 2
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text()  # version 1
+            period = (root / "cpu/cpu.cfs_period_us").read_text()
+        except OSError:
+            return math.inf
+    try:
+        limit = float(quota) / float(period)
+    except (ValueError, ZeroDivisionError):  # "max": no limit
+        return math.inf
+    return limit if limit > 0 else math.inf
+
+
+def check_threads(threads: int | None) -> int | None:
+    """None, or a whole number of at least 1; ArgumentError otherwise."""
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ArgumentError(
+            f"threads: {threads!r}, want a whole number of at least 1, or None for as many as are useful"
+        )
+    return threads
+
+
+def run_ranks(call: Callable[[int], None], size: int, stop: Callable[[bool], None]) -> None:
+    """Run call(0) .. call(size - 1) at the same time and return when all have.
+
+    The caller's thread only waits, so that Ctrl-C reaches it: then stop(False) asks the ranks to end at the next step,
+    and KeyboardInterrupt is raised once they have. stop(True) abandons the ranks that did start when one could not.
+    """
+    failures: list[BaseException] = []
+
+    def rank_main(rank: int) -> None:
+        try:
+            call(rank)
+        except BaseException as error:
+            failures.append(error)
+            stop(True)
+
+    ranks = [threading.Thread(target=rank_main, args=(rank,), daemon=True) for rank in range(size)]
+    started = []
+    try:
+        for rank in ranks:
+            rank.start()
+            started.append(rank)
+    except RuntimeError:
+        stop(True)
+        for rank in started:
+            rank.join()
+        raise
+    interrupt: BaseException | None = None
+    for rank in ranks:
+        while rank.is_alive():
+            try:
+                rank.join()
+            except KeyboardInterrupt as error:
+                interrupt = error
+                stop(False)
+    if failures:
+        raise failures[0]
+    if interrupt is not None:
+        raise interrupt

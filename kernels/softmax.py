@@ -1,0 +1,120 @@
+"""Softmax and cross-entropy as one stable operation on logits in lanes, with its gradient (docs/derivations.md, Q1 to Q3).
+
+With m the row's largest logit and the target t = (1 - smoothing) onehot(label) + smoothing / C:
+    loss = log(sum exp(z - m)) + m - sum_c t_c z_c        gradient = (softmax(z) - t) / B
+The rows of the batch lie in the lanes, so no sum crosses lanes. Sums of loss are float64.
+"""
+
+import numpy as np
+from numba import types
+from numba.core import cgutils
+
+from .compiler import kernel
+from .linear import padded
+from .pointwise import exp
+from .target import LANES, NR
+from .vector import F32, IVEC, VEC, address, emits, f32, i64, load_f32, store_f64, store_i64
+
+# What softmax_vector leaves for the loss, each LANES floats
+MAXIMUM, SUM, CHOSEN, MEAN, GUESS, SLOTS = range(6)
+
+
+@emits(types.void, address, address, i64, address, f32, f32, address)
+def softmax_vector(e, z, g, classes, labels, smoothing, scale, out):
+    """LANES rows: the gradient to g (where it is not 0), and SLOTS vectors for the loss to out."""
+    b = e.b
+    label = b.load(b.inttoptr(labels, IVEC.as_pointer()))
+    label.align = 4
+
+    def variable(start):
+        slot = cgutils.alloca_once(b, start.type)
+        b.store(start, slot)
+        return slot
+
+    def over_classes(body):
+        with cgutils.for_range(b, classes) as loop:
+            body(loop.index, b.mul(loop.index, loop.index.type(4 * NR)))
+
+    index = lambda i: e.splat(b.trunc(i, IVEC.element))  # noqa: E731
+    maximum, guess = variable(e.const(float("-inf"))), variable(e.iconst(0))
+
+    def largest(i, offset):
+        # `not z <= top` takes a NaN, and then keeps it
+        value, top = e.load(b.add(z, offset)), b.load(maximum)
+        larger = b.fcmp_unordered(">", value, top)
+        b.store(b.select(larger, value, top), maximum)
+        b.store(b.select(larger, index(i), b.load(guess)), guess)
+
+    over_classes(largest)
+    top, total, mean = b.load(maximum), variable(e.const(0.0)), variable(e.const(0.0))
+    chosen = variable(e.const(0.0))
+    share = e.splat(b.fdiv(F32(1.0), b.sitofp(classes, F32)))
+    exponentials = b.select(b.icmp_signed("==", g, g.type(0)), out, g)
+    stride = b.select(b.icmp_signed("==", g, g.type(0)), g.type(0), g.type(1))
+
+    def sums(i, offset):
+        value = e.load(b.add(z, offset))
+        below = b.fsub(value, top)
+        power = exp(e, below)
+        # without a gradient wanted, the exponentials all go to one scratch vector
+        e.store(power, b.add(exponentials, b.mul(offset, stride)))
+        b.store(b.fadd(b.load(total), power), total)
+        # logits further apart than float32 reaches: -inf would turn the mean's 0 * inf into NaN
+        floor = e.const(float(np.finfo(np.float32).min))
+        finite = e.select("<", below, floor, floor, below)
+        b.store(e.fma(finite, share, b.load(mean)), mean)
+        b.store(b.select(b.icmp_signed("==", label, index(i)), value, b.load(chosen)), chosen)
+
+    over_classes(sums)
+    with b.if_then(b.icmp_signed("!=", g, g.type(0))):
+        inverse = b.fdiv(e.splat(scale), b.load(total))
+        rest = b.fmul(e.splat(b.fmul(smoothing, scale)), share)
+        hit = e.splat(b.fmul(b.fsub(F32(1.0), smoothing), scale))
+
+        def gradient(i, offset):
+            at = b.add(g, offset)
+            target = b.select(b.icmp_signed("==", label, index(i)), b.fadd(rest, hit), rest)
+            e.store(b.fsub(b.fmul(e.load(at), inverse), target), at)
+
+        over_classes(gradient)
+    for slot, value in ((MAXIMUM, top), (SUM, b.load(total)), (CHOSEN, b.load(chosen)), (MEAN, b.load(mean))):
+        e.store(value, out, slot * LANES)
+    e.store(b.sitofp(b.load(guess), VEC), out, GUESS * LANES)
+
+
+@kernel
+def cross_entropy(z, g, classes, labels, smoothing, rows, scratch, rank, size):
+    """Loss and hits of each vector of rows to scratch, and the gradient of the batch's mean loss to g unless g is 0.
+
+    scratch holds, for every LANES rows, SLOTS * LANES floats, and then a float64 loss and an int64 count of hits.
+    """
+    pad, scale = padded(classes), np.float32(1.0) / np.float32(rows)
+    vectors = (rows + LANES - 1) // LANES
+    for v in range(vectors * rank // size, vectors * (rank + 1) // size):
+        first = v * LANES
+        offset = 4 * (first // NR * pad * NR + first % NR)
+        out = scratch + v * RESULT
+        softmax_vector(z + offset, g + offset if g != 0 else 0, classes, labels + 4 * first, smoothing, scale, out)
+        loss, hits = 0.0, 0
+        for lane in range(min(LANES, rows - first)):
+            at = out + 4 * lane
+            top, chosen = np.float64(load_f32(at + 4 * LANES * MAXIMUM)), np.float64(load_f32(at + 4 * LANES * CHOSEN))
+            mean = np.float64(load_f32(at + 4 * LANES * MEAN))
+            loss += (
+                np.log(np.float64(load_f32(at + 4 * LANES * SUM)))
+                - (1.0 - smoothing) * (chosen - top)
+                - smoothing * mean
+            )
+            hits += np.int64(load_f32(at + 4 * LANES * GUESS)) == _label(labels, first + lane)
+        store_f64(out + 4 * LANES * SLOTS, loss)
+        store_i64(out + 4 * LANES * SLOTS + 8, hits)
+
+
+@emits(i64, address, i64)
+def _label(e, labels, i):
+    b = e.b
+    at = b.add(labels, b.shl(i, i.type(2)))
+    return b.sext(b.load(b.inttoptr(at, IVEC.element.as_pointer())), i.type)
+
+
+RESULT = 4 * LANES * SLOTS + 64  # bytes of scratch for LANES rows; the loss and hits get a cache line of their own

@@ -1,0 +1,166 @@
+"""Many steps of a network as one native call: a program of operations that several ranks run side by side.
+
+A program is a table of int64, one operation a row: its code, the addresses of the arrays it works on, and their sizes. So
+one compiled function serves every network, and a layer class runs its own operations through the same code as a whole
+training epoch does: both give the same bits. Ranks are plain Python threads that called `run` without the GIL; a spin
+barrier stands after every operation marked so. No rank allocates, and none waits for Python.
+
+Every element has one order of summation whatever the number of ranks, and all ranks take the decision to stop from the
+same memory behind a barrier, so they stop at the same step.
+"""
+
+from llvmlite import ir
+from numba import types
+
+from .compiler import cached, kernel
+from .lanes import gather, scatter, transpose_gradient
+from .linear import backward, forward, update, update_bias
+from .pointwise import RELU, activate, derive, dropout
+from .softmax import RESULT, cross_entropy
+from .target import LANES
+from .vector import (
+    I32,
+    address,
+    atomic_add,
+    atomic_load,
+    emits,
+    i64,
+    load_f32,
+    load_f64,
+    load_i64,
+    spin_pause,
+    store_f64,
+    store_i64,
+)
+
+# Operations. `arguments` in the columns that follow CODE and BARRIER, in this order:
+GATHER = 1  # data, dtype, row stride, stride, mean, scale, features, x
+LABELS = 2  # labels (int64), their copy in batch order (int32)
+FORWARD = 3  # x, y, weights, bias, in, out, activation
+LOSS = 4  # z, g, classes, labels, smoothing (address of a float32), scratch
+TRANSPOSE = 5  # g, gt, out
+BACKWARD = 6  # g, dx, h, weights, in, out, activation that made h
+UPDATE = 7  # x, gt, weights, m, v, in, out
+UPDATE_BIAS = 8  # gt, bias, m, v, out
+SCATTER = 9  # x, features, rows out
+ACTIVATE = 10  # x, y, activation, features
+DERIVE = 11  # g, h, activation, features
+DROPOUT = 12  # x, y, key (address of an int64), threshold, scale (address of a float32), features
+CODE, BARRIER, ARGUMENTS = 0, 1, 2
+COLUMNS = 12
+
+# Slots of the control block, int64, a cache line apart
+ARRIVED, STOP, STEP, GO, ABANDON = 0, 8, 16, 24, 32
+CONTROL = 40
+HYPER = 16  # float32 slots of a step's hyperparameters; the weights' row comes first, then the biases'
+
+
+@emits(types.void)
+def _yield_core(e):
+    e.llvm("sched_yield", I32)
+
+
+@kernel
+def barrier(control, size):
+    """Wait for all ranks; False if the run is abandoned. Spins, then yields, so that more ranks than cores get on."""
+    if size > 1:
+        arrived = control + 8 * ARRIVED
+        target = (atomic_add(arrived, 1) + size) // size * size
+        spins = 0
+        while atomic_load(arrived) < target:
+            spins += 1
+            if spins & 2047 == 0:
+                if atomic_load(control + 8 * ABANDON) != 0:
+                    return False
+                _yield_core()
+            else:
+                spin_pause()
+    return True
+
+
+@kernel
+def _gather_labels(labels, index, rows, out, rank):
+    if rank == 0:
+        for i in range(rows):
+            _store_i32(out + 4 * i, load_i64(labels + 8 * load_i64(index + 8 * i)))
+
+
+@emits(types.void, address, i64)
+def _store_i32(e, at, value):
+    e.b.store(e.b.trunc(value, I32), e.b.inttoptr(at, ir.IntType(32).as_pointer()))
+
+
+@kernel
+def _reduce_loss(scratch, rows):
+    """The batch's loss and hits, summed in one order by whoever asks."""
+    loss, hits = 0.0, 0
+    for v in range((rows + LANES - 1) // LANES):
+        at = scratch + v * RESULT + RESULT - 64
+        loss += load_f64(at)
+        hits += load_i64(at + 8)
+    return loss, hits
+
+
+@kernel
+def _operate(op, index, step, first, rows, hyper, rank, size):
+    """Run this rank's share of one operation."""
+    code = op[CODE]
+    a0, a1, a2, a3, a4, a5, a6, a7 = op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9]
+    if code == GATHER:
+        gather(a0, a1, a2, a3, index, rows, a4, a5, a6, a7, rank, size)
+    elif code == LABELS:
+        _gather_labels(a0, index, rows, a1, rank)
+    elif code == FORWARD:
+        forward(a0, a1, a2, a3, a4, a5, rows, a6 == RELU, rank, size)
+    elif code == LOSS:
+        cross_entropy(a0, a1, a2, a3, load_f32(a4), rows, a5, rank, size)
+    elif code == TRANSPOSE:
+        transpose_gradient(a0, a1, a2, rows, rank, size)
+    elif code == BACKWARD:
+        backward(a0, a1, a2, a3, a4, a5, rows, a6 == RELU, rank, size)
+    elif code == UPDATE:
+        update(a0, a1, a2, a3, a4, a5, a6, rows, hyper, rank, size)
+    elif code == UPDATE_BIAS:
+        update_bias(a0, a1, a2, a3, a4, rows, hyper + 4 * HYPER, rank, size)
+    elif code == SCATTER:
+        scatter(a0, a1, rows, a2 + 4 * first * a1, rank, size)
+    elif code == ACTIVATE:
+        activate(a0, a1, a2, a3, rows, rank, size)
+    elif code == DERIVE:
+        derive(a0, a1, a2, a3, rows, rank, size)
+    elif code == DROPOUT:
+        dropout(a0, a1, load_i64(a2) + step, a3, load_f32(a4), a5, rows, rank, size)
+
+
+@cached
+def run(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits):
+    """Run the program for steps first_step..last_step over the rows index[:total], `batch` at a time. Returns nothing.
+
+    control, program (operations, COLUMNS), and addresses: index (int64), hyper (float32, 2 * HYPER a step from first_step
+    on, or 0), losses (float64, a step's sum over its rows) and hits (int64). The last batch may be short. A loss that is
+    not finite stops before anything is updated; control + 8*STEP then holds that step, else the step after the last.
+    """
+    stop = False
+    for step in range(first_step, last_step):
+        first = step * batch
+        rows = min(batch, total - first)
+        params = hyper + 8 * HYPER * (step - first_step)
+        if rank == 0:
+            store_i64(control + 8 * GO, load_i64(control + 8 * STOP))
+        for i in range(len(program)):
+            op = program[i]
+            _operate(op, index + 8 * first, step, first, rows, params, rank, size)
+            if op[BARRIER] != 0 and not barrier(control, size):
+                return
+            if op[CODE] == GATHER:
+                stop = load_i64(control + 8 * GO) != 0
+            elif op[CODE] == LOSS:
+                loss, right = _reduce_loss(op[ARGUMENTS + 5], rows)
+                if rank == 0:
+                    store_f64(losses + 8 * step, loss)
+                    store_i64(hits + 8 * step, right)
+                stop = not abs(loss) < 1e300
+            if stop:
+                return
+        if rank == 0:
+            store_i64(control + 8 * STEP, step + 1)

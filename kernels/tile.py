@@ -1,0 +1,211 @@
+"""The register tile: C[MR, n * LANES] = sum over k of A[k, MR] (outer) B[k, n * LANES], with what follows done in registers.
+
+B is loaded as vectors and A is broadcast from memory at constant strides, so no operand is ever repacked. With the panels
+of lanes.py ([panel][row][NR], NR values side by side) the three products of a linear layer are this one tile:
+
+    forward   y  = W^T x   A = W: MR outs side by side                 then bias and ReLU
+    backward  dx = W g     A = W: MR ins NR apart, k jumps by panel    then the derivative of the activation
+    update    dW = x g^T   A = x: MR features NR apart, k jumps        then the optimizer, on the tile in registers
+
+Every tile exists for 1..VECTORS vectors a row: narrow outputs and small batches don't pay for a wide one.
+"""
+
+from llvmlite import ir
+from numba import types
+
+from .target import LANES, MR, NR, VECTORS
+from .vector import F32, I64, VEC, address, emits, i64
+
+# The slots of a step's hyperparameters, float32, and the rules that slot RULE chooses from
+BETA1, KEEP1, BETA2, KEEP2, DECAY, SHRINK, RATE, ROOT, EPSILON, RULE = range(10)
+STORE, ADAM, SGD = 0.0, 1.0, 2.0
+
+
+def _accumulate(e, vectors, k_count, a, b_panel, side_by_side, jump=None):
+    """The k loop, entered with k_count >= 1. A[k*NR + i] if side_by_side, else A[i*NR + k] with a jump after every NR of k."""
+    b = e.b
+    entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    k, pa, pb = b.phi(I64), b.phi(I64), b.phi(I64)
+    left = None if side_by_side else b.phi(I64)
+    sums = [[b.phi(VEC) for _ in range(vectors)] for _ in range(MR)]
+    for phi, start in ((k, k_count), (pa, a), (pb, b_panel)):
+        phi.add_incoming(start, entry)
+    for phi in (s for row in sums for s in row):
+        phi.add_incoming(e.const(0.0), entry)
+    bs = [e.load(pb, j * LANES) for j in range(vectors)]
+    new = []
+    for i in range(MR):
+        ai = e.splat(e.load_scalar(pa, i if side_by_side else i * NR))
+        new.append([e.fma(ai, bs[j], sums[i][j]) for j in range(vectors)])
+    if left is None:
+        step = I64(4 * NR)
+    else:
+        left1 = b.sub(left, I64(1))
+        wrap = b.icmp_signed("==", left1, I64(0))
+        step = b.select(wrap, jump, I64(4))
+        left.add_incoming(I64(NR), entry)
+        left.add_incoming(b.select(wrap, I64(NR), left1), loop)
+    k1 = b.sub(k, I64(1))
+    k.add_incoming(k1, loop)
+    pa.add_incoming(b.add(pa, step), loop)
+    pb.add_incoming(b.add(pb, I64(4 * NR)), loop)
+    for row, sums_row in zip(new, sums, strict=True):
+        for value, phi in zip(row, sums_row, strict=True):
+            phi.add_incoming(value, loop)
+    b.cbranch(b.icmp_signed("!=", k1, I64(0)), loop, done)
+    b.position_at_end(done)
+    return new
+
+
+def _widths(e, vectors, emit):
+    """Branch to emit(n) for the n in 1..VECTORS that `vectors` holds at run time."""
+    b = e.b
+    end = b.append_basic_block("width.end")
+    for n in range(1, VECTORS):
+        yes, no = b.append_basic_block(f"width.{n}"), b.append_basic_block("wider")
+        b.cbranch(b.icmp_signed("==", vectors, I64(n)), yes, no)
+        b.position_at_end(yes)
+        emit(n)
+        b.branch(end)
+        b.position_at_end(no)
+    emit(VECTORS)
+    b.branch(end)
+    b.position_at_end(end)
+
+
+def _each(tile):
+    """The row, the vector and the offset of each vector of a tile, with its value."""
+    return [(i, j, i * NR + j * LANES, v) for i, row in enumerate(tile) for j, v in enumerate(row)]
+
+
+@emits(types.void, i64, i64, address, address, address, address, i64, i64, i64)
+def forward_tile(e, vectors, k_count, w, x, y, bias, first, last, relu):
+    """y[MR, vectors * LANES] = (first: 0, else: y) + W^T x over k_count; last adds bias[MR] and applies relu."""
+    b = e.b
+    is_first, is_last, is_relu = (b.icmp_signed("!=", flag, I64(0)) for flag in (first, last, relu))
+
+    def write(tile, adds, ends):
+        low = e.splat(b.select(is_relu, F32(0.0), F32(float("-inf")))) if ends else None
+        for i, _, o, z in _each(tile):
+            z = b.fadd(z, e.load(y, o)) if adds else z
+            if ends:
+                z = b.fadd(z, e.splat(e.load_scalar(bias, i)))
+                z = e.select(">", low, z, low, z)  # the larger, written so that a NaN in z passes
+            e.store(z, y, o)
+
+    def emit(n):
+        tile = _accumulate(e, n, k_count, w, x, side_by_side=True)
+        with b.if_else(is_first) as (start, again):
+            for branch, adds in ((start, False), (again, True)):
+                with branch, b.if_else(is_last) as (end, more):
+                    with end:
+                        write(tile, adds, ends=True)
+                    with more:
+                        write(tile, adds, ends=False)
+
+    _widths(e, vectors, emit)
+
+
+@emits(types.void, i64, i64, address, i64, address, address, address, i64, i64)
+def backward_tile(e, vectors, k_count, w, jump, g, dx, h, first, masked):
+    """dx[MR, vectors * LANES] = (first: 0, else: dx) + W g over k_count; masked: zero where not h > 0 (ReLU's derivative)."""
+    b, zero = e.b, e.const(0.0)
+    is_first, is_masked = (b.icmp_signed("!=", flag, I64(0)) for flag in (first, masked))
+
+    def write(tile, adds, masks):
+        for _, _, o, v in _each(tile):
+            v = b.fadd(v, e.load(dx, o)) if adds else v
+            e.store(e.select(">", e.load(h, o), zero, v, zero) if masks else v, dx, o)
+
+    def emit(n):
+        tile = _accumulate(e, n, k_count, w, g, side_by_side=False, jump=jump)
+        with b.if_else(is_first) as (start, again):
+            for branch, adds in ((start, False), (again, True)):
+                with branch, b.if_else(is_masked) as (mask, plain):
+                    with mask:
+                        write(tile, adds, masks=True)
+                    with plain:
+                        write(tile, adds, masks=False)
+
+    _widths(e, vectors, emit)
+
+
+@emits(types.void, i64, i64, address, i64, address, address, address, address, address)
+def update_tile(e, vectors, k_count, x, jump, gt, w, m, v, hyper):
+    """dW[MR, vectors * LANES] = x g^T over k_count rows of the batch, and the optimizer's step on w, m, v by it."""
+
+    def emit(n):
+        for p in (w, m, v):  # a tile's parameters are contiguous: fetch them while the arithmetic runs
+            for line in range(0, MR * NR, 16):
+                e.prefetch(p, line, write=True)
+        tile = _accumulate(e, n, k_count, x, gt, side_by_side=False, jump=jump)
+        _apply(e, tile, w, m, v, hyper)
+
+    _widths(e, vectors, emit)
+
+
+@emits(types.void, i64, i64, address, address, address, address, address)
+def update_row(e, vectors, k_count, gt, w, m, v, hyper):
+    """db[vectors * LANES] = the sum of gt's rows, and the optimizer's step on w, m, v by it: the bias."""
+    b = e.b
+
+    def emit(n):
+        entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
+        b.branch(loop)
+        b.position_at_end(loop)
+        k, p, sums = b.phi(I64), b.phi(I64), [b.phi(VEC) for _ in range(n)]
+        for phi, start in [(k, k_count), (p, gt), *((s, e.const(0.0)) for s in sums)]:
+            phi.add_incoming(start, entry)
+        new = [b.fadd(s, e.load(p, j * LANES)) for j, s in enumerate(sums)]
+        k1 = b.sub(k, I64(1))
+        for phi, value in [(k, k1), (p, b.add(p, I64(4 * NR))), *zip(sums, new, strict=True)]:
+            phi.add_incoming(value, loop)
+        b.cbranch(b.icmp_signed("!=", k1, I64(0)), loop, done)
+        b.position_at_end(done)
+        _apply(e, [new], w, m, v, hyper)
+
+    _widths(e, vectors, emit)
+
+
+def _apply(e, tile, w, m, v, hyper):
+    """By hyper[RULE], store the gradient tile at w, or move w, m and v by it."""
+    b = e.b
+    rule = e.load_scalar(hyper, RULE)
+    numbers = [e.splat(e.load_scalar(hyper, slot)) for slot in range(RULE)]
+    with b.if_else(b.fcmp_ordered("==", rule, F32(ADAM))) as (adam, other):
+        with adam:
+            for _, _, o, g in _each(tile):
+                _adam(e, g, w, m, v, o, numbers)
+        with other, b.if_else(b.fcmp_ordered("==", rule, F32(SGD))) as (sgd, store):
+            with sgd:
+                for _, _, o, g in _each(tile):
+                    _sgd(e, g, w, m, o, numbers)
+            with store:
+                for _, _, o, g in _each(tile):
+                    e.store(g, w, o)
+
+
+def _adam(e, g, w, m, v, o, numbers):
+    """All three forms of Adam: the caller folds the bias corrections into RATE and ROOT, the decay into DECAY or SHRINK."""
+    b, (beta1, keep1, beta2, keep2, decay, shrink, rate, root, epsilon) = e.b, numbers
+    wo = e.load(w, o)
+    g = e.fma(decay, wo, g)
+    mo = e.fma(beta1, e.load(m, o), b.fmul(keep1, g))
+    vo = e.fma(beta2, e.load(v, o), b.fmul(keep2, b.fmul(g, g)))
+    step = b.fdiv(b.fmul(rate, mo), e.fma(e.sqrt(vo), root, epsilon))
+    e.store(mo, m, o)
+    e.store(vo, v, o)
+    e.store(b.fsub(b.fmul(shrink, wo), step), w, o)
+
+
+def _sgd(e, g, w, m, o, numbers):
+    """m = BETA1 m + g, and a step along KEEP1 m + BETA2 g: plain momentum is (1, 0), Nesterov's (BETA1, 1)."""
+    b, (beta1, keep1, beta2, _, decay, shrink, rate, _, _) = e.b, numbers
+    wo = e.load(w, o)
+    g = e.fma(decay, wo, g)
+    mo = e.fma(beta1, e.load(m, o), g)
+    step = b.fmul(rate, e.fma(beta2, g, b.fmul(keep1, mo)))
+    e.store(mo, m, o)
+    e.store(b.fsub(b.fmul(shrink, wo), step), w, o)

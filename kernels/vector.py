@@ -1,0 +1,150 @@
+"""Words for writing vector code: float32 vectors of LANES in LLVM IR, and memory by address.
+
+Kernels take memory as int64 addresses (array.ctypes.data), so that one compiled function serves arrays of every size and
+an operation is a row of integers. An `Emitter` wraps llvmlite's IR builder with the few operations the tiles need; the
+intrinsics at the end give Numba code scalar loads, stores and atomics on addresses.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .target import FMA, LANES
+
+F32, F64, I8, I32, I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+VEC = ir.VectorType(F32, LANES)
+IVEC = ir.VectorType(I32, LANES)
+address, f32, f64, i64 = types.int64, types.float32, types.float64, types.int64
+
+
+class Emitter:
+    """Vector operations on an IR builder. Offsets count floats; addresses are integers."""
+
+    def __init__(self, builder: ir.IRBuilder) -> None:
+        self.b = builder
+
+    def llvm(self, name: str, result: ir.Type, *args: ir.Value) -> ir.Value:
+        kind = ir.FunctionType(result, [a.type for a in args])
+        return self.b.call(cgutils.get_or_insert_function(self.b.module, kind, name), args)
+
+    def const(self, x: float) -> ir.Constant:
+        return ir.Constant(VEC, [x] * LANES)
+
+    def iconst(self, x: int) -> ir.Constant:
+        return ir.Constant(IVEC, [x] * LANES)
+
+    def splat(self, scalar: ir.Value) -> ir.Value:
+        kind = ir.VectorType(scalar.type, LANES)
+        v = self.b.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0))
+        return self.b.shuffle_vector(v, ir.Constant(kind, ir.Undefined), ir.Constant(IVEC, [0] * LANES))
+
+    def at(self, base: ir.Value, floats: int | ir.Value) -> ir.Value:
+        """The address `floats` floats past base."""
+        offset = I64(4 * floats) if isinstance(floats, int) else self.b.shl(floats, I64(2))
+        return self.b.add(base, offset)
+
+    def _pointer(self, base: ir.Value, offset: int, kind: ir.Type, size: int = 4) -> ir.Value:
+        # gep on the pointer, not integer arithmetic: LLVM folds it into the addressing mode of the load
+        p = self.b.inttoptr(base, I8.as_pointer())
+        return self.b.bitcast(self.b.gep(p, [I64(size * offset)]), kind.as_pointer())
+
+    def load(self, base: ir.Value, offset: int = 0) -> ir.Value:
+        v = self.b.load(self._pointer(base, offset, VEC))
+        v.align = 4
+        return v
+
+    def store(self, v: ir.Value, base: ir.Value, offset: int = 0) -> None:
+        self.b.store(v, self._pointer(base, offset, VEC)).align = 4
+
+    def load_scalar(self, base: ir.Value, offset: int = 0) -> ir.Value:
+        return self.b.load(self._pointer(base, offset, F32))
+
+    def prefetch(self, base: ir.Value, offset: int, write: bool) -> None:
+        p = self._pointer(base, offset, I8)
+        kind = ir.FunctionType(ir.VoidType(), [p.type, I32, I32, I32])
+        fn = cgutils.get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0")
+        self.b.call(fn, [p, I32(int(write)), I32(3), I32(1)])
+
+    def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+        return self.llvm(f"{FMA}.v{LANES}f32", VEC, x, y, z)
+
+    def sqrt(self, x: ir.Value) -> ir.Value:
+        return self.llvm(f"llvm.sqrt.v{LANES}f32", VEC, x)
+
+    def select(self, op: str, x: ir.Value, y: ir.Value, yes: ir.Value, no: ir.Value) -> ir.Value:
+        """yes where `x op y` holds and both are numbers, else no."""
+        return self.b.select(self.b.fcmp_ordered(op, x, y), yes, no)
+
+    def transpose(self, rows: list[ir.Value]) -> list[ir.Value]:
+        """LANES vectors of LANES floats, transposed in registers by log2(LANES) rounds of shuffles."""
+        s = 1
+        while s < LANES:
+            new = list(rows)
+            low = [k if not k & s else LANES + (k ^ s) for k in range(LANES)]
+            high = [(k ^ s) if not k & s else LANES + k for k in range(LANES)]
+            for i in range(LANES):
+                if not i & s:
+                    for row, pick in ((i, low), (i | s, high)):
+                        new[row] = self.b.shuffle_vector(rows[i], rows[i | s], ir.Constant(IVEC, pick))
+            rows, s = new, s * 2
+        return rows
+
+
+def emits(result: types.Type, *args: types.Type):
+    """Turn `generate(e, *values)` into a Numba intrinsic of this signature; a void one need not return."""
+
+    def wrap(generate):
+        def typed(context, *_):
+            def codegen(ctx, builder, signature, values):
+                value = generate(Emitter(builder), *values)
+                return ctx.get_dummy_value() if value is None else value
+
+            return result(*args), codegen
+
+        # Numba reads the parameters' names from the function it is given, so it needs as many of them
+        names = [f"a{i}" for i in range(len(args))]
+        scope = {"typed": typed}
+        exec(f"def {generate.__name__}(context, {', '.join(names)}): return typed(context)", scope)
+        return intrinsic(scope[generate.__name__])
+
+    return wrap
+
+
+def _peek(name, kind, numba_kind):
+    def generate(e, base):
+        return e.b.load(e.b.inttoptr(base, kind.as_pointer()))
+
+    generate.__name__ = f"load_{name}"
+    return emits(numba_kind, address)(generate)
+
+
+def _poke(name, kind, numba_kind):
+    def generate(e, base, value):
+        e.b.store(value, e.b.inttoptr(base, kind.as_pointer()))
+
+    generate.__name__ = f"store_{name}"
+    return emits(types.void, address, numba_kind)(generate)
+
+
+load_f32, store_f32 = _peek("f32", F32, f32), _poke("f32", F32, f32)
+load_f64, store_f64 = _peek("f64", F64, f64), _poke("f64", F64, f64)
+load_i64, store_i64 = _peek("i64", I64, i64), _poke("i64", I64, i64)
+load_u8 = _peek("u8", I8, types.uint8)
+
+
+@emits(i64, address, i64)
+def atomic_add(e, base, value):
+    return e.b.atomic_rmw("add", e.b.inttoptr(base, I64.as_pointer()), value, "seq_cst")
+
+
+@emits(i64, address)
+def atomic_load(e, base):
+    return e.b.load_atomic(e.b.inttoptr(base, I64.as_pointer()), "seq_cst", 8)
+
+
+@emits(types.void)
+def spin_pause(e):
+    """Tell the core that this is a waiting loop."""
+    if "x86_64" in str(e.b.module.triple) or not e.b.module.triple:
+        e.llvm("llvm.x86.sse2.pause", ir.VoidType())

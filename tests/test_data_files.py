@@ -1,0 +1,308 @@
+"""NumPy's files, IDX files and tables become data sets; what is missing, damaged or unfit is refused in one line."""
+
+import gzip
+import struct
+import sys
+
+import numpy as np
+import pytest
+
+from fastff.data import load_dataset
+from fastff.errors import DataError, MissingExtra
+
+RNG = np.random.default_rng(0)
+ARRAYS = {
+    "x_train": RNG.normal(size=(6, 3)).astype(np.float32),
+    "y_train": np.array([0, 1, 2, 0, 1, 2]),
+    "x_val": RNG.normal(size=(2, 3)).astype(np.float32),
+    "y_val": np.array([[1], [2]]),
+    "x_test": RNG.normal(size=(3, 3)).astype(np.float32),
+    "y_test": np.array([0.0, 1.0, 2.0]),
+}
+
+
+def save_npz(path, **changes):
+    arrays = {name: value for name, value in {**ARRAYS, **changes}.items() if value is not None}
+    np.savez(path, **arrays)
+    return path
+
+
+def save_npy(folder, **arrays):
+    folder.mkdir(exist_ok=True)
+    for name, value in arrays.items():
+        np.save(folder / f"{name}.npy", value)
+    return folder
+
+
+def check_splits(dataset):
+    for name, expected in ARRAYS.items():
+        found = getattr(dataset, name)
+        np.testing.assert_array_equal(
+            found, expected.reshape(len(expected), -1) if name[0] == "x" else expected.ravel()
+        )
+        assert found.dtype == (np.float32 if name[0] == "x" else np.int64)
+        assert found.flags.c_contiguous
+    assert dataset.class_names == ("0", "1", "2")
+    assert (dataset.n_features, dataset.n_classes, dataset.image_shape) == (3, 3, None)
+
+
+def test_npz_gives_its_splits(tmp_path):
+    dataset = load_dataset(save_npz(tmp_path / "mine.npz"))
+    check_splits(dataset)
+    assert dataset.name == "mine"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_row_types_are_kept(tmp_path, dtype):
+    rows = np.asfortranarray(np.arange(18).reshape(6, 3), dtype)
+    dataset = load_dataset(save_npz(tmp_path / "a.npz", x_train=rows, x_val=None, y_val=None))
+    assert dataset.x_train.dtype == dtype
+    assert dataset.x_train.flags.c_contiguous
+    assert dataset.x_val is None
+    assert dataset.y_val is None
+
+
+def test_npy_folder_stays_on_disk(tmp_path):
+    dataset = load_dataset(str(save_npy(tmp_path / "set", **ARRAYS)))
+    check_splits(dataset)
+    assert dataset.name == "set"
+    for split in ("train", "val", "test"):
+        rows = getattr(dataset, f"x_{split}")
+        assert isinstance(rows, np.memmap)
+        assert not rows.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"x_train": None}, "has no x_train; found .*y_train"),
+        ({"y_val": None}, "has no y_val"),
+        ({"x_train": np.zeros((0, 3)), "y_train": np.zeros(0)}, "x_train: empty"),
+        ({"x_val": np.zeros((2, 4))}, "x_val: rows of 4 values, want 3"),
+        ({"y_train": np.zeros(5)}, "y_train: 5 labels for 6 rows"),
+        ({"y_test": [0, 1, 3]}, "y_test: 3.* at row 2, want a whole number from 0 to 2"),
+        ({"y_train": [0, 1, 2, 0, 1.5, 2]}, "y_train: 1.5 at row 4"),
+        ({"y_train": [0, 1, 2, 0, -1, 2]}, "y_train: -1 at row 4"),
+        ({"y_train": [0, 1, 2, 0, 10**6, 2]}, "y_train: label 1000000 in 6 rows"),
+        ({"x_test": np.array([[0, 0, 0], [0, np.nan, 0], [0, 0, 0]])}, "x_test: nan at row 1, column 1"),
+        ({"x_train": np.zeros((6, 1, 3))}, r"x_train: shape \(6, 1, 3\)"),
+        ({"x_train": np.zeros((6, 3), complex)}, "x_train: holds complex128"),
+        ({"y_train": np.array([None] * 6)}, "not a readable .npz file: Object arrays cannot be loaded"),
+    ],
+)
+def test_unfit_arrays_are_refused(tmp_path, changes, found):
+    path = save_npz(tmp_path / "a.npz", **changes)
+    with pytest.raises(DataError, match=f"^{path}: {found}[^\n]*$"):
+        load_dataset(path)
+
+
+def test_damaged_npz_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, **ARRAYS)
+    whole = path.read_bytes()
+    middle = len(whole) // 4
+    for data in (
+        b"",
+        whole[:40],
+        whole[:-30],
+        whole[: len(whole) // 2],
+        whole[:middle] + b"damage" + whole[middle + 6 :],
+    ):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=r"^[^\n]*not a readable .npz file: [^\n]*$"):
+            load_dataset(path)
+
+
+def test_npy_files_that_are_something_else_are_refused(tmp_path):
+    folder = save_npy(tmp_path / "set", **ARRAYS)
+    rows = folder / "x_train.npy"
+    whole = rows.read_bytes()
+    for data in (b"", whole[:20], whole[:-1], save_npz(tmp_path / "a.npz").read_bytes()):
+        rows.write_bytes(data)
+        with pytest.raises(DataError, match=rf"^{rows}: not a readable .npy file: [^\n]*$"):
+            load_dataset(folder)
+    rows.unlink()
+    with pytest.raises(DataError, match=r"has no x_train.npy; found x_test.npy"):
+        load_dataset(folder)
+
+
+def idx(array, *, magic=None, sizes=None):
+    array = np.asarray(array, np.uint8)
+    sizes = array.shape if sizes is None else sizes
+    return struct.pack(f">{1 + len(sizes)}I", 0x800 + array.ndim if magic is None else magic, *sizes) + array.tobytes()
+
+
+IMAGES = RNG.integers(0, 256, (24, 4, 5), np.uint8)
+LABELS = np.arange(24) % 3
+
+
+def save_idx(folder, dot="-", pack=False, **files):
+    folder.mkdir(exist_ok=True)
+    contents = {
+        f"train-images{dot}idx3-ubyte": idx(IMAGES),
+        f"train-labels{dot}idx1-ubyte": idx(LABELS),
+        f"t10k-images{dot}idx3-ubyte": idx(IMAGES[:6]),
+        f"t10k-labels{dot}idx1-ubyte": idx(LABELS[:6]),
+    }
+    for name, data in contents.items():
+        data = files.get(name.split(dot + "idx")[0].replace("-", "_"), data)
+        if data is not None:
+            (folder / (name + ".gz" * pack)).write_bytes(gzip.compress(data) if pack else data)
+    return folder
+
+
+@pytest.mark.parametrize("dot", ["-", "."])
+@pytest.mark.parametrize("pack", [False, True])
+def test_idx_folder_is_read_plain_or_packed(tmp_path, dot, pack):
+    dataset = load_dataset(save_idx(tmp_path / "letters", dot, pack))
+    assert (dataset.name, dataset.image_shape, dataset.n_classes) == ("letters", (1, 4, 5), 3)
+    assert [len(y) for y in (dataset.y_train, dataset.y_val, dataset.y_test)] == [22, 2, 6]
+    np.testing.assert_array_equal(dataset.x_test, IMAGES[:6].reshape(6, 20))
+    rows = {row.tobytes(): y for row, y in zip(IMAGES.reshape(24, 20), LABELS, strict=True)}
+    for x, y in ((dataset.x_train, dataset.y_train), (dataset.x_val, dataset.y_val)):
+        assert x.dtype == np.uint8
+        assert [rows.pop(row.tobytes()) for row in x] == list(y)
+    assert not rows
+
+
+def test_fashion_mnist_is_found_beside_mnist(tmp_path):
+    save_idx(tmp_path / "mnist", train_images=idx(255 - IMAGES))
+    save_idx(tmp_path / "fashion-mnist", pack=True)
+    fashion = load_dataset("fashion-mnist", data_dir=tmp_path)
+    assert (fashion.name, fashion.class_names[9], fashion.n_classes) == ("fashion-mnist", "ankle boot", 10)
+    mnist = load_dataset("mnist", data_dir=tmp_path / "mnist")
+    assert mnist.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    np.testing.assert_array_equal(mnist.x_train, 255 - fashion.x_train)
+
+
+@pytest.mark.parametrize("pack", [False, True])
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"train_images": idx(IMAGES)[:-1]}, "declares 24 x 4 x 5 = 480 bytes, found 479"),
+        ({"train_images": idx(IMAGES) + b"x"}, "declares .* = 480 bytes, found more than 480"),
+        ({"train_images": idx(IMAGES, sizes=[2**32 - 1] * 3)}, "declares 4294967295 x .* bytes, found 480"),
+        ({"train_images": idx(IMAGES, magic=0x801)}, "starts with 0x00000801, want 0x00000803"),
+        ({"train_labels": idx(LABELS, magic=0xD01)}, "starts with 0x00000d01, want 0x00000801"),
+        ({"train_images": idx(IMAGES)[:9]}, "ends in the header, after 9 bytes"),
+        ({"train_images": b""}, "starts with 0x,"),
+        ({"train_images": idx(np.empty((0, 4, 5)))}, "empty, declares 0 x 4 x 5"),
+        ({"train_labels": idx(LABELS[:-1])}, "23 training labels for 24 pictures"),
+        ({"t10k_labels": idx(LABELS[:5])}, "y_test: 5 labels for 6 rows"),
+        ({"t10k_labels": idx(LABELS[:6] + 7)}, "y_test: 7 at row 0"),
+        ({"t10k_images": idx(IMAGES[:6, :3])}, "training and test pictures of 4x5 and 3x5 pixels, want one size"),
+        ({"t10k_labels": None}, "has no t10k-labels-idx1-ubyte"),
+    ],
+)
+def test_idx_files_that_lie_are_refused(tmp_path, pack, files, found):
+    with pytest.raises(DataError, match=f"^{tmp_path}[^\n]*: {found}[^\n]*$"):
+        load_dataset(save_idx(tmp_path / "idx", pack=pack, **files))
+
+
+def test_damaged_gzip_is_refused(tmp_path):
+    path = save_idx(tmp_path / "idx", pack=True) / "train-images-idx3-ubyte.gz"
+    whole = path.read_bytes()
+    for data in (whole[:-20], whole[:100] + b"damage" + whole[106:], whole[:-8] + bytes(8)):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=f"^{path}: not a readable IDX file: [^\n]+$"):
+            load_dataset(path.parent)
+
+
+def save_csv(tmp_path, text):
+    path = tmp_path / "table.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_csv_with_named_classes(tmp_path):
+    text = '\ufeffwidth,kind,"the height"\r\n1,ship,2.5\r\n\r\n-3e2,"horse", 4 \r\n5,ship,6\r\n'
+    dataset = load_dataset(save_csv(tmp_path, text), target="kind")
+    np.testing.assert_array_equal(dataset.x_train, np.float32([[1, 2.5], [-300, 4], [5, 6]]))
+    assert dataset.x_train.dtype == np.float32
+    assert (dataset.name, dataset.class_names) == ("table", ("horse", "ship"))
+    np.testing.assert_array_equal(dataset.y_train, [1, 0, 1])
+    assert dataset.x_val is None
+
+
+def test_csv_with_numbered_classes(tmp_path):
+    dataset = load_dataset(save_csv(tmp_path, "a,b\n1,2\n3,0.0\n"), target="b")
+    np.testing.assert_array_equal(dataset.y_train, [2, 0])
+    assert dataset.class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "found"),
+    [
+        ("a,b,c\n1,2,3\n", None, "no target column named; want one of: a, b, c"),
+        ("a,b,c\n1,2,3\n", "d", "has no column 'd'; want one of: a, b, c"),
+        ("a,b\n1,0\n1\n", "b", "line 3: 1 cells, want 2"),
+        ("a,b\n1,0\n\n1,2,3\n", "b", "line 4: 3 cells, want 2"),
+        ("a,b\n1,0\nx,1\n", "b", "line 3, column 'a': 'x', want a number"),
+        ("a,b,c\n1,0,\n", "b", "line 2, column 'c': '', want a number"),
+        ("a,b\n\n1,0\nnan,1\n", "b", "line 4, column 'a': nan, want a finite number"),
+        ("a,b\n1,0\n1e39,1\n", "b", "line 3, column 'a': inf, want a finite number"),
+        ("a,b\n1,\n", "b", "line 2, column 'b': empty, want a class"),
+        ("a,b\n1,0.5\n", "b", "y_train: 0.5 at row 0"),
+        ("a,b\n1,-1\n", "b", "y_train: -1.0 at row 0"),
+        ("a,b\n", "b", "no rows below the header"),
+        ("", "b", "has no column 'b'; want one of: .the file is empty."),
+        ("b\n1\n", "b", "'b' is the only column"),
+        ('a,b\n"1,0\n', "b", "not a readable CSV file: unexpected end of data"),
+        (b"a,b\n\xff,1\n", "b", "not a readable CSV file: 'utf-8' codec"),
+    ],
+)
+def test_unfit_tables_are_refused(tmp_path, text, target, found):
+    path = save_csv(tmp_path, text)
+    with pytest.raises(DataError, match=f"^{path}: {found}[^\n]*$"):
+        load_dataset(path, target=target)
+
+
+def save_parquet(tmp_path, **columns):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_parquet_reads_as_csv_does(tmp_path):
+    path = save_parquet(tmp_path, width=[1, 2], kind=["ship", "horse"], flag=[True, False], height=[0.5, 1.5])
+    dataset = load_dataset(path, target="kind")
+    np.testing.assert_array_equal(dataset.x_train, np.float32([[1, 1, 0.5], [2, 0, 1.5]]))
+    assert dataset.x_train.dtype == np.float32
+    assert dataset.class_names == ("horse", "ship")
+    np.testing.assert_array_equal(dataset.y_train, [1, 0])
+    numbered = load_dataset(save_parquet(tmp_path, a=[1.0, 2.0], b=[2, 0]), target="b")
+    np.testing.assert_array_equal(numbered.y_train, [2, 0])
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"a": [1.0, None], "b": [0, 1]}, "column 'a': 1 of 2 values are missing"),
+        ({"a": [1.0, 2.0], "b": [0, None]}, "column 'b': 1 of 2 values are missing"),
+        ({"a": [1.0, np.nan], "b": [0, 1]}, "column 'a': nan at row 1"),
+        ({"a": [1.0, 1e300], "b": [0, 1]}, "column 'a': inf at row 1"),
+        ({"a": ["x", "y"], "b": [0, 1]}, "column 'a': string values, want numbers"),
+        ({"a": [1.0], "c": [0]}, "has no column 'b'; want one of: a, c"),
+        ({"a": np.zeros(0), "b": np.zeros(0)}, "no rows"),
+    ],
+)
+def test_unfit_parquet_is_refused(tmp_path, columns, found):
+    path = save_parquet(tmp_path, **columns)
+    with pytest.raises(DataError, match=f"^{path}: {found}[^\n]*$"):
+        load_dataset(path, target="b")
+
+
+def test_damaged_parquet_is_refused(tmp_path):
+    path = save_parquet(tmp_path, a=[1.0], b=[0])
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(DataError, match=f"^{path}: not a readable Parquet file: [^\n]*$"):
+        load_dataset(path, target="b")
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "table.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'fastff\[parquet\]'"):
+        load_dataset(tmp_path / "table.parquet", target="b")
