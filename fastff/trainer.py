@@ -49,13 +49,34 @@ class History:
     epochs: list[EpochRecord] = field(default_factory=list)
 
 
+@dataclass
+class Progress:
+    """How far training has come: epochs finished, and the sums of an epoch that an interrupt has cut short."""
+
+    epoch: int = 0
+    batch: int = 0
+    loss: float = 0.0
+    hits: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Best:
+    """The best value of what is monitored, its epoch, and the parameters then (as network.state() names them)."""
+
+    value: float
+    epoch: int
+    arrays: dict[str, np.ndarray]
+
+
 class Trainer:
     """Trains a network on minibatches of cross-entropy loss.
 
     optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an epoch
-    may be smaller. threads: None uses as many as are useful. seed decides shuffling and dropout. patience: stop after so
-    many epochs without a better `monitor` ("val_loss", "val_accuracy", "train_loss" or "train_accuracy") and restore
-    the best weights. label_smoothing: as in CrossEntropySoftmax.
+    may be smaller. threads: None uses as many as are useful. seed decides shuffling and dropout. label_smoothing: as in
+    CrossEntropySoftmax. monitor: "val_loss", "val_accuracy", "train_loss" or "train_accuracy": `best` keeps the weights
+    of its best epoch. patience: stop after so many epochs without a better monitor (then "val_loss" unless it is given)
+    and restore the best weights.
 
     Raises ArgumentError for values out of range.
     """
@@ -72,7 +93,7 @@ class Trainer:
         seed: int = 0,
         label_smoothing: float = 0.0,
         patience: int | None = None,
-        monitor: str = "val_loss",
+        monitor: str | None = None,
     ) -> None:
         self.network = network
         if optimizer is not None:
@@ -88,15 +109,14 @@ class Trainer:
         self.seed = int(seed)
         self.criterion = CrossEntropySoftmax(label_smoothing)
         self.patience = None if patience is None else check_size("patience", patience)
-        if monitor not in _HIGHER_IS_BETTER:
+        if monitor is not None and monitor not in _HIGHER_IS_BETTER:
             raise ArgumentError(f"monitor: {monitor!r}, want one of {', '.join(_HIGHER_IS_BETTER)}")
-        self.monitor = monitor
+        self.monitor = "val_loss" if monitor is None and patience is not None else monitor
         self.history = History()
-        self.epoch = 0  # epochs finished
-        self.batch = 0  # batches of the current epoch done: above 0 only after an interrupt
+        self.progress = Progress()
+        self.best: Best | None = None
         self.compile_seconds = 0.0
-        self.best: tuple[float, dict[str, np.ndarray]] | None = None  # the monitored value, and the parameters
-        self._epoch_loss, self._epoch_hits, self._epoch_seconds = 0.0, 0, 0.0
+        self.threads_used = 1  # of the last epoch
 
     @property
     def optimizer(self) -> Optimizer:
@@ -130,8 +150,8 @@ class Trainer:
             X_val = check_rows(X_val, "X_val", features=self.network.input_dim)
             Y_val = check_labels(Y_val, "Y_val", rows=len(X_val), classes=classes)
             check_finite_rows(X_val, "X_val")
-        elif self.patience is not None and self.monitor.startswith("val"):
-            raise ArgumentError(f"patience: watches {self.monitor}, want X_val and Y_val in fit, or another monitor")
+        elif self.monitor is not None and self.monitor.startswith("val"):
+            raise ArgumentError(f"monitor: {self.monitor}, want X_val and Y_val in fit, or another monitor")
         check_size("epochs", epochs)
 
         self.compile_seconds += compile_kernels()
@@ -139,49 +159,51 @@ class Trainer:
         validate = self._validation(X_val, Y_val)
         for _ in range(epochs):
             record = self._run_epoch(steps, X, validate)
-            keep_best = self._watch(record)
-            if (on_epoch is not None and on_epoch(record)) or not keep_best:
+            going_on = self._watch(record)
+            if (on_epoch is not None and on_epoch(record)) or not going_on:
                 break
-        if self.patience is not None and self.best is not None:
-            self._restore(self.best[1])
+        if self.patience is not None:
+            self.restore_best()
         return self.history
 
-    def _run_epoch(
-        self, steps: "Steps", X: np.ndarray, validate: Callable[[], tuple[float, float]] | None
-    ) -> EpochRecord:
-        batches = math.ceil(len(X) / self.batch_size)
-        if self.batch >= batches:
-            raise DataError(
-                f"X: {len(X)} rows, but the interrupted epoch had come to batch {self.batch}; want the same data"
-            )
-        first, order = self.batch, self._order(len(X))
-        start = time.perf_counter()
-        outcome: Outcome | None = None
+    def restore_best(self) -> None:
+        """Give the network the weights of the best epoch so far, where a monitor has kept them."""
+        if self.best is not None:
+            self.set_weights(self.best.arrays)
+
+    def set_weights(self, arrays: dict[str, np.ndarray]) -> None:
+        """Give the linear layers the parameters in arrays, named as network.state() names them."""
+        for i, layer in enumerate(self.network.layers):
+            if isinstance(layer, LinearLayer):
+                layer.weights, layer.bias = arrays[f"{i}.weight"], arrays[f"{i}.bias"]
+
+    def _run_epoch(self, steps: "Steps", X: np.ndarray, validate: Callable[[], tuple[float, float]] | None) -> EpochRecord:
+        now, batches = self.progress, math.ceil(len(X) / self.batch_size)
+        if now.batch >= batches:
+            raise DataError(f"X: {len(X)} rows, but the interrupted epoch had come to batch {now.batch}; want the same data")
+        order = np.random.default_rng([self.seed, now.epoch]).permutation(len(X))
+        first, start = now.batch, time.perf_counter()
         try:
-            outcome = steps(order, first)
+            steps(order, first)
         finally:
-            self._epoch_seconds += time.perf_counter() - start
+            now.seconds += time.perf_counter() - start
             self._count(steps.outcome, order, first)
-        if outcome.done < batches:
-            self._diverged(X, order, outcome.done)
+        if now.batch < batches:
+            self._diverged(X, order, now.batch)
         record = EpochRecord(
-            epoch=self.epoch + 1,
-            train_loss=self._epoch_loss / len(X),
-            train_accuracy=self._epoch_hits / len(X),
+            epoch=now.epoch + 1,
+            train_loss=now.loss / len(X),
+            train_accuracy=now.hits / len(X),
             val_loss=None,
             val_accuracy=None,
-            seconds=self._epoch_seconds,
-            examples_per_second=len(X) / self._epoch_seconds,
+            seconds=now.seconds,
+            examples_per_second=len(X) / now.seconds,
         )
         if validate is not None:
             record.val_loss, record.val_accuracy = validate()
         self.history.epochs.append(record)
-        self.epoch, self.batch = self.epoch + 1, 0
-        self._epoch_loss, self._epoch_hits, self._epoch_seconds = 0.0, 0, 0.0
+        self.progress = Progress(epoch=now.epoch + 1)
         return record
-
-    def _order(self, rows: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, self.epoch]).permutation(rows)
 
     def _count(self, outcome: Outcome, order: np.ndarray, first: int) -> None:
         """Take the batches that were done, all of them or not, into the history."""
@@ -190,9 +212,9 @@ class Trainer:
         rows = np.diff(edges)[done]
         self.history.batch_losses += (outcome.losses[done] / rows).tolist()
         self.history.batch_accuracies += (outcome.hits[done] / rows).tolist()
-        self._epoch_loss += float(outcome.losses[done].sum())
-        self._epoch_hits += int(outcome.hits[done].sum())
-        self.batch = outcome.done
+        self.progress.loss += float(outcome.losses[done].sum())
+        self.progress.hits += int(outcome.hits[done].sum())
+        self.progress.batch = outcome.done
 
     def _validation(self, X: np.ndarray | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
         if X is None or Y is None:
@@ -203,28 +225,21 @@ class Trainer:
         return lambda: evaluation.run(self.threads)
 
     def _watch(self, record: EpochRecord) -> bool:
-        """Keep the best weights, where patience asks for them; False when patience is at its end."""
-        if self.patience is None:
+        """Keep the best weights, where something is monitored; False when patience is at its end."""
+        if self.monitor is None:
             return True
-        sign = 1.0 if _HIGHER_IS_BETTER[self.monitor] else -1.0
-        value = sign * getattr(record, self.monitor)
-        if self.best is None or value > self.best[0]:
+        sign, value = (1.0 if _HIGHER_IS_BETTER[self.monitor] else -1.0), getattr(record, self.monitor)
+        if self.best is None or sign * value > sign * self.best.value:
             arrays, _ = self.network.state()
-            self.best = value, copy.deepcopy(arrays)
-            self._best_epoch = record.epoch
-        return record.epoch - self._best_epoch < self.patience
-
-    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
-        for i, layer in enumerate(self.network.layers):
-            if isinstance(layer, LinearLayer):
-                layer.weights, layer.bias = arrays[f"{i}.weight"], arrays[f"{i}.bias"]
+            self.best = Best(value, record.epoch, copy.deepcopy(arrays))
+        return self.patience is None or record.epoch - self.best.epoch < self.patience
 
     def _diverged(self, X: np.ndarray, order: np.ndarray, batch: int) -> None:
         rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
         check_finite(X[rows], f"X, among the rows of batch {batch}")
         logits = self.network.logits(X[rows])
         raise DivergenceError(
-            f"the loss is not finite at epoch {self.epoch + 1}, batch {batch} (largest |logit| {np.abs(logits).max():.3g}); "
+            f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {batch} (largest |logit| {np.abs(logits).max():.3g}); "
             f"the weights are those before it. Try a step size below {self.step_size:g}, or standardised rows"
         )
 
@@ -254,7 +269,7 @@ class _program_steps(Steps):
         trainer, layers = self.trainer, self.trainer.network.linear_layers
         for i, layer in enumerate(trainer.network.layers):
             if isinstance(layer, Dropout):
-                layer.reseed(_key(layer.seed, trainer.seed, trainer.epoch, i))
+                layer.reseed(_key(layer.seed, trainer.seed, trainer.progress.epoch, i))
         steps = math.ceil(len(order) / self.program.rows)
         updates = max((layer.updates for layer in layers), default=0)
         hyper = trainer.optimizer.hyper(updates + 1, np.full(steps - first, trainer.step_size))
@@ -264,6 +279,7 @@ class _program_steps(Steps):
             return self.program.run(order, first_step=first, hyper=hyper, threads=trainer.threads)
         finally:
             self.outcome = self.program.outcome
+            trainer.threads_used = self.program.threads_for(trainer.threads)
             for layer in layers:
                 layer.updated(self.outcome.done - first)
 

@@ -1,0 +1,183 @@
+"""Everything that decides a training run, as one dataclass: the options of `python -m fastff.train` and config.toml.
+
+What is not said is taken from the first place that says it: the command line, --config, --preset, the data set's own
+defaults (presets.py), the defaults here. Imports no other part of fastff but errors, files and presets.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import tomli_w
+import tyro
+
+from fastff.errors import ArgumentError, DataError
+from fastff.files import write_text
+from fastff.presets import DEFAULTS, PRESETS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR")]
+File = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
+Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+Count = Annotated[int | None, tyro.conf.arg(metavar="N")]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a feed-forward network on DATASET and write everything about the run into a folder.
+
+    DATASET is digits (the default; needs no download), cifar10-hst, cifar10, mnist, fashion-mnist, or the path of an
+    .npz file, a folder of .npy files, the course's pickles, CIFAR-10's archive, IDX files, or a .csv or .parquet file.
+
+    Examples: python -m fastff.train                                         (digits, into runs/digits)
+              python -m fastff.train cifar10-hst --data-dir pictures --preset course
+              python -m fastff.train wine.csv --target quality --hidden 64 32 --epochs 100
+    """
+
+    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")] = "digits"
+    """A known name or a path."""
+    data_dir: Folder = None
+    """The folder that holds a named data set's files; without it they are downloaded once."""
+    target: Name = None
+    """The column of a .csv or .parquet file that is the class."""
+    preset: Name = None
+    """A named set of options for this data set, for example course; other options override it."""
+    config: File = None
+    """A TOML file of options, such as the config.toml of an earlier run; other options override it."""
+    out: Folder = None
+    """The folder of the run; by default runs/DATASET, with a number where that is taken."""
+    resume: bool = False
+    """Go on with the run in --out (by default the latest of this data set) up to --epochs."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """The widths of the hidden layers."""
+    activation: Literal["relu", "sigmoid", "tanh"] = "relu"
+    """The function between the layers."""
+    dropout: float = 0.0
+    """The probability of dropping a hidden value in training."""
+    standardize: bool = True
+    """Put a layer first that gives every feature mean 0 and deviation 1 over the training rows."""
+
+    epochs: int = 30
+    """How often to go through the training rows."""
+    batch_size: int = 128
+    """Rows a step."""
+    step_size: float = 0.001
+    """The learning rate."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """The rule that moves the weights."""
+    beta1: float = 0.9
+    """Adam: the memory of the mean gradient, below 1."""
+    beta2: float = 0.999
+    """Adam: the memory of the mean squared gradient, below 1."""
+    epsilon: float = 1e-8
+    """Adam: added to the root of the mean square."""
+    bias_correction: Literal["standard", "constant"] = "standard"
+    """Adam: standard divides by 1 - beta^t (Kingma & Ba), constant by 1 - beta (the course's equations 13-17)."""
+    decay: Literal["l2", "decoupled"] = "l2"
+    """How weight decay works: l2 adds it to the gradient, decoupled shrinks the weights (AdamW)."""
+    weight_decay: float = 0.0
+    """The strength of weight decay; biases are never decayed."""
+    momentum: float = 0.9
+    """SGD: the memory of the gradient, below 1."""
+    label_smoothing: float = 0.0
+    """How much of each target is spread over all classes, below 1."""
+    patience: Count = None
+    """Stop after so many epochs without a better validation accuracy."""
+
+    precision: Literal["float32"] = "float32"
+    """The arithmetic of the products."""
+    threads: Count = None
+    """Threads at most; by default as many as are useful. The result does not depend on it."""
+    seed: int = 0
+    """Decides initial weights, shuffling and dropout."""
+
+
+
+
+_PLACES = ("config", "out", "resume")  # where a run is kept, not what it is: not in config.toml
+_HINTS = get_type_hints(Config)
+_PROGRAM = "python -m fastff.train"
+
+
+def parse(arguments: list[str], find_run: Callable[[Config], Path]) -> Config:
+    """The Config that a command line asks for; with --resume, the run that find_run names says the rest.
+
+    Exits with 2 on bad usage and with 0 after --help, as tyro does. Raises ArgumentError for an unknown preset and
+    DataError for a config file that cannot be used.
+    """
+    tyro.cli(Config, args=arguments, prog=_PROGRAM)  # for --help and bad usage
+    said = tyro.cli(Config, args=arguments, prog=_PROGRAM, default=Config(dataset=""))  # "": not said
+    file = {} if said.config is None else read(Path(said.config))
+    dataset = said.dataset or file.get("dataset", Config.dataset)
+    if said.resume:
+        run = find_run(dataclasses.replace(said, dataset=dataset))
+        file = {**read(run / "config.toml"), **file, "out": str(run)}
+        dataset = said.dataset or file["dataset"]
+    options = {**DEFAULTS.get(dataset, {}), **_preset(said.preset or file.get("preset")), **file, "dataset": dataset}
+    return tyro.cli(Config, args=arguments, prog=_PROGRAM, default=dataclasses.replace(Config(), **options))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The options in a TOML file, checked by name and type; DataError, in one line, for what does not fit."""
+    try:
+        text = path.read_bytes().decode()
+        options = tomllib.loads(text)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}, want a config.toml") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: not a TOML file: {error}") from None
+    for name, value in options.items():
+        if name not in _HINTS or name in _PLACES:
+            raise DataError(f"{path}: unknown option {name!r}, want one of {', '.join(n for n in _HINTS if n not in _PLACES)}")
+        if not _fits(value, _HINTS[name]):
+            raise DataError(f"{path}: {name} = {value!r}, want {_wanted(_HINTS[name])}")
+        if isinstance(value, list):
+            options[name] = tuple(value)
+        elif _HINTS[name] is float:
+            options[name] = float(value)
+    return options
+
+
+def write(config: Config, path: Path) -> None:
+    """Write config.toml: every option but the places, so that --config gives the same run again."""
+    options = {name: value for name, value in dataclasses.asdict(config).items() if name not in _PLACES}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    write_text(path, tomli_w.dumps({name: value for name, value in plain.items() if value is not None}))
+
+
+def _preset(name: str | None) -> dict[str, Any]:
+    if name is None:
+        return {}
+    if name not in PRESETS:
+        raise ArgumentError(f"--preset: {name!r}, want one of {', '.join(PRESETS)}")
+    return {**PRESETS[name], "preset": name}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) is tuple:
+        return isinstance(value, list) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if get_args(hint):  # X | None; TOML has no None
+        return any(_fits(value, option) for option in get_args(hint) if option is not type(None))
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _wanted(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(repr, get_args(hint)))}"
+    if get_origin(hint) is tuple:
+        return "a list of whole numbers"
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    return names[next(option for option in (get_args(hint) or (hint,)) if option is not type(None))]

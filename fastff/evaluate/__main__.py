@@ -1,0 +1,64 @@
+"""python -m fastff.evaluate RUN_DIR DATASET: loss and accuracy of a trained network, as JSON."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from fastff import command
+from fastff.data import load_dataset
+from fastff.errors import DataError
+from fastff.runs import load_model
+from fastff.validation import check_labels, check_rows
+
+
+@dataclass(frozen=True)
+class Options:
+    """Print the mean cross-entropy, the accuracy and the number of rows of a run's best network on a data set, as JSON.
+
+    Example: python -m fastff.evaluate runs/digits digits --split val
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR")]
+    """The folder of a training run."""
+    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
+    """A known name or a path, as for fastff.train."""
+    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """The folder that holds a named data set's files."""
+    target: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """The column of a .csv or .parquet file that is the class."""
+    split: Literal["train", "val", "test"] = "test"
+    """Which rows."""
+    tta: bool = False
+    """Average the probabilities of each picture and its mirror image."""
+
+
+def main(arguments: list[str]) -> None:
+    options = tyro.cli(Options, args=arguments, prog="python -m fastff.evaluate")
+    model = load_model(options.run_dir)
+    data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target)
+    rows, labels = getattr(data, f"x_{options.split}"), getattr(data, f"y_{options.split}")
+    if rows is None:
+        have = ", ".join(s for s in ("train", "val", "test") if getattr(data, f"x_{s}") is not None)
+        raise DataError(f"{options.dataset}: has no {options.split} split, want --split with one of {have}")
+    rows = check_rows(rows, options.dataset, features=model.network.input_dim)
+    labels = check_labels(labels, f"{options.dataset} labels", rows=len(rows), classes=len(model.class_names))
+    probabilities = model.network.predict_proba(rows).astype(np.float64)
+    if options.tta:
+        if model.image_shape is None:
+            raise DataError(f"{options.run_dir}: --tta mirrors pictures, want a network that was trained on pictures")
+        mirrored = rows.reshape(-1, *model.image_shape)[..., ::-1].reshape(rows.shape)
+        probabilities = (probabilities + model.network.predict_proba(mirrored)) / 2
+    chosen = probabilities[np.arange(len(labels)), labels]
+    figures = {
+        "loss": float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean()),
+        "accuracy": float((probabilities.argmax(1) == labels).mean()),
+        "n": len(labels),
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,75 @@
+"""python -m fastff.predict RUN_DIR INPUT --out FILE: a trained network's classes and probabilities for new rows."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from fastff import command
+from fastff.data.tables import read_rows
+from fastff.data.arrays import read_array
+from fastff.errors import ArgumentError
+from fastff.files import replacing, write_text
+from fastff.progress import prepare_kernels
+from fastff.runs import load_model
+from fastff.validation import check_finite, check_rows
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write the class and the probabilities that a run's best network gives to each row of INPUT.
+
+    Example: python -m fastff.predict runs/digits new.npy --out guesses.csv
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR")]
+    """The folder of a training run."""
+    input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INPUT")]
+    """Raw rows: an .npy file (rows, features), an .npz with one such array or one called x, or a .csv with a header."""
+    out: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """Where to: .csv (row, class, name, a probability a class), .npy (the classes), or .npz (classes, probabilities)."""
+
+
+def main(arguments: list[str]) -> None:
+    options = tyro.cli(Options, args=arguments, prog="python -m fastff.predict")
+    out = Path(options.out)
+    if out.suffix not in _WRITERS:
+        raise ArgumentError(f"--out: {out.name!r}, want a name that ends in {', '.join(_WRITERS)}")
+    model = load_model(options.run_dir)
+    source = Path(options.input)
+    rows = read_rows(source) if source.suffix == ".csv" else read_array(source)
+    rows = check_rows(rows, options.input, features=model.network.input_dim)
+    check_finite(rows, options.input)
+    prepare_kernels()
+    probabilities = model.network.predict_proba(rows)
+    _WRITERS[out.suffix](out, probabilities, model.class_names)
+    print(f"{len(rows):,} rows written to {out}")
+
+
+def _write_csv(path: Path, probabilities: np.ndarray, names: tuple[str, ...]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "class", "name", *(f"p_{name}" for name in names)])
+    for i, (row, guess) in enumerate(zip(probabilities, probabilities.argmax(1), strict=True)):
+        writer.writerow([i, guess, names[guess], *(f"{p:.6g}" for p in row)])
+    write_text(path, text.getvalue())
+
+
+def _write_npy(path: Path, probabilities: np.ndarray, _: tuple[str, ...]) -> None:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, probabilities.argmax(1))
+
+
+def _write_npz(path: Path, probabilities: np.ndarray, _: tuple[str, ...]) -> None:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, classes=probabilities.argmax(1), probabilities=probabilities)
+
+
+_WRITERS = {".csv": _write_csv, ".npy": _write_npy, ".npz": _write_npz}
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,80 @@
+"""A trainer's whole state as named arrays and a dictionary, from which training goes on with the same bits."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from fastff import memory
+from fastff.errors import DataError
+from fastff.layers import LinearLayer
+from fastff.trainer import Best, EpochRecord, Progress, Trainer
+
+
+def trainer_state(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Weights, moments and update counts, place in the epoch, history and best weights so far."""
+    arrays, layers = trainer.network.state()
+    for i, layer in _linear(trainer):
+        shape = (layer.input_dim, layer.output_dim)
+        for j in range(2):
+            arrays[f"{i}.weight.moment{j + 1}"] = memory.unpack(layer.moments[j], shape)
+            arrays[f"{i}.bias.moment{j + 1}"] = layer.bias_moments[j][: layer.output_dim]
+    arrays["history.batch_losses"] = np.array(trainer.history.batch_losses)
+    arrays["history.batch_accuracies"] = np.array(trainer.history.batch_accuracies)
+    if trainer.best is not None:
+        arrays |= {f"best.{name}": array for name, array in trainer.best.arrays.items()}
+    metadata = {
+        "layers": layers,
+        "updates": [layer.updates for _, layer in _linear(trainer)],
+        "progress": dataclasses.asdict(trainer.progress),
+        "epochs": [dataclasses.asdict(record) for record in trainer.history.epochs],
+        "best": None if trainer.best is None else {"value": trainer.best.value, "epoch": trainer.best.epoch},
+        "seed": trainer.seed,
+        "batch_size": trainer.batch_size,
+    }
+    return arrays, metadata
+
+
+def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: dict[str, Any], source: object) -> None:
+    """Put a new trainer of the same network and settings into a saved state.
+
+    Raises DataError, naming source, where the state belongs to another network, seed or batch size; nothing is changed
+    then.
+    """
+    own, layers = trainer.network.state()
+    try:
+        if metadata["layers"] != layers or any(arrays[name].shape != array.shape for name, array in own.items()):
+            shapes = [arrays[name].shape for name in arrays if name.split(".", 1)[1:] == ["weight"]]
+            wanted = [(layer.input_dim, layer.output_dim) for _, layer in _linear(trainer)]
+            raise DataError(f"{source}: holds layers of sizes {shapes}, want {wanted} as this run's; resume with its own options")
+        for name in ("seed", "batch_size"):
+            if metadata[name] != getattr(trainer, name):
+                raise DataError(f"{source}: was trained with {name} {metadata[name]}, want {getattr(trainer, name)} to go on")
+        moments = {
+            (i, j): (arrays[f"{i}.weight.moment{j + 1}"], arrays[f"{i}.bias.moment{j + 1}"])
+            for i, _ in _linear(trainer)
+            for j in range(2)
+        }
+        epochs = [EpochRecord(**record) for record in metadata["epochs"]]
+        progress = Progress(**metadata["progress"])
+        best = metadata["best"]
+        updates = [int(count) for count in metadata["updates"]]
+        losses, accuracies = arrays["history.batch_losses"].tolist(), arrays["history.batch_accuracies"].tolist()
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{source}: is not a whole checkpoint of a run: {error!r}") from None
+    trainer.set_weights(arrays)
+    for (i, j), (weight, bias) in moments.items():
+        layer = trainer.network.layers[i]
+        memory.pack(weight, layer.moments[j])
+        layer.bias_moments[j][: layer.output_dim] = bias
+    for (_, layer), count in zip(_linear(trainer), updates, strict=True):
+        layer.updates = count
+    trainer.progress = progress
+    trainer.history.epochs, trainer.history.batch_losses, trainer.history.batch_accuracies = epochs, losses, accuracies
+    if best is not None:
+        kept = {name.removeprefix("best."): array for name, array in arrays.items() if name.startswith("best.")}
+        trainer.best = Best(best["value"], best["epoch"], kept)
+
+
+def _linear(trainer: Trainer) -> list[tuple[int, LinearLayer]]:
+    return [(i, layer) for i, layer in enumerate(trainer.network.layers) if isinstance(layer, LinearLayer)]

@@ -1,0 +1,182 @@
+"""python -m fastff.train: data in, a trained network, its figures and its pictures out."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastff
+from fastff import command, plots
+from fastff.config import Config, parse
+from fastff.data import Dataset, load_dataset
+from fastff.evaluate import evaluate
+from fastff.layers import Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh, check_size
+from fastff.network import FeedForwardNeuralNetwork
+from fastff.optim import SGD, Adam, Optimizer
+from fastff.progress import TrainingProgress, prepare_kernels
+from fastff.runs import Run, choose_folder, find_run
+from fastff.trainer import EpochRecord, Trainer
+
+_ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
+_EVALUATION_ROWS = 1024
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(arguments, find_run)
+    data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target).with_validation()
+    trainer = make_trainer(options, data)
+    folder = Path(options.out) if options.resume and options.out else choose_folder(options)
+    run = Run(folder, options, trainer, data)
+    run.start(resume=options.resume)
+    compile_seconds = prepare_kernels()
+    try:
+        _fit(run, data)
+    except KeyboardInterrupt:
+        run.save()
+        raise KeyboardInterrupt(f"saved in {folder}; python -m fastff.train --resume --out {folder} goes on") from None
+    run.save()
+    trainer.restore_best()
+    summary = _summarise(run, data, compile_seconds)
+    _draw(run, data, summary)
+    run.write_summary(summary)
+    print(_closing_lines(folder, summary))
+
+
+def make_trainer(options: Config, data: Dataset) -> Trainer:
+    """The network and trainer that the options describe, for this data. Raises ArgumentError for bad values."""
+    network = FeedForwardNeuralNetwork(
+        data.n_features, data.n_classes, options.hidden, optimizer=_optimizer(options), seed=options.seed
+    )
+    network.layers = list(_dress(network.layers, options))
+    if options.standardize:
+        network.layers.insert(0, Standardize.fit(data.x_train))
+    check_size("epochs", options.epochs)
+    return Trainer(
+        network,
+        batch_size=options.batch_size,
+        step_size=options.step_size,
+        precision=options.precision,
+        threads=options.threads,
+        seed=options.seed,
+        label_smoothing=options.label_smoothing,
+        patience=options.patience,
+        monitor="val_accuracy",
+    )
+
+
+def _optimizer(options: Config) -> Optimizer:
+    if options.optimizer == "sgd":
+        return SGD(momentum=options.momentum, weight_decay=options.weight_decay)
+    return Adam(
+        options.beta1,
+        options.beta2,
+        options.epsilon,
+        options.weight_decay,
+        decay=options.decay,
+        bias_correction=options.bias_correction,
+    )
+
+
+def _dress(layers: list[Any], options: Config) -> Iterator[Any]:
+    """The linear layers with the options' activation and dropout between them."""
+    linear = [layer for layer in layers if isinstance(layer, LinearLayer)]
+    for i, layer in enumerate(linear):
+        yield layer
+        if i < len(linear) - 1:
+            yield _ACTIVATIONS[options.activation]()
+            if options.dropout:
+                yield Dropout(options.dropout, seed=options.seed)
+
+
+def _fit(run: Run, data: Dataset) -> None:
+    trainer, left = run.trainer, run.options.epochs - run.trainer.progress.epoch
+    if left < 1:
+        return
+    with TrainingProgress(run.options.epochs, trainer.progress.epoch) as progress:
+
+        def on_epoch(record: EpochRecord) -> None:
+            progress.show(record)
+            run.save_now_and_then()
+
+        trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
+
+
+def _summarise(run: Run, data: Dataset, compile_seconds: float) -> dict[str, Any]:
+    """The final figures, of the best weights."""
+    trainer, epochs = run.trainer, run.trainer.history.epochs
+    splits = {"train": (data.x_train, data.y_train), "val": (data.x_val, data.y_val), "test": (data.x_test, data.y_test)}
+    figures = {
+        name: evaluate(trainer.network, x, y, _EVALUATION_ROWS) if x is not None and y is not None else (None, None)
+        for name, (x, y) in splits.items()
+    }
+    seconds = sum(record.seconds for record in epochs)
+    return {
+        "dataset": data.name,
+        "epochs": len(epochs),
+        "best_epoch": None if trainer.best is None else trainer.best.epoch,
+        "train_accuracy": figures["train"][1],
+        "val_accuracy": figures["val"][1],
+        "test_accuracy": figures["test"][1],
+        "test_loss": figures["test"][0],
+        "train_seconds": seconds,
+        "compile_seconds": compile_seconds,
+        "examples_per_second": len(data.x_train) * len(epochs) / seconds,
+        "parameters": trainer.network.parameter_count,
+        "precision": trainer.precision,
+        "threads": trainer.threads_used,
+        "seed": trainer.seed,
+        "version": fastff.__version__,
+    }
+
+
+def _draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
+    folder, trainer, history = run.folder, run.trainer, run.trainer.history
+    title = f"{data.name}: validation {summary['val_accuracy']:.1%}"
+    if summary["test_accuracy"] is not None:
+        title += f", test {summary['test_accuracy']:.1%}"
+    plots.draw_curves(
+        folder / "curves.png",
+        history.batch_losses,
+        history.batch_accuracies,
+        history.epochs,
+        title=title,
+        batches_per_epoch=math.ceil(len(data.x_train) / trainer.batch_size),
+    )
+    rows, labels = (data.x_test, data.y_test) if data.x_test is not None else (data.x_val, data.y_val)
+    assert rows is not None
+    assert labels is not None
+    probabilities = trainer.network.predict_proba(rows)
+    guesses = probabilities.argmax(1)
+    matrix = np.zeros((data.n_classes, data.n_classes), np.int64)
+    np.add.at(matrix, (labels, guesses), 1)
+    plots.draw_confusion(folder / "confusion.png", matrix, class_names=data.class_names)
+    if data.image_shape is not None:
+        weights = trainer.network.linear_layers[0].weights
+        plots.draw_weights(folder / "weights.png", weights, image_shape=data.image_shape)
+        some = np.random.default_rng(0).permutation(len(rows))[:40]
+        plots.draw_examples(
+            folder / "examples.png",
+            rows[some],
+            labels[some],
+            guesses[some],
+            class_names=data.class_names,
+            image_shape=data.image_shape,
+            confidences=probabilities[some].max(1),
+        )
+
+
+def _closing_lines(folder: Path, summary: dict[str, Any]) -> str:
+    names = [("test", "test_accuracy"), ("validation", "val_accuracy"), ("training", "train_accuracy")]
+    accuracies = ", ".join(f"{name} {summary[key]:.2%}" for name, key in names if summary[key] is not None)
+    return (
+        f"{summary['dataset']}: accuracy {accuracies}, of epoch {summary['best_epoch']}, the best in validation\n"
+        f"{summary['epochs']} epochs of training in {summary['train_seconds']:.2f} s, "
+        f"{summary['examples_per_second']:,.0f} rows/s, {summary['parameters']:,} parameters\n"
+        f"written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir() if not path.name.startswith('.')))}"
+    )
+
+
+if __name__ == "__main__":
+    command.run(main)
