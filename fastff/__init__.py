@@ -16,7 +16,7 @@ if not (Path(__file__).parent / "kernels").exists():
 from fastff.data import Dataset, load_dataset
 from fastff.errors import ArgumentError, DataError, DivergenceError, FastffError, MissingExtra
 from fastff.evaluate import evaluate
-from fastff.layers import Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.layers import Augment, Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.loss import CrossEntropySoftmax
 from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import SGD, Adam
@@ -27,6 +27,7 @@ __all__ = [
     "SGD",
     "Adam",
     "ArgumentError",
+    "Augment",
     "CrossEntropySoftmax",
     "DataError",
     "Dataset",

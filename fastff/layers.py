@@ -107,9 +107,9 @@ class Standardize(Layer):
     def _enter(self, program: Program, rows: np.ndarray) -> Lanes:
         return self.gather(program, rows)
 
-    def gather(self, program: Program, rows: np.ndarray) -> Lanes:
+    def gather(self, program: Program, rows: np.ndarray, *, in_batch: bool = False) -> Lanes:
         """The batch of raw rows, standardised as it is gathered."""
-        return program.gather(rows, self.mean, self.scale)
+        return program.gather(rows, self.mean, self.scale, in_batch=in_batch)
 
 
 class LinearLayer(Layer):
@@ -250,49 +250,86 @@ class Tanh(_Activation):
     function = pointwise.TANH
 
 
-class Dropout(Layer):
-    """Each value is zeroed with probability `rate` in training and otherwise scaled by 1 / (1 - rate) (Srivastava et al.
-    2014), so that nothing need change in prediction, where this layer passes its input on.
+class RandomLayer(Layer):
+    """What draws at random in training and not in prediction: `training` says which forward does.
 
-    `training` says which of the two forward does; evaluate and predict never drop. The mask is a function of the seed
-    and of counters, so that it does not depend on the number of threads.
+    What is drawn is a function of the seed and of counters, so that it does not depend on the number of threads.
     """
 
-    def __init__(self, rate: float = 0.5, *, seed: int | None = None) -> None:
-        if not 0.0 <= rate < 1.0:
-            raise ArgumentError(f"rate: {rate!r}, want a number in [0, 1)")
-        self.rate, self.training = float(rate), True
-        entropy = np.random.SeedSequence(seed)
-        self.seed = int(entropy.generate_state(1)[0])
+    def __init__(self, seed: int | None) -> None:
+        self.training = True
+        self.seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
         self._key = np.array([self.seed], np.int64)
 
     def reseed(self, seed: int) -> None:
-        """Draw other masks from here on."""
+        """Draw anew from here on, as this seed has it."""
         self._key[0] = seed
+
+    def forward(self, input: np.ndarray) -> np.ndarray:
+        """input (B, D) changed at random where `training`, else as it is."""
+        if not self.training:
+            return check_rows(input, "input", features=self.features_in)
+        self._key = self._key + 1  # a new array: a backward to come still has the old one
+        return super().forward(input)
+
+
+class Augment(RandomLayer):
+    """Changes pictures at random in training, so that the network sees each in many versions; the first layer, if any.
+
+    Each row (channels * height * width values of image_shape, plane by plane) is mirrored left to right with
+    probability 1/2 if `mirror`, and shifted by up to `shift` pixels each way, reflected at the edges.
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], *, mirror: bool = True, shift: int = 0, seed: int | None = None
+    ) -> None:
+        super().__init__(seed)
+        channels, height, width = (check_size("image_shape", n) for n in image_shape)
+        self.image_shape = channels, height, width
+        if isinstance(shift, bool) or not isinstance(shift, int | np.integer) or not 0 <= shift < min(height, width):
+            raise ArgumentError(f"shift: {shift!r}, want a whole number of pixels from 0 to {min(height, width) - 1}")
+        self.mirror, self.shift = bool(mirror), int(shift)
+        self.features_in = channels * height * width
+
+    def lower_rows(self, program: Program, rows: np.ndarray) -> np.ndarray:
+        """The batch of raw rows, changed, for the gather."""
+        return program.augment(rows, self.image_shape, mirror=self.mirror, shift=self.shift, key=self._key)
+
+    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+        return x, None  # all was done before the gather
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """The gradient of the data, which nobody needs: grad as it is."""
+        return grad
+
+    def _enter(self, program: Program, rows: np.ndarray) -> Lanes:
+        return program.gather(self.lower_rows(program, rows), in_batch=True)
+
+
+class Dropout(RandomLayer):
+    """Each value is zeroed with probability `rate` in training and otherwise scaled by 1 / (1 - rate), so that nothing
+    need change in prediction, where this layer passes its input on (Srivastava et al. 2014).
+    """
+
+    def __init__(self, rate: float = 0.5, *, seed: int | None = None) -> None:
+        super().__init__(seed)
+        if not 0.0 <= rate < 1.0:
+            raise ArgumentError(f"rate: {rate!r}, want a number in [0, 1)")
+        self.rate = float(rate)
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
         if not training:
             return x, None
-        y = program.lanes(x.features)
-        self._drop(program, x, y, self._key)
-        return y, self._key
+        return self._drop(program, x, self._key), self._key
 
     def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
-        below = program.lanes(g.features)
-        self._drop(program, g, below, saved)
-        return below
+        return self._drop(program, g, saved)
 
-    def forward(self, input: np.ndarray) -> np.ndarray:
-        """input (B, D) with values dropped where `training`, else input as float32."""
-        if not self.training:
-            return check_rows(input, "input").astype(np.float32, copy=False)
-        self._key = self._key + 1  # a new array: backward still has the old one's key
-        return super().forward(input)
-
-    def _drop(self, program: Program, x: Lanes, y: Lanes, key: np.ndarray) -> None:
-        threshold = int(self.rate * 2**32)
+    def _drop(self, program: Program, x: Lanes, key: np.ndarray) -> Lanes:
+        y = program.lanes(x.features)
         scale = np.array([1.0 / (1.0 - self.rate)], np.float32)
-        program.add(spmd.DROPOUT, x, y, key, threshold, scale, x.features)
+        program.add(spmd.DROPOUT, x, y, key, int(self.rate * 2**32), scale, x.features)
+        return y
 
 
 def check_size(name: str, value: int) -> int:

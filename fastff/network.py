@@ -7,7 +7,7 @@ import numpy as np
 
 from fastff import checkpoint
 from fastff.errors import ArgumentError, DataError
-from fastff.layers import Dropout, Layer, LinearLayer, ReLU, Sigmoid, Standardize, Tanh, check_size
+from fastff.layers import Augment, Dropout, Layer, LinearLayer, ReLU, Sigmoid, Standardize, Tanh, check_size
 from fastff.optim import Adam, Optimizer
 from fastff.program import Lanes, Program
 from fastff.validation import check_rows
@@ -77,7 +77,7 @@ class FeedForwardNeuralNetwork:
 
     def backward(self, grad: np.ndarray) -> None:
         """Take dL/dlogits (B, output_dim) of the last forward back through all layers."""
-        first = next((i for i, layer in enumerate(self.layers) if not isinstance(layer, Standardize)), 0)
+        first = next((i for i, layer in enumerate(self.layers) if not isinstance(layer, Augment | Standardize)), 0)
         for i in range(len(self.layers) - 1, first - 1, -1):
             layer = self.layers[i]
             if i == first and isinstance(layer, LinearLayer):  # nobody needs the gradient of the data
@@ -95,20 +95,37 @@ class FeedForwardNeuralNetwork:
     # --- as one program ---
 
     def lowers(self) -> bool:
-        """Whether the whole network can be one program: built-in layers, standardisation only in front."""
+        """Whether the whole network can be one program: built-in layers, those on raw rows only in front."""
+        raw = self._raw_layers()
         return all(type(layer) in _NAMES.values() for layer in self.layers) and not any(
-            isinstance(layer, Standardize) for layer in self.layers[1:]
+            isinstance(layer, Augment | Standardize) for layer in self.layers[len(raw) :]
         )
 
     def lower_forward(self, program: Program, X: np.ndarray, *, training: bool) -> tuple[Lanes, list[Any]]:
         """Add the way from rows X to logits to the program; returns the logits, and what lower_backward needs."""
-        first = self.layers[0] if self.layers else None
-        x = first.gather(program, X) if isinstance(first, Standardize) else program.gather(X)
-        saved = []
-        for layer in self.layers:
+        raw = self._raw_layers()
+        in_batch = training and any(isinstance(layer, Augment) for layer in raw)
+        for layer in raw:
+            if in_batch and isinstance(layer, Augment):
+                X = layer.lower_rows(program, X)
+        last = raw[-1] if raw else None
+        if isinstance(last, Standardize):
+            x = last.gather(program, X, in_batch=in_batch)
+        else:
+            x = program.gather(X, in_batch=in_batch)
+        saved: list[Any] = [None] * len(raw)
+        for layer in self.layers[len(raw) :]:
             x, kept = layer.lower_forward(program, x, training=training)
             saved.append(kept)
         return x, saved
+
+    def _raw_layers(self) -> list[Any]:
+        """The layers in front that work on raw rows: an Augment, a Standardize, or both in this order."""
+        front = [type(layer) for layer in self.layers[:2]]
+        for kinds in ([Augment, Standardize], [Augment], [Standardize]):
+            if front[: len(kinds)] == kinds:
+                return self.layers[: len(kinds)]
+        return []
 
     def lower_backward(self, program: Program, g: Lanes, saved: list[Any]) -> None:
         """Add the way back from the logits' gradient, with every layer's update."""
@@ -163,6 +180,8 @@ class FeedForwardNeuralNetwork:
                 arrays[f"{i}.mean"], arrays[f"{i}.std"] = layer.mean, layer.std
             elif isinstance(layer, Dropout):
                 entry["rate"] = layer.rate
+            elif isinstance(layer, Augment):
+                entry |= {"image_shape": list(layer.image_shape), "mirror": layer.mirror, "shift": layer.shift}
             description.append(entry)
         return arrays, description
 
@@ -198,6 +217,7 @@ class inference:
 
 
 _NAMES: dict[str, type[Layer]] = {
+    "augment": Augment,
     "standardize": Standardize,
     "linear": LinearLayer,
     "relu": ReLU,
@@ -235,8 +255,8 @@ def layers_from(arrays: dict[str, np.ndarray], description: Any, path: object) -
             elif name == "standardize":
                 layers.append(Standardize(array(f"{i}.mean"), array(f"{i}.std")))
                 width = layers[-1].features_in
-            elif name == "dropout":
-                layers.append(Dropout(entry.get("rate", 0.5)))
+            elif name in ("dropout", "augment"):
+                layers.append(_NAMES[name](**{key: value for key, value in entry.items() if key != "layer"}))
             else:
                 layers.append(_NAMES[name]())
         except (ArgumentError, TypeError) as error:

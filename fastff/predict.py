@@ -10,9 +10,9 @@ import numpy as np
 import tyro
 
 from fastff import command
-from fastff.data.tables import read_rows
 from fastff.data.arrays import read_array
-from fastff.errors import ArgumentError
+from fastff.data.tables import read_rows
+from fastff.errors import ArgumentError, DataError
 from fastff.files import replacing, write_text
 from fastff.progress import prepare_kernels
 from fastff.runs import load_model
@@ -31,7 +31,7 @@ class Options:
     input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INPUT")]
     """Raw rows: an .npy file (rows, features), an .npz with one such array or one called x, or a .csv with a header."""
     out: Annotated[str, tyro.conf.arg(metavar="FILE")]
-    """Where to: .csv (row, class, name, a probability a class), .npy (the classes), or .npz (classes, probabilities)."""
+    """Where to: .csv (row, class, name, probability of each), .npy (the classes) or .npz (classes, probabilities)."""
 
 
 def main(arguments: list[str]) -> None:
@@ -40,14 +40,19 @@ def main(arguments: list[str]) -> None:
     if out.suffix not in _WRITERS:
         raise ArgumentError(f"--out: {out.name!r}, want a name that ends in {', '.join(_WRITERS)}")
     model = load_model(options.run_dir)
-    source = Path(options.input)
-    rows = read_rows(source) if source.suffix == ".csv" else read_array(source)
-    rows = check_rows(rows, options.input, features=model.network.input_dim)
+    rows = check_rows(_read(Path(options.input)), options.input, features=model.network.input_dim)
     check_finite(rows, options.input)
     prepare_kernels()
     probabilities = model.network.predict_proba(rows)
     _WRITERS[out.suffix](out, probabilities, model.class_names)
     print(f"{len(rows):,} rows written to {out}")
+
+
+def _read(path: Path) -> np.ndarray:
+    suffix = path.suffix.lower()
+    if suffix not in _READERS:
+        raise DataError(f"{path}: a file of an unknown kind, want {', '.join(_READERS)}")
+    return _READERS[suffix](path)
 
 
 def _write_csv(path: Path, probabilities: np.ndarray, names: tuple[str, ...]) -> None:
@@ -69,6 +74,7 @@ def _write_npz(path: Path, probabilities: np.ndarray, _: tuple[str, ...]) -> Non
         np.savez(file, classes=probabilities.argmax(1), probabilities=probabilities)
 
 
+_READERS = {".csv": read_rows, ".npy": read_array, ".npz": read_array}
 _WRITERS = {".csv": _write_csv, ".npy": _write_npy, ".npz": _write_npz}
 
 if __name__ == "__main__":

@@ -64,13 +64,27 @@ class Program:
     def lanes(self, features: int) -> Lanes:
         return Lanes(memory.lanes(features, self.rows), features)
 
-    def gather(self, rows: np.ndarray, mean: np.ndarray | None = None, scale: np.ndarray | None = None) -> Lanes:
-        """The batch of rows (N, D), uint8, float32 or float64, as (rows - mean) * scale."""
+    def gather(
+        self, rows: np.ndarray, mean: np.ndarray | None = None, scale: np.ndarray | None = None, *, in_batch: bool = False
+    ) -> Lanes:
+        """The batch of rows (N, D), uint8, float32 or float64, as (rows - mean) * scale.
+
+        in_batch says that rows are the batch itself, in its order, and not what the run's index picks from.
+        """
         x = self.lanes(rows.shape[1])
         zeros, ones = _neutral(rows.shape[1])
+        own_index = _counting(self.rows) if in_batch else 0
         self.add(spmd.GATHER, rows, _DTYPES[rows.dtype], *rows.strides, zeros if mean is None else mean,
-                 ones if scale is None else scale, rows.shape[1], x)  # fmt: skip
+                 ones if scale is None else scale, rows.shape[1], x, own_index)  # fmt: skip
         return x
+
+    def augment(self, rows: np.ndarray, shape: tuple[int, int, int], *, mirror: bool, shift: int, key: np.ndarray) -> np.ndarray:
+        """The batch of pictures rows (N, D), changed at random: an array to gather from with in_batch."""
+        rows = rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
+        batch = memory.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
+        numbers = np.array([*shape, mirror, shift], np.int64)
+        self.add(spmd.AUGMENT, rows, _DTYPES[rows.dtype], rows.strides[0], key, numbers, batch)
+        return batch
 
     def scatter(self, x: Lanes, rows: int) -> np.ndarray:
         """A new array (rows, features), float32, that the program fills batch by batch."""

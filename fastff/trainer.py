@@ -15,7 +15,7 @@ import numpy as np
 
 from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.evaluate import Evaluation, evaluate
-from fastff.layers import Dropout, LinearLayer, check_size
+from fastff.layers import LinearLayer, RandomLayer, check_size
 from fastff.loss import CrossEntropySoftmax
 from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import Optimizer, check_step_size
@@ -73,7 +73,8 @@ class Trainer:
     """Trains a network on minibatches of cross-entropy loss.
 
     optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an epoch
-    may be smaller. threads: None uses as many as are useful. seed decides shuffling and dropout. label_smoothing: as in
+    may be smaller. schedule: "cosine" lets step_size fall to 0 along half a cosine, over all epochs up to the end of the
+    fit under way (Loshchilov & Hutter 2017). threads: None uses as many as are useful. seed decides shuffling and dropout. label_smoothing: as in
     CrossEntropySoftmax. monitor: "val_loss", "val_accuracy", "train_loss" or "train_accuracy": `best` keeps the weights
     of its best epoch. patience: stop after so many epochs without a better monitor (then "val_loss" unless it is given)
     and restore the best weights.
@@ -91,6 +92,7 @@ class Trainer:
         precision: Literal["float32"] = "float32",
         threads: int | None = None,
         seed: int = 0,
+        schedule: Literal["constant", "cosine"] = "constant",
         label_smoothing: float = 0.0,
         patience: int | None = None,
         monitor: str | None = None,
@@ -100,6 +102,9 @@ class Trainer:
             network.optimizer = optimizer
         self.batch_size = check_size("batch_size", batch_size)
         self.step_size = check_step_size(step_size)
+        if schedule not in ("constant", "cosine"):
+            raise ArgumentError(f"schedule: {schedule!r}, want 'constant' or 'cosine'")
+        self.schedule = schedule
         if precision != "float32":
             raise ArgumentError(f"precision: {precision!r}, want 'float32'")
         self.precision = precision
@@ -155,6 +160,7 @@ class Trainer:
         check_size("epochs", epochs)
 
         self.compile_seconds += compile_kernels()
+        self._last_epoch = self.progress.epoch + epochs
         steps = _program_steps(self, X, Y) if self.network.lowers() else _layer_steps(self, X, Y)
         validate = self._validation(X_val, Y_val)
         for _ in range(epochs):
@@ -244,6 +250,14 @@ class Trainer:
         )
 
 
+    def step_sizes(self, batches: int) -> np.ndarray:
+        """The step size of each batch of the epoch under way."""
+        if self.schedule == "constant":
+            return np.full(batches, self.step_size)
+        done = (self.progress.epoch + np.arange(batches) / batches) / self._last_epoch
+        return self.step_size * 0.5 * (1.0 + np.cos(np.pi * done))
+
+
 class Steps:
     """The batches of an epoch: call it with the order of the rows and the first batch; `outcome` says how far it came."""
 
@@ -268,11 +282,11 @@ class _program_steps(Steps):
     def __call__(self, order: np.ndarray, first: int) -> Outcome:
         trainer, layers = self.trainer, self.trainer.network.linear_layers
         for i, layer in enumerate(trainer.network.layers):
-            if isinstance(layer, Dropout):
+            if isinstance(layer, RandomLayer):
                 layer.reseed(_key(layer.seed, trainer.seed, trainer.progress.epoch, i))
         steps = math.ceil(len(order) / self.program.rows)
         updates = max((layer.updates for layer in layers), default=0)
-        hyper = trainer.optimizer.hyper(updates + 1, np.full(steps - first, trainer.step_size))
+        hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps)[first:])
         for layer in layers:
             layer.sync()
         try:
@@ -295,6 +309,7 @@ class _layer_steps(Steps):
         steps = math.ceil(len(order) / size)
         done = np.full(1, first)
         self.outcome = Outcome(np.zeros(steps), np.zeros(steps, np.int64), done, steps)
+        step_sizes = trainer.step_sizes(steps)
         for step in range(first, steps):
             rows = order[step * size : (step + 1) * size]
             logits, labels = trainer.network.forward(self.X[rows]), self.Y[rows]
@@ -302,7 +317,7 @@ class _layer_steps(Steps):
             if not math.isfinite(loss):
                 break
             trainer.network.backward(trainer.criterion.backward())
-            trainer.network.step(trainer.step_size)
+            trainer.network.step(float(step_sizes[step]))
             self.outcome.losses[step] = loss * len(rows)
             self.outcome.hits[step] = (logits.argmax(1) == labels).sum()
             done[0] = step + 1

@@ -150,14 +150,14 @@ def derive(g, h, function, features, rows, rank, size):
 
 
 @kernel
-def _hash(x):
+def hash32(x):
     """32 well mixed bits of a 32-bit counter (the finaliser of MurmurHash3)."""
-    x = np.uint32(x)
-    x ^= x >> np.uint32(16)
-    x *= np.uint32(0x85EBCA6B)
-    x ^= x >> np.uint32(13)
-    x *= np.uint32(0xC2B2AE35)
-    return x ^ (x >> np.uint32(16))
+    x = np.uint32(x)  # and again after each operation: Numba computes them in 64 bits
+    x = np.uint32(x ^ (x >> np.uint32(16)))
+    x = np.uint32(x * np.uint32(0x85EBCA6B))
+    x = np.uint32(x ^ (x >> np.uint32(13)))
+    x = np.uint32(x * np.uint32(0xC2B2AE35))
+    return np.uint32(x ^ (x >> np.uint32(16)))
 
 
 @kernel
@@ -169,8 +169,8 @@ def dropout(x, y, key, threshold, scale, features, rows, rank, size):
     in_pad = padded(features)
     for p in range((rows + NR - 1) // NR):
         for f in range(features * rank // size, features * (rank + 1) // size):
-            base = _hash(_hash(np.uint32(key)) ^ np.uint32(f))
+            base = hash32(hash32(np.uint32(key)) ^ np.uint32(f))
             at = 4 * NR * (p * in_pad + f)
             for lane in range(NR):
-                keep = _hash(base ^ np.uint32(p * NR + lane)) >= np.uint32(threshold)
+                keep = hash32(base ^ np.uint32(p * NR + lane)) >= threshold
                 store_f32(y + at + 4 * lane, load_f32(x + at + 4 * lane) * scale if keep else types.float32(0.0))

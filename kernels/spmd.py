@@ -12,6 +12,7 @@ same memory behind a barrier, so they stop at the same step.
 from llvmlite import ir
 from numba import types
 
+from .augment import augment
 from .compiler import cached, kernel
 from .lanes import gather, scatter, transpose_gradient
 from .linear import backward, forward, update, update_bias
@@ -34,7 +35,7 @@ from .vector import (
 )
 
 # Operations. `arguments` in the columns that follow CODE and BARRIER, in this order:
-GATHER = 1  # data, dtype, row stride, stride, mean, scale, features, x
+GATHER = 1  # data, dtype, row stride, stride, mean, scale, features, x, own index or 0 for the batch's
 LABELS = 2  # labels (int64), their copy in batch order (int32)
 FORWARD = 3  # x, y, weights, bias, in, out, activation
 LOSS = 4  # z, g, classes, labels, smoothing (address of a float32), scratch
@@ -46,6 +47,7 @@ SCATTER = 9  # x, features, rows out
 ACTIVATE = 10  # x, y, activation, features
 DERIVE = 11  # g, h, activation, features
 DROPOUT = 12  # x, y, key (address of an int64), threshold, scale (address of a float32), features
+AUGMENT = 13  # data, dtype, row stride, key (address of an int64), shape, out
 CODE, BARRIER, ARGUMENTS = 0, 1, 2
 COLUMNS = 12
 
@@ -105,9 +107,9 @@ def _reduce_loss(scratch, rows):
 def _operate(op, index, step, first, rows, hyper, rank, size):
     """Run this rank's share of one operation."""
     code = op[CODE]
-    a0, a1, a2, a3, a4, a5, a6, a7 = op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9]
+    a0, a1, a2, a3, a4, a5, a6, a7, a8 = op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9], op[10]
     if code == GATHER:
-        gather(a0, a1, a2, a3, index, rows, a4, a5, a6, a7, rank, size)
+        gather(a0, a1, a2, a3, a8 if a8 != 0 else index, rows, a4, a5, a6, a7, rank, size)
     elif code == LABELS:
         _gather_labels(a0, index, rows, a1, rank)
     elif code == FORWARD:
@@ -128,6 +130,8 @@ def _operate(op, index, step, first, rows, hyper, rank, size):
         activate(a0, a1, a2, a3, rows, rank, size)
     elif code == DERIVE:
         derive(a0, a1, a2, a3, rows, rank, size)
+    elif code == AUGMENT:
+        augment(a0, a1, a2, index, rows, load_i64(a3) + step, a4, a5, rank, size)
     elif code == DROPOUT:
         dropout(a0, a1, load_i64(a2) + step, a3, load_f32(a4), a5, rows, rank, size)
 

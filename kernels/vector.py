@@ -130,7 +130,7 @@ def _poke(name, kind, numba_kind):
 load_f32, store_f32 = _peek("f32", F32, f32), _poke("f32", F32, f32)
 load_f64, store_f64 = _peek("f64", F64, f64), _poke("f64", F64, f64)
 load_i64, store_i64 = _peek("i64", I64, i64), _poke("i64", I64, i64)
-load_u8 = _peek("u8", I8, types.uint8)
+load_u8, store_u8 = _peek("u8", I8, types.uint8), _poke("u8", I8, types.uint8)
 
 
 @emits(i64, address, i64)

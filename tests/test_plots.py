@@ -18,6 +18,7 @@ from PIL import Image
 
 from fastff import plots
 from fastff.errors import ArgumentError, DataError
+from fastff.plots import canvas, curves
 
 NAMES = ["horse", "ship", "truck"]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -51,13 +52,13 @@ def draw_all(folder):
 def figure(monkeypatch):
     """The figure that was drawn last, as `figure()`."""
     drawn = []
-    write = plots._write
+    write = canvas.write
 
     def keep(figure, path):
         drawn.append(figure)
         write(figure, path)
 
-    monkeypatch.setattr(plots, "_write", keep)
+    monkeypatch.setattr(canvas, "write", keep)
     return lambda: drawn[-1]
 
 
@@ -216,8 +217,8 @@ def test_curves_of_nothing_or_of_unequal_lengths_are_refused(tmp_path, losses, a
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=50), st.lists(st.floats(0, 100), max_size=5))
 def test_the_accuracy_axis_holds_every_epoch_within_0_and_100(batches, means):
-    lowest, step = plots._accuracy_scale(np.array(batches), np.array(means))
-    highest = lowest + step * plots.STEPS
+    lowest, step = curves._accuracy_scale(np.array(batches), np.array(means))
+    highest = lowest + step * curves.STEPS
     assert lowest >= 0
     assert highest <= 100
     for value in [*means, max(batches)]:
@@ -226,7 +227,7 @@ def test_the_accuracy_axis_holds_every_epoch_within_0_and_100(batches, means):
 
 @given(st.floats(1e-9, 1e30))
 def test_the_loss_axis_reaches_the_top_and_wastes_less_than_half(top):
-    assert 0.5 <= top / (plots.STEPS * plots._loss_step(top)) <= 1.002
+    assert 0.5 <= top / (curves.STEPS * curves._loss_step(top)) <= 1.002
 
 
 # --- examples
@@ -247,7 +248,7 @@ def test_examples_have_captions_and_mistakes_have_a_sign_and_a_frame(tmp_path, f
     (frame,) = ax.patches
     left, right = ax.images[1].get_extent()[:2]
     assert frame.get_x() < left < right < frame.get_x() + frame.get_width()
-    assert to_hex(frame.get_edgecolor()) == plots.RED.lower()
+    assert to_hex(frame.get_edgecolor()) == canvas.RED.lower()
 
 
 @pytest.mark.parametrize(("count", "shown"), [(1, 1), (9, 9), (100, 40)])

@@ -5,7 +5,7 @@ Imports NumPy and the data package's own modules; pyarrow only when a .parquet f
 
 import csv
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,22 @@ def read_csv(path: Path, target: str | None) -> Table:
     Targets that are all whole numbers are the class numbers themselves; others are names, numbered in sorted order.
     Raises DataError with line and column for a cell that is not a finite number, a missing target or a ragged row.
     """
+    x, classes = _parse_csv(path, lambda header: _target_index(header, target, path))
+    return _table(x, classes)
+
+
+def read_rows(path: Path) -> np.ndarray:
+    """Rows float32 (N, columns) of a comma-separated file of features alone, with a header line; errors as read_csv."""
+    return _parse_csv(path, lambda header: None)[0]
+
+
+def _parse_csv(path: Path, find_target: Callable[[list[str]], int | None]) -> tuple[np.ndarray, list[str]]:
+    """The numbers float32 (N, features), and the texts of the target column, if find_target(header) names one."""
     with reading(path, "CSV file"), path.open(encoding="utf-8-sig", newline="") as stream:
         lines = csv.reader(stream, strict=True)
         header = [name.strip() for name in next(lines, [])]
-        at = _target_index(header, target, path)
-        names = header[:at] + header[at + 1 :]
+        at = find_target(header)
+        names = [name for i, name in enumerate(header) if i != at]
         values, classes, line_numbers = array("f"), [], array("q")
         for cells in lines:
             if not cells:
@@ -34,25 +45,25 @@ def read_csv(path: Path, target: str | None) -> Table:
             line = lines.line_num
             if len(cells) != len(header):
                 raise DataError(f"{path}: line {line}: {len(cells)} cells, want {len(header)} as in the header")
-            label = cells.pop(at).strip()
-            if not label:
-                raise DataError(f"{path}: line {line}, column {target!r}: empty, want a class")
+            if at is not None:
+                classes.append(cells.pop(at).strip())
+                if not classes[-1]:
+                    raise DataError(f"{path}: line {line}, column {header[at]!r}: empty, want a class")
             try:
                 values.extend(map(float, cells))
             except ValueError:
                 raise DataError(f"{path}: line {line}, {_not_a_number(names, cells)}") from None
-            classes.append(label)
             line_numbers.append(line)
-    if not classes:
+    if not line_numbers:
         raise DataError(f"{path}: no rows below the header")
-    x = np.frombuffer(values, np.float32).reshape(len(classes), len(names))
+    x = np.frombuffer(values, np.float32).reshape(len(line_numbers), len(names))
     finite = np.isfinite(x)
     if not finite.all():
         row, column = np.unravel_index(np.argmin(finite), x.shape)
         raise DataError(
             f"{path}: line {line_numbers[row]}, column {names[column]!r}: {x[row, column]}, want a finite number"
         )
-    return _table(x, classes)
+    return x, classes
 
 
 def read_parquet(path: Path, target: str | None) -> Table:

@@ -1,0 +1,9 @@
+"""Pictures of a run: its curves, its guesses, its mistakes and its weights; and one row of pixels to look at.
+
+The only package that imports matplotlib. Imports NumPy, matplotlib, fastff.errors and fastff.files only.
+"""
+
+from fastff.plots.curves import draw_curves
+from fastff.plots.pictures import display_example, draw_confusion, draw_examples, draw_weights
+
+__all__ = ["display_example", "draw_confusion", "draw_curves", "draw_examples", "draw_weights"]

@@ -1,0 +1,58 @@
+"""What all pictures share: colours, fonts and sizes, blank figures, and the way into a file.
+
+Files are drawn by the Agg canvas without pyplot, so neither a display nor the main thread is needed, and every colour
+and font is set here, so that a user's own style cannot make them unreadable. Imports matplotlib and fastff.files only.
+"""
+
+import os
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from fastff.files import replacing
+
+# Blue and vermilion of Okabe and Ito's palette: told apart with every kind of colour vision.
+BLUE, RED = "#0072B2", "#D55E00"
+INK, GREY, RULE = "#222222", "#666666", "#E4E4E4"
+FONT = "DejaVu Sans"  # comes with matplotlib
+DPI = 160
+
+
+def text(size: float, color: str = INK, **more: Any) -> dict[str, Any]:
+    """Return the properties of a text."""
+    return {"family": FONT, "fontsize": size, "color": color, **more}
+
+
+def chart(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a white figure of so many inches with one pair of axes, free of the grid a user's style may ask for."""
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.07)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    ax = figure.add_subplot(facecolor="white")
+    ax.grid(False)
+    return figure, ax
+
+
+def shrink(texts: list[Any], inches: float) -> None:
+    """Give all texts the one smaller scale at which the widest of them fits."""
+    renderer = FigureCanvasAgg(texts[0].figure).get_renderer()  # one for all: each is a whole empty picture
+    widest = max(text.get_window_extent(renderer).width for text in texts) / DPI
+    for text in texts:
+        text.set_fontsize(text.get_fontsize() * min(1, inches / widest))
+
+
+def sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty white figure whose one pair of axes counts inches from its upper left corner."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    ax.set_axis_off()
+    return figure, ax
+
+
+def write(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Draw a figure into a PNG file, whole or not at all. Raises DataError."""
+    with replacing(path) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary)

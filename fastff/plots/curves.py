@@ -1,0 +1,181 @@
+"""The curves of a run: loss and accuracy of every batch and every epoch, on two axes.
+
+Imports NumPy, matplotlib and fastff.errors, and canvas beside it.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from fastff.errors import ArgumentError
+from fastff.plots import canvas
+from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED, RULE
+
+BINS = 400  # more batches than this are drawn as so many means, in a band from minimum to maximum
+STEPS = 5  # both axes of the curves have so many steps, so that one set of rules serves both
+
+
+def draw_curves(
+    path: str | os.PathLike[str],
+    batch_losses: Any,
+    batch_accuracies: Any,
+    epochs: Sequence[Any],
+    *,
+    title: str,
+    batches_per_epoch: float | None = None,
+) -> None:
+    """Draw loss (left axis) and accuracy (right axis) over a run: training a batch, faint; validation an epoch, strong.
+
+    batch_losses, batch_accuracies: (N,) each, accuracies within 0..1; losses may end in infinities and NaNs.
+    epochs: records with epoch (from 1), train_loss, train_accuracy, val_loss, val_accuracy; the last two may be None,
+        and where no record has them the training means take their place.
+    batches_per_epoch: without it the batches are spread evenly over the epochs that have a record.
+
+    Raises ArgumentError when there is nothing to draw or the lengths differ, DataError when the file cannot be written.
+    """
+    losses, accuracies = (np.array(values, np.float64).reshape(-1) for values in (batch_losses, batch_accuracies))
+    if losses.size == 0 or losses.size != accuracies.size:
+        found = f"{losses.size} and {accuracies.size} values"
+        raise ArgumentError(f"batch_losses and batch_accuracies hold {found}, wanted as many in both, at least one")
+    accuracies *= 100
+    validated = [record for record in epochs if record.val_loss is not None]
+    source, kind = ("val", "validation") if validated else ("train", "epoch mean")
+    marked = validated or epochs
+    epoch_at = [record.epoch for record in marked]
+    epoch_losses = np.array([getattr(record, f"{source}_loss") for record in marked], np.float64)
+    epoch_accuracies = 100 * np.array([getattr(record, f"{source}_accuracy") for record in marked], np.float64)
+
+    start = epochs[0].epoch - 1 if epochs else 0
+    if batches_per_epoch is None:
+        batches_per_epoch = losses.size / (epochs[-1].epoch - start) if epochs else 1
+    at = start + np.arange(1, losses.size + 1) / batches_per_epoch
+    end = max([at[-1], *epoch_at])
+
+    figure, left = canvas.chart(8.4, 4.8)
+    right = left.twinx()
+    right.grid(False)
+    top = _loss_top(losses, epoch_losses)
+    lines = []
+    for ax, name, colour, marker, batches, means, scale in (
+        (left, "loss", BLUE, "o", losses, epoch_losses, (0, _loss_step(top))),
+        (right, "accuracy", RED, "s", accuracies, epoch_accuracies, _accuracy_scale(accuracies, epoch_accuracies)),
+    ):
+        _set_scale(ax, "accuracy (%)" if ax is right else name, colour, *scale)
+        highest = 3 * ax.get_ylim()[1]  # far above the frame, and still a number that the canvas can hold
+        lines += _draw_batches(ax, at, batches, highest, color=colour, label=f"{name}, training batch")
+        if marked:
+            lines += ax.plot(epoch_at, np.minimum(means, highest), color=colour, label=f"{name}, {kind}")
+            shape = marker if len(marked) <= 30 else "none"
+            lines[-1].set(
+                linewidth=2,
+                linestyle="-",
+                marker=shape,
+                markersize=6.5,
+                markeredgecolor="white",
+                markeredgewidth=0.9,
+                zorder=4,
+            )
+    left.grid(axis="y", color=RULE, linewidth=0.8)
+    left.set_xlim(start - 0.01 * (end - start), end + 0.015 * (end - start))
+    left.locator_params(axis="x", integer=not epochs or end - start > 2, nbins=10)
+    left.set_xlabel("epoch" if epochs else "batch", **canvas.text(10))
+    left.tick_params(axis="x", length=3, color=GREY, labelcolor=INK, labelsize=9, labelfontfamily=FONT)
+
+    broken = np.flatnonzero(~np.isfinite(losses))
+    if broken.size:
+        x = at[broken[0]]
+        left.axvline(x, color=INK, linewidth=1, linestyle=(0, (3, 2)))
+        side, shift = ("right", -6) if x > (start + end) / 2 else ("left", 6)
+        style = canvas.text(9, ha=side, va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
+        where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        # On the right axes, since the left ones' texts lie under the right ones' lines.
+        note = f"loss not finite from batch {broken[0] + 1:,}"
+        right.annotate(note, (x, 0.5), xytext=(shift, 0), **where, **style)
+    bold = canvas.text(12.5, weight="bold", parse_math=False)
+    heading = left.set_title(" ".join(title.split()), loc="left", pad=24, **bold)
+    below: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 9), "textcoords": "offset points"}
+    figures = left.annotate(_final_figures(epochs, losses, accuracies), (0, 1), **below, **canvas.text(9.5, GREY))
+    for line in (heading, figures):
+        canvas.shrink([line], 7)
+    fonts = {"prop": {"family": FONT, "size": 9}, "labelcolor": INK}
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False, handlelength=1.8, **fonts)
+    canvas.write(figure, path)
+
+
+def _draw_batches(ax: Axes, at: np.ndarray, values: np.ndarray, highest: float, *, color: str, label: str) -> list[Any]:
+    """Draw one value a batch, faint; many batches as means and a band. Returns the line."""
+    missing = ~np.isfinite(values)
+    values = np.minimum(np.where(missing, np.nan, values), highest)
+    size = math.ceil(values.size / BINS)
+    if size > 1:
+        starts = np.arange(0, values.size, size)
+        counts = np.add.reduceat(~missing, starts, dtype=np.float64)
+        counts[counts == 0] = np.nan
+        at = np.add.reduceat(at, starts) / np.diff([*starts, values.size])
+        low = np.fmin.reduceat(values, starts)
+        high = np.fmax.reduceat(values, starts)
+        values = np.add.reduceat(np.where(missing, 0, values), starts) / counts
+        ax.fill_between(at, low, high, color=color, alpha=0.13, linewidth=0)
+    marker = "." if at.size <= 30 else "none"
+    return ax.plot(at, values, color=color, alpha=0.42, linewidth=1, linestyle="-", marker=marker, label=label)
+
+
+def _loss_top(batches: np.ndarray, means: np.ndarray) -> float:
+    """Return the largest loss to show, so that no spike at the start or explosion at the end flattens the rest."""
+    batches, means = batches[np.isfinite(batches)], means[np.isfinite(means)]
+    if batches.size == 0:
+        return float(means.max(initial=0)) or 1.0
+    usual = max(np.median(batches), np.median(batches[:10]))
+    limit = 2 * min(np.percentile(batches, 98), 3 * usual)
+    top = batches[batches <= limit].max(initial=0)
+    if means.size:  # validation may rise far above training: keep it in view unless it explodes as well
+        limit = max(limit, 10 * np.percentile(means, 50, method="lower"))
+        top = max(top, means[means <= limit].max(initial=0))
+    return float(top) or 1.0
+
+
+def _loss_step(top: float) -> float:
+    """Return the smallest round number of which STEPS reach `top`."""
+    unit = 10.0 ** math.floor(math.log10(top / STEPS))
+    return next(step * unit for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * unit * STEPS >= 0.999 * top)
+
+
+def _accuracy_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
+    """Return (lowest tick, step) of the closest view that holds the epochs and all but the first few batches."""
+    batches, means = batches[np.isfinite(batches)], means[np.isfinite(means)]
+    low = min(float(np.percentile(batches, 5)) if batches.size else 100, means.min(initial=100))
+    high = max(batches.max(initial=0), means.max(initial=0))
+    for step in (2, 5, 10) if low >= 90 else (5, 10):
+        lowest = max(step * (math.ceil(high / step) - STEPS), 0)
+        if lowest <= low and high <= lowest + step * STEPS:
+            return lowest, step
+    return 0, 20
+
+
+def _set_scale(ax: Axes, label: str, colour: str, lowest: float, step: float) -> None:
+    """Give an axis STEPS steps and its own colour; the small margin keeps marks on the border whole."""
+    ticks = [lowest + step * i for i in range(STEPS + 1)]
+    decimals = max(0, 1 - math.floor(math.log10(step))) if step % 1 else 0
+    if all(f"{tick:.{decimals}f}".endswith("0") for tick in ticks):
+        decimals = max(decimals - 1, 0)
+    ax.set_yticks(ticks, [f"{tick:.{decimals}f}" if 1e-5 < step < 1e5 else f"{tick:g}" for tick in ticks])
+    ax.set_ylim(ticks[0] - 0.15 * step, ticks[-1] + 0.15 * step)
+    ax.set_ylabel(label, **canvas.text(10, colour, weight="bold"))
+    ax.tick_params(axis="y", length=0, labelcolor=colour, labelsize=9, labelfontfamily=FONT)
+    ax.spines[["left", "right", "top"]].set_visible(False)
+    ax.spines["bottom"].set_color(GREY)
+
+
+def _final_figures(epochs: Sequence[Any], losses: np.ndarray, accuracies: np.ndarray) -> str:
+    """Return the line under the title."""
+    if not epochs:
+        return f"batch {losses.size:,}: training loss {losses[-1]:.3g}, accuracy {accuracies[-1]:.1f}%"
+    last = epochs[-1]
+    text = f"epoch {last.epoch}: training loss {last.train_loss:.3g}, accuracy {last.train_accuracy:.1%}"
+    if last.val_loss is not None:
+        text += f"; validation loss {last.val_loss:.3g}, accuracy {last.val_accuracy:.1%}"
+    return text

@@ -1,0 +1,69 @@
+"""Runs fastff's commands inside this process and says what a shell would have seen."""
+
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+
+from fastff import command, plots, predict, train
+from fastff.evaluate import __main__ as evaluate
+
+COMMANDS = {"train": train.main, "evaluate": evaluate.main, "predict": predict.main}
+PLAIN = {name: "" for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")}  # else output counts as a terminal
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str  # without the note that the kernels are being compiled
+
+
+def run(name, *arguments, pictures=False):
+    """Run `python -m fastff.NAME ARGUMENTS`; pictures are drawn, which takes longest, only if asked for."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(sys, "argv", [name, *map(str, arguments)]))
+        stack.enter_context(mock.patch.dict(os.environ, PLAIN))
+        if not pictures:
+            nothing = {name: mock.DEFAULT for name in plots.__all__}
+            stack.enter_context(mock.patch.multiple(plots, **nothing))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        try:
+            command.run(COMMANDS[name])
+        except SystemExit as end:
+            status = end.code
+    lines = [line for line in err.getvalue().splitlines(keepends=True) if not line.startswith("compiling")]
+    return Result(status, out.getvalue(), "".join(lines))
+
+
+def succeed(name, *arguments, pictures=False):
+    """Run a command that must succeed and say nothing on standard error; returns its standard output."""
+    result = run(name, *arguments, pictures=pictures)
+    assert (result.status, result.err) == (0, "")
+    return result.out
+
+
+def write_flowers(folder, **changes):
+    """An .npz of 90 rows of 4 values in 3 classes, split 60/15/15; `changes` replaces arrays, None leaves one out."""
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    x = (rng.normal(size=(90, 4)) + 3 * y[:, None]).astype(np.float32)
+    arrays = {
+        f"{a}_{split}": values[rows]
+        for split, rows in (("train", slice(0, 60)), ("val", slice(60, 75)), ("test", slice(75, 90)))
+        for a, values in (("x", x), ("y", y))
+    }
+    path = Path(folder) / "flowers.npz"
+    np.savez(path, **{name: array for name, array in {**arrays, **changes}.items() if array is not None})
+    return path
+
+
+def snapshot(folder):
+    """Every file below a folder, with its bytes."""
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

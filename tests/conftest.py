@@ -1,0 +1,27 @@
+"""Hypothesis profiles, and memory that shows whatever leaks out of padding."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from fastff import memory
+
+# No deadlines: the first example of a test may compile kernels
+settings.register_profile("fastff", deadline=None, max_examples=60)
+settings.register_profile("small", deadline=None, max_examples=10)  # for runs of the same tests on other vector sizes
+settings.load_profile("fastff")
+
+
+@pytest.fixture(scope="module")
+def poisoned():
+    """Kernel memory starts as NaN (and integers as -1) instead of 0, so that padding that is read shows."""
+    clean = memory.aligned
+
+    def dirty(count, dtype=np.float32):
+        array = clean(count, dtype)
+        array.view(np.uint8)[:] = 0xFF
+        return array
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "aligned", dirty)
+        yield

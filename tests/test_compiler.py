@@ -1,0 +1,264 @@
+"""The cache of machine code: found again, never trusted blindly, never in the way; and the choice of vectors.
+
+What the cache does is tried on a copy of the kernels with one tiny kernel, which compiles in a moment. Only the tests marked
+slow compile the real ones.
+"""
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from llvmlite import binding
+
+from fastff.kernels import compiler, target
+
+KERNELS = Path(compiler.__file__).parent
+TESTS = Path(__file__).parent
+SOURCES = sorted(path.name for path in KERNELS.glob("*.py"))
+TINY = '''
+from .compiler import cached
+@cached
+def double(x):
+    return x + x
+'''
+CALL = '''
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from tinykernels.tiny import double
+from tinykernels.compiler import cache_dir
+print(json.dumps([double(21), sum(double.stats.cache_hits.values()), str(cache_dir())]))
+'''
+
+
+def environment(**changes):
+    """This process's environment, the kernels' settings as given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FASTFF_")}
+    return {**kept, **{name: str(value) for name, value in changes.items()}}
+
+
+def python(code, *arguments, **changes):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], env=environment(**changes), capture_output=True, text=True,
+        timeout=300, cwd=TESTS.parent,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A folder with the package tinykernels: a copy of the kernels and the tiny one."""
+    root = tmp_path_factory.mktemp("copy")
+    shutil.copytree(KERNELS, root / "tinykernels", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "tinykernels" / "tiny.py").write_text(TINY)
+    return root
+
+
+def call(copy, cache, **changes):
+    """double(21) in a new process: the result, how often it came from the cache, and the cache's folder."""
+    done = python(CALL, copy, FASTFF_CACHE_DIR=cache, **changes)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    result, hits, folder = json.loads(done.stdout)
+    assert result == 42
+    return hits, Path(folder)
+
+
+def test_the_second_process_loads_what_the_first_compiled(copy, tmp_path):
+    hits, folder = call(copy, tmp_path)
+    assert hits == 0
+    assert folder.is_relative_to(tmp_path)
+    assert list(folder.glob("*.nbi"))
+    assert list(folder.glob("*.nbc"))
+    assert call(copy, tmp_path) == (1, folder)
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "garbage"])
+def test_a_damaged_entry_is_compiled_again(copy, tmp_path, suffix, damage):
+    _, folder = call(copy, tmp_path)
+    (entry,) = folder.glob(f"*.{suffix}")
+    whole = entry.read_bytes()
+    entry.write_bytes({"empty": b"", "truncated": whole[: len(whole) // 2], "garbage": b"\x93" * 99}[damage])
+    hits, _ = call(copy, tmp_path)
+    assert hits == 0
+    hits, _ = call(copy, tmp_path)
+    assert hits == 1  # and the cache is whole again
+
+
+def test_a_missing_entry_is_compiled_again(copy, tmp_path):
+    _, folder = call(copy, tmp_path)
+    for entry in folder.glob("*.nbc"):
+        entry.unlink()
+    assert call(copy, tmp_path)[0] == 0
+    assert call(copy, tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize("below", [".", "deeper/down"])
+def test_a_file_in_the_place_of_the_cache_costs_time_only(copy, tmp_path, below):
+    (tmp_path / "file").write_text("not a folder")
+    assert call(copy, tmp_path / "file" / below)[0] == 0
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_cache_costs_time_only(copy, tmp_path):
+    (tmp_path / "cache").mkdir(mode=0o555)
+    assert call(copy, tmp_path / "cache")[0] == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to stand for a full disk")
+def test_a_full_disk_costs_time_only(copy, tmp_path):
+    _, folder = call(copy, tmp_path)
+    (entry,) = folder.glob("*.nbi")
+    entry.unlink()
+    entry.symlink_to("/dev/full")
+    assert call(copy, tmp_path)[0] == 0
+
+
+# --- the key ---
+
+
+def key_of(root, name):
+    """The key of the copy of the kernels in root/name, imported afresh."""
+    sys.path.insert(0, str(root))
+    try:
+        importlib.invalidate_caches()
+        return importlib.import_module(f"{name}.compiler").KEY
+    finally:
+        sys.path.remove(str(root))
+        for module in [m for m in sys.modules if m.split(".")[0] == name]:
+            del sys.modules[module]
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """A copy of the kernels, and no settings around it."""
+
+    def make(name):
+        shutil.copytree(KERNELS, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        return tmp_path / name
+
+    return make
+
+
+def test_the_same_sources_have_the_same_key(plain, tmp_path):
+    plain("one")
+    plain("other")
+    assert key_of(tmp_path, "one") == key_of(tmp_path, "other") == compiler.KEY
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_edit_in_any_kernel_file_changes_the_key(plain, tmp_path, source):
+    with (plain("edited") / source).open("a") as file:
+        file.write("# one more line\n")
+    assert key_of(tmp_path, "edited") != compiler.KEY
+
+
+def test_every_choice_of_vectors_has_a_key_of_its_own(plain, tmp_path, monkeypatch):
+    keys = set()
+    for isa in ("avx512", "avx2", "simd128"):
+        plain(isa)
+        monkeypatch.setenv("FASTFF_ISA", isa)
+        keys.add(key_of(tmp_path, isa))
+    assert len(keys) == 3
+
+
+def test_another_cpu_or_another_numba_has_another_key(monkeypatch):
+    for place, name, value in (
+        (compiler.binding, "get_host_cpu_name", lambda: "another"),
+        (compiler.numba, "__version__", "0.0.1"),
+        (compiler.llvmlite, "__version__", "0.0.1"),
+        (compiler.np, "__version__", "0.0.1"),
+        (compiler.target, "FEATURES", {**target.FEATURES, "another": True}),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, value)
+            assert compiler._key() != compiler.KEY, name
+
+
+def test_the_cache_lies_in_the_users_cache_directory_unless_told_otherwise(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTFF_CACHE_DIR", str(tmp_path))
+    assert compiler.cache_dir() == tmp_path / "kernels" / compiler.KEY
+    monkeypatch.delenv("FASTFF_CACHE_DIR")
+    assert "fastff" in compiler.cache_dir().parts
+    assert KERNELS not in compiler.cache_dir().parents
+
+
+# --- the vectors ---
+
+
+@pytest.mark.parametrize("isa", ["sse9", "AVX2", " "])
+def test_an_unknown_isa_is_one_clear_line(monkeypatch, isa):
+    monkeypatch.setenv("FASTFF_ISA", isa)
+    with pytest.raises(ValueError, match="FASTFF_ISA") as caught:
+        target._choose()
+    message = str(caught.value)
+    assert repr(isa) in message
+    assert "avx512, avx2, simd128" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("features", "isa"),
+    [
+        ({"avx512f": True, "avx2": True, "fma": True}, "avx512"),
+        ({"avx512f": False, "avx2": True, "fma": True}, "avx2"),
+        ({"avx2": True, "fma": False}, "simd128"),
+        ({}, "simd128"),
+    ],
+)
+def test_the_widest_vectors_that_the_cpu_has(monkeypatch, features, isa):
+    monkeypatch.delenv("FASTFF_ISA", raising=False)
+    monkeypatch.setattr(target, "FEATURES", features)
+    assert target._choose() == isa
+    monkeypatch.setenv("FASTFF_ISA", "")  # empty is not set
+    assert target._choose() == isa
+
+
+# --- the real kernels ---
+
+LOAD = '''
+import json
+from fastff.program import compile_kernels, kernels_cached
+from fastff.kernels import spmd
+before = kernels_cached()
+compile_kernels()
+print(json.dumps([before, sum(spmd.run.stats.cache_hits.values()), kernels_cached()]))
+'''
+
+
+def load(cache):
+    done = python(LOAD, FASTFF_CACHE_DIR=cache)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_the_real_kernels_are_found_again_and_survive_damage(tmp_path):
+    assert load(tmp_path) == [False, 0, True]
+    assert load(tmp_path) == [True, 1, True]
+    (entry,) = tmp_path.glob("kernels/*/*.nbc")
+    entry.write_bytes(entry.read_bytes()[:1000])
+    assert load(tmp_path)[1] == 0
+    assert load(tmp_path) == [True, 1, True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "simd128"])
+def test_kernels_are_right_on_other_vectors(isa, tmp_path):
+    needed = {"avx512": "avx512f", "avx2": "avx2", "simd128": None}[isa]
+    if needed and not dict(binding.get_host_cpu_features()).get(needed):
+        pytest.skip(f"this CPU has no {isa}")
+    if isa == target.ISA:
+        pytest.skip("these are the vectors that the other tests run on")
+    files = [*map(str, sorted(TESTS.glob("test_kernels_*.py"))), str(TESTS / "test_program.py")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=small", *files],
+        env=environment(FASTFF_ISA=isa, FASTFF_CACHE_DIR=tmp_path), capture_output=True, text=True, timeout=600,
+        cwd=TESTS.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:]

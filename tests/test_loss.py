@@ -1,0 +1,154 @@
+"""CrossEntropySoftmax as its users see it: a float, a gradient, any label shape, any finite logit, clear refusals."""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from reference import MAX, U
+
+from fastff import ArgumentError, CrossEntropySoftmax, DataError
+
+
+def twin(logits, labels, smoothing=0.0):
+    """(mean loss, gradient, softmax), float64."""
+    z, labels = np.asarray(logits, np.float64), np.asarray(labels)
+    loss = reference.cross_entropy(z, labels, smoothing).mean()
+    return loss, reference.cross_entropy_gradient(z, labels, smoothing), reference.softmax(z)
+
+
+@st.composite
+def batches(draw):
+    rows, classes = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    elements = st.floats(-50, 50, width=32)
+    logits = draw(hnp.arrays(np.float32, (rows, classes), elements=elements))
+    return logits, draw(hnp.arrays(np.int64, rows, elements=st.integers(0, classes - 1)))
+
+
+@given(batches(), st.sampled_from([0.0, 0.1, 0.5]))
+def test_loss_and_gradient_are_the_equations(batch, smoothing):
+    logits, labels = batch
+    criterion = CrossEntropySoftmax(smoothing)
+    loss, gradient = criterion.forward(logits, labels), criterion.backward()
+    expected, expected_gradient, p = twin(logits, labels, smoothing)
+    classes = logits.shape[1]
+    # z - max is rounded once, by U * 100 at most, which moves log(sum exp) as much; exp is within 3 U, and the float32
+    # sums (of exponentials, and of smoothing's mean) lose U a term of their absolute sum
+    assert abs(loss - expected) <= U * (100 + classes + 3 + smoothing * 100 * (classes + 2))
+    # a probability is moved by factors e^(z's error) above and below, U a term of the sum, and a few single roundings
+    bound = U * (p * (2 * 100 + classes + 10) + 4) / len(logits)
+    assert (np.abs(gradient - expected_gradient) <= bound).all()
+
+
+def test_what_comes_back():
+    criterion = CrossEntropySoftmax()
+    loss = criterion.forward(np.zeros((4, 3)), [0, 1, 2, 0])
+    assert type(loss) is float
+    assert loss == pytest.approx(np.log(3), abs=4 * U)
+    gradient = criterion.backward()
+    assert gradient.shape == (4, 3)
+    np.testing.assert_allclose(gradient[0], [-2 / 12, 1 / 12, 1 / 12], rtol=0, atol=4 * U)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.float32, ">i8"])
+def test_labels_of_either_shape_and_any_integer_type(dtype):
+    logits, labels = np.random.default_rng(0).normal(size=(7, 4)), np.array([0, 1, 2, 3, 3, 2, 1])
+    plain, other = CrossEntropySoftmax(), CrossEntropySoftmax()
+    expected = plain.forward(logits, labels)
+    for shaped in (labels.astype(dtype), labels.astype(dtype)[:, None], labels.tolist()):
+        assert other.forward(logits, shaped) == expected
+        np.testing.assert_array_equal(other.backward(), plain.backward())
+
+
+def test_labels_that_are_a_column_of_a_table():
+    logits = np.random.default_rng(0).normal(size=(6, 4))
+    table = np.stack([[0, 1, 2, 3, 2, 1], [3, 3, 3, 0, 0, 0]], axis=1)
+    for labels in (table[:, 0], table[:, :1], table[::-1, 1]):
+        loss = CrossEntropySoftmax().forward(logits, labels)
+        assert loss == CrossEntropySoftmax().forward(logits, labels.copy())
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e30, MAX])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_extreme_logits_give_finite_numbers(scale, smoothing):
+    logits = np.float32(scale) * np.array([[1, -1, 0], [-1, 1, 1], [0, 0, 0], [-1, -1, -1]], np.float32)
+    labels = [1, 0, 2, 1]
+    criterion = CrossEntropySoftmax(smoothing)
+    loss, gradient = criterion.forward(logits, labels), criterion.backward()
+    expected, expected_gradient, _ = twin(logits, labels, smoothing)
+    assert np.isfinite(loss)
+    # past 2 * MAX the distance from the row's maximum no longer fits float32, which costs smoothing's small share
+    assert loss == pytest.approx(expected, rel=8 * U if scale < MAX or not smoothing else smoothing)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=0, atol=4 * U)
+
+
+def test_one_class_costs_nothing():
+    criterion = CrossEntropySoftmax()
+    assert criterion.forward([[5.0], [-3.0]], [0, 0]) == 0.0
+    np.testing.assert_array_equal(criterion.backward(), np.zeros((2, 1)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_logit_that_is_not_finite_is_seen(bad):
+    logits = np.zeros((5, 3), np.float32)
+    logits[2, 1] = bad
+    criterion = CrossEntropySoftmax()
+    loss = criterion.forward(logits, [0, 1, 1, 0, 2])
+    assert not np.isfinite(loss)
+    # who steps along this gradient must meet the NaN, not whatever was in memory
+    gradient = criterion.backward()
+    if bad != -np.inf:  # whose softmax exists: only the loss is infinite
+        assert np.isnan(gradient[2]).any()
+    np.testing.assert_allclose(gradient[0], np.array([-2, 1, 1]) / 15, rtol=0, atol=4 * U)
+
+
+def test_the_loss_of_a_batch_that_went_wrong_does_not_stay():
+    criterion = CrossEntropySoftmax()
+    criterion.forward([[np.nan, 0.0]], [0])
+    assert criterion.forward([[0.0, 0.0]], [0]) == pytest.approx(np.log(2), abs=4 * U)
+    np.testing.assert_allclose(criterion.backward(), [[-0.5, 0.5]], rtol=0, atol=4 * U)
+
+
+def test_the_arguments_are_not_modified():
+    logits, labels = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32), np.arange(9) % 5
+    before = logits.copy(), labels.copy()
+    criterion = CrossEntropySoftmax()
+    criterion.forward(logits, labels)
+    criterion.backward()
+    np.testing.assert_array_equal(logits, before[0])
+    np.testing.assert_array_equal(labels, before[1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 3], r"^labels: 3 at row 1, want a whole number from 0 to 2$"),
+        ([-1, 0], r"^labels: -1 at row 0, want a whole number from 0 to 2$"),
+        ([0, 0.5], r"^labels: 0.5 at row 1, want a whole number from 0 to 2$"),
+        ([0, 1, 2], r"^labels: 3 labels for 2 rows, want one a row$"),
+        ([[0, 1], [1, 0]], r"^labels: shape \(2, 2\), want \(rows,\) or \(rows, 1\)"),
+        (["a", "b"], r"^labels: holds <U1 values, want class numbers$"),
+    ],
+)
+def test_labels_that_are_refused(labels, message):
+    with pytest.raises(DataError, match=message):
+        CrossEntropySoftmax().forward(np.zeros((2, 3)), labels)
+
+
+def test_logits_that_are_refused():
+    with pytest.raises(DataError, match=r"^logits: shape \(3,\), want two dimensions"):
+        CrossEntropySoftmax().forward(np.zeros(3), [0])
+    with pytest.raises(DataError, match=r"^logits: empty"):
+        CrossEntropySoftmax().forward(np.zeros((0, 3)), [])
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan"), "0.1", None])
+def test_smoothing_that_is_refused(smoothing):
+    with pytest.raises(ArgumentError, match=rf"^label_smoothing: {smoothing!r}, want a number in \[0, 1\)$"):
+        CrossEntropySoftmax(smoothing)
+
+
+def test_backward_needs_a_forward():
+    with pytest.raises(ArgumentError, match=r"^CrossEntropySoftmax.backward: no forward has run$"):
+        CrossEntropySoftmax().backward()

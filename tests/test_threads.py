@@ -1,0 +1,302 @@
+"""How many threads this process may use, and what happens when one of them fails or somebody presses Ctrl-C."""
+
+import math
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from fastff import memory, threads
+from fastff.errors import ArgumentError
+from fastff.kernels import spmd
+from fastff.kernels.target import NR
+from fastff.program import Program, compile_kernels
+
+# --- how many ---
+
+
+@pytest.mark.parametrize(
+    ("text", "quota"),
+    [
+        ("max 100000\n", math.inf),
+        ("200000 100000\n", 2.0),
+        ("150000 100000\n", 1.5),
+        ("50000 100000\n", 0.5),
+        ("", math.inf),
+        ("nonsense\n", math.inf),
+        ("100000 0\n", math.inf),
+    ],
+)
+def test_quota_of_cgroup_version_2(tmp_path, text, quota):
+    (tmp_path / "cpu.max").write_text(text)
+    assert threads._cgroup_quota(tmp_path) == quota
+
+
+@pytest.mark.parametrize(
+    ("quota_us", "period_us", "quota"),
+    [
+        ("-1\n", "100000\n", math.inf),
+        ("300000\n", "100000\n", 3.0),
+        ("25000\n", "100000\n", 0.25),
+        ("100000\n", "0\n", math.inf),
+        ("nonsense\n", "100000\n", math.inf),
+    ],
+)
+def test_quota_of_cgroup_version_1(tmp_path, quota_us, period_us, quota):
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota_us)
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text(period_us)
+    assert threads._cgroup_quota(tmp_path) == quota
+
+
+def test_no_cgroup_is_no_limit(tmp_path):
+    assert threads._cgroup_quota(tmp_path / "nothing") == math.inf
+
+
+@pytest.mark.parametrize(
+    ("cpus", "quota", "usable"),
+    [(8, math.inf, 8), (8, 2.0, 2), (8, 1.5, 2), (8, 0.25, 1), (2, 7.5, 2), (1, math.inf, 1)],
+)
+def test_usable_cpus_is_the_affinity_within_the_quota(monkeypatch, cpus, quota, usable):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cpus)), raising=False)
+    monkeypatch.setattr(threads, "_cgroup_quota", lambda: quota)
+    assert threads.usable_cpus() == usable
+
+
+def test_without_affinity_the_machine_is_counted(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(threads, "_cgroup_quota", lambda: math.inf)
+    for count, usable in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        assert threads.usable_cpus() == usable
+
+
+@pytest.mark.parametrize("value", [None, 1, 7])
+def test_good_numbers_of_threads(value):
+    assert threads.check_threads(value) == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "2", True])
+def test_bad_numbers_of_threads_are_one_line(value):
+    with pytest.raises(ArgumentError) as caught:
+        threads.check_threads(value)
+    message = str(caught.value)
+    assert message.startswith(f"threads: {value!r}, want")
+    assert "\n" not in message
+
+
+# --- running ranks ---
+
+
+class Ranks:
+    """Ranks that wait, as at a barrier, until somebody stops them; `stops` is what they were told."""
+
+    def __init__(self):
+        self.stops, self.finished, self.released = [], [], threading.Event()
+
+    def stop(self, abandon):
+        self.stops.append(abandon)
+        self.released.set()
+
+    def wait(self, rank):
+        assert self.released.wait(60)
+        self.finished.append(rank)
+
+
+def test_every_rank_runs_once_and_at_the_same_time():
+    together, seen = threading.Barrier(5), []
+
+    def call(rank):
+        together.wait(60)  # breaks unless all five are there
+        seen.append(rank)
+
+    threads.run_ranks(call, 5, lambda abandon: None)
+    assert sorted(seen) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("culprit", [0, 1, 2])
+def test_an_error_in_a_rank_is_raised_and_releases_the_others(culprit):
+    ranks = Ranks()
+
+    def call(rank):
+        if rank == culprit:
+            raise MemoryError("no room")
+        ranks.wait(rank)
+
+    with pytest.raises(MemoryError, match="no room"):
+        threads.run_ranks(call, 3, ranks.stop)
+    assert ranks.stops == [True]
+    assert sorted(ranks.finished) == sorted({0, 1, 2} - {culprit})
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+def test_ranks_that_started_are_released_when_another_could_not(monkeypatch, error):
+    ranks, start = Ranks(), threading.Thread.start
+    began = []
+
+    def failing(thread):
+        if len(began) == 2:
+            raise error
+        began.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    try:
+        with pytest.raises(type(error)):
+            threads.run_ranks(ranks.wait, 4, ranks.stop)
+        left = [thread for thread in began if thread.is_alive()]
+    finally:
+        ranks.released.set()  # whatever happened: no thread stays behind
+    assert ranks.stops == [True]
+    assert left == []
+
+
+def test_ctrl_c_stops_at_a_step_and_is_raised_when_all_ranks_have_ended():
+    ranks = Ranks()
+
+    def call(rank):
+        if rank == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        ranks.wait(rank)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run_ranks(call, 3, ranks.stop)
+    assert ranks.stops == [False]  # not abandoned: each finishes its step
+    assert sorted(ranks.finished) == [0, 1, 2]
+
+
+class PressAt:
+    """A trace function that presses Ctrl-C when the traced thread comes to its line number `when` in run_ranks."""
+
+    def __init__(self, when):
+        self.when, self.lines = when, 0
+
+    def __call__(self, frame, event, argument):
+        if frame.f_code is not threads.run_ranks.__code__:
+            return None
+        if event == "line":
+            self.lines += 1
+            if self.lines == self.when:
+                signal.raise_signal(signal.SIGINT)
+        return self
+
+
+def test_ctrl_c_at_any_line_leaves_no_rank_behind():
+    before, when, pressed = sys.gettrace(), 0, True
+    while pressed:
+        when += 1
+        stopped, entered, finished = threading.Event(), [], []
+
+        def call(rank, stopped=stopped, entered=entered, finished=finished):
+            entered.append(rank)
+            stopped.wait(0.05)  # work that ends by itself, though late for who does not wait for it
+            finished.append(rank)
+
+        press, interrupted = PressAt(when), False
+        sys.settrace(press)
+        try:
+            threads.run_ranks(call, 2, lambda abandon, stopped=stopped: stopped.set())
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            sys.settrace(before)
+        assert entered == [] or sorted(finished) == sorted(entered), f"ranks still run: pressed at line {when}"
+        pressed = press.lines >= when
+        assert interrupted == pressed
+    assert when > 5
+
+
+# --- a program of kernels ---
+
+
+@contextmanager
+def ctrl_c_once(condition):
+    """Press Ctrl-C, from another thread, as soon as the condition holds, or never if it does not come to that."""
+    over = threading.Event()
+
+    def watch():
+        while not over.wait(0.0005):
+            if condition():
+                return os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def slow_copy(rows, total):
+    """A program of one row a step that copies the first column behind some work, so that what it did shows in its output."""
+    program, width = Program(1), rows.shape[1]
+    x = program.gather(rows)
+    weights = memory.aligned(memory.panel_size((width, width)))
+    memory.pack(np.eye(width, dtype=np.float32), weights)
+    for _ in range(4):
+        x = program.linear(x, weights, memory.aligned(memory.round_up(width, NR)), width)
+    out = program.scatter(program.linear(x, weights, memory.aligned(NR), 1), total)
+    out[:] = -1
+    program.flops = 10**9  # enough to be given threads of its own
+    return program, out
+
+
+def test_a_failing_rank_releases_those_that_wait_at_a_barrier(monkeypatch):
+    rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
+    program, out = slow_copy(rows, 8)
+    run = spmd.run
+
+    def failing(rank, *rest):
+        if rank == 1:
+            raise MemoryError("no room")
+        run(rank, *rest)
+
+    monkeypatch.setattr(spmd, "run", failing)
+    with pytest.raises(MemoryError, match="no room"):
+        program.run(np.arange(8), threads=3)
+    assert program.outcome.done == 0
+    monkeypatch.setattr(spmd, "run", run)
+    assert program.run(np.arange(8), threads=3).done == 8  # and the program works on
+    np.testing.assert_array_equal(out, rows[:, :1])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_ctrl_c_during_a_run_leaves_whole_steps_and_the_rest_can_follow(size):
+    rows = np.random.default_rng(0).uniform(0, 1, (40, 256)).astype(np.float32)
+    total = 1 << 16  # steps of some microseconds: far more than are done by the time the signal is here
+    program, out = slow_copy(rows, total)
+    index = np.arange(total) % len(rows)
+    compile_kernels()
+    with ctrl_c_once(lambda: program._control[spmd.STEP] > 0), pytest.raises(KeyboardInterrupt):
+        program.run(index, threads=size)
+    done = program.outcome.done
+    assert 0 < done < total
+    np.testing.assert_array_equal(out[:done], rows[index[:done], :1])
+    assert (out[done + 1 :] == -1).all()  # step `done` may have begun, none after it has
+    rest = min(done + 10, total)
+    program.run(index[:rest], first_step=done, threads=size)
+    np.testing.assert_array_equal(out[:rest], rows[index[:rest], :1])
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_ctrl_c_during_a_short_run_is_raised_after_it(monkeypatch, size):
+    rows = np.random.default_rng(0).uniform(0, 1, (40, 16)).astype(np.float32)
+    program, out = slow_copy(rows, 40)
+    program.flops = 1
+    run = spmd.run
+
+    def pressing(rank, *rest):
+        run(rank, *rest)
+        if rank == 0:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(spmd, "run", pressing)
+    with pytest.raises(KeyboardInterrupt):
+        program.run(np.arange(40), threads=size)
+    assert program.outcome.done == 40
+    np.testing.assert_array_equal(out, rows[:, :1])
