@@ -1,4 +1,4 @@
-"""What all commands share: errors become one line and an exit status, never a traceback for what is known to go wrong."""
+"""What all commands share: what is known to go wrong becomes one line and an exit status, never a traceback."""
 
 import os
 import sys

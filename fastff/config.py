@@ -65,6 +65,10 @@ class Config:
     """The probability of dropping a hidden value in training."""
     standardize: bool = True
     """Put a layer first that gives every feature mean 0 and deviation 1 over the training rows."""
+    mirror: bool = False
+    """Pictures: show half of them mirrored left to right, in training."""
+    shift: int = 0
+    """Pictures: shift them by up to so many pixels each way, in training."""
 
     epochs: int = 30
     """How often to go through the training rows."""
@@ -72,6 +76,8 @@ class Config:
     """Rows a step."""
     step_size: float = 0.001
     """The learning rate."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Whether the step size stays or falls to 0 over all epochs."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """The rule that moves the weights."""
     beta1: float = 0.9
@@ -101,8 +107,6 @@ class Config:
     """Decides initial weights, shuffling and dropout."""
 
 
-
-
 _PLACES = ("config", "out", "resume")  # where a run is kept, not what it is: not in config.toml
 _HINTS = get_type_hints(Config)
 _PROGRAM = "python -m fastff.train"
@@ -123,7 +127,10 @@ def parse(arguments: list[str], find_run: Callable[[Config], Path]) -> Config:
         file = {**read(run / "config.toml"), **file, "out": str(run)}
         dataset = said.dataset or file["dataset"]
     options = {**DEFAULTS.get(dataset, {}), **_preset(said.preset or file.get("preset")), **file, "dataset": dataset}
-    return tyro.cli(Config, args=arguments, prog=_PROGRAM, default=dataclasses.replace(Config(), **options))
+    config = tyro.cli(Config, args=arguments, prog=_PROGRAM, default=dataclasses.replace(Config(), **options))
+    if config.seed < 0:  # NumPy, which meets it before the trainer does, has other words for it
+        raise ArgumentError(f"seed: {config.seed}, want a whole number of at least 0")
+    return config
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -137,7 +144,9 @@ def read(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not a TOML file: {error}") from None
     for name, value in options.items():
         if name not in _HINTS or name in _PLACES:
-            raise DataError(f"{path}: unknown option {name!r}, want one of {', '.join(n for n in _HINTS if n not in _PLACES)}")
+            raise DataError(
+                f"{path}: unknown option {name!r}, want one of {', '.join(n for n in _HINTS if n not in _PLACES)}"
+            )
         if not _fits(value, _HINTS[name]):
             raise DataError(f"{path}: {name} = {value!r}, want {_wanted(_HINTS[name])}")
         if isinstance(value, list):

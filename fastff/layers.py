@@ -1,7 +1,7 @@
 """The layers, each a thin class over kernels: forward, backward, and step where there is something to train.
 
-A layer knows nothing of its neighbours. Called by hand it takes and gives ordinary arrays; lowered into a larger program
-it works on a batch that stays in the kernels' panels. Both run the same operations, and give the same bits.
+A layer knows nothing of its neighbours. Called by hand it takes and gives ordinary arrays; lowered into a larger
+program it works on a batch that stays in the kernels' panels. Both run the same operations, and give the same bits.
 """
 
 from typing import Any
@@ -185,14 +185,13 @@ class LinearLayer(Layer):
         self.updates += count
         self._matrix.changed()
 
-    def backward(self, grad: np.ndarray, *, input_gradient: bool = True) -> np.ndarray | None:
+    def backward(self, grad: np.ndarray, *, input_gradient: bool = True) -> np.ndarray | None:  # type: ignore[override]
         """dL/dx (B, in) for dL/dy (B, out) of the last forward; None without input_gradient, as for a first layer."""
         program, g, x = self._enter_backward(grad)
         self._gradient = x, program.transpose(g), program.rows
         below = None
         if input_gradient:
-            dx = program.linear_backward(g, self._matrix.panels, self.input_dim)
-            dx.maker[spmd.BARRIER] = 1
+            dx = program.linear_backward(g, self._matrix.panels, self.input_dim, barrier=True)
             below = program.scatter(dx, program.rows)
         program.run()
         return below

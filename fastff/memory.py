@@ -28,7 +28,7 @@ def lanes(features: int, rows: int) -> np.ndarray:
 
 def pack(matrix: np.ndarray, panels: np.ndarray) -> None:
     """Write matrix (in, out) into panels [out/NR][in padded][NR]; the padding keeps what it holds."""
-    n_in, n_out = matrix.shape
+    n_in = len(matrix)
     for q, panel in enumerate(panels.reshape(-1, round_up(n_in, MR), NR)):
         part = matrix[:, q * NR : (q + 1) * NR]
         panel[:n_in, : part.shape[1]] = part
@@ -36,7 +36,7 @@ def pack(matrix: np.ndarray, panels: np.ndarray) -> None:
 
 def unpack(panels: np.ndarray, shape: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
     """The matrix (in, out) that panels hold, as a new array or in out."""
-    n_in, n_out = shape
+    n_in = shape[0]
     matrix = np.empty(shape, np.float32) if out is None else out
     for q, panel in enumerate(panels.reshape(-1, round_up(n_in, MR), NR)):
         part = matrix[:, q * NR : (q + 1) * NR]

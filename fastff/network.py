@@ -164,7 +164,7 @@ class FeedForwardNeuralNetwork:
     # --- on disk ---
 
     def state(self) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-        """The parameters by name ("0.weight" (in, out), "0.bias" (out,), "0.mean" ...) and a description of the layers."""
+        """The parameters by name ("0.weight" (in, out), "0.bias" (out,), ...) and a description of the layers."""
         arrays: dict[str, np.ndarray] = {}
         description = []
         for i, layer in enumerate(self.layers):

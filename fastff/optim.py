@@ -38,8 +38,8 @@ class Adam:
     m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2,   w -= step_size * m' / (sqrt(v') + epsilon)
 
     bias_correction="standard": m' = m / (1 - beta1^t), v' = v / (1 - beta2^t) (Kingma & Ba 2015, algorithm 1; equal to
-    torch.optim.Adam). "constant": m' = m / (1 - beta1), v' = v / (1 - beta2) at every step, the course's equations 13-17.
-    decay="l2": g = dL/dw + weight_decay * w. "decoupled": w is first multiplied by 1 - step_size * weight_decay
+    torch.optim.Adam). "constant": m' = m / (1 - beta1), v' = v / (1 - beta2) at every step, the course's equations
+    13-17. decay="l2": g = dL/dw + weight_decay * w. "decoupled": w is first multiplied by 1 - step_size * weight_decay
     (AdamW, Loshchilov & Hutter 2019), and g = dL/dw. Biases are never decayed.
 
     Raises ArgumentError for a beta outside [0, 1), an epsilon not above 0, a negative decay, or an unknown form.
@@ -63,9 +63,8 @@ class Adam:
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
         """The numbers of updates first, first + 1, ... (counted from 1), one a step size: (steps, 2, HYPER) float32."""
-        t = first + np.arange(len(step_sizes))
-        if self.bias_correction == "constant":
-            t = np.ones(len(step_sizes))
+        standard = self.bias_correction == "standard"
+        t = first + np.arange(len(step_sizes)) if standard else np.ones(len(step_sizes), np.int64)
         correction1, correction2 = 1.0 - self.beta1**t, 1.0 - self.beta2**t
         rows = _rows(len(step_sizes))
         rows[..., tile.BETA1], rows[..., tile.KEEP1] = self.beta1, 1.0 - self.beta1

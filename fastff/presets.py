@@ -8,17 +8,30 @@ Options = dict[str, Any]
 DEFAULTS: dict[str, Options] = {
     "digits": {"hidden": (256, 128), "epochs": 40, "batch_size": 64, "dropout": 0.2, "label_smoothing": 0.1},
     "cifar10-hst": {
-        "hidden": (1024, 256),  # wide first: it is the layer that sees the pixels
-        "epochs": 30,
-        "dropout": 0.4,  # the gap between training and validation is what limits this set
+        "hidden": (512, 256),
+        # a horse facing left is a horse: what limits this set is the gap between training and validation
+        "mirror": True,
+        "shift": 2,
+        "dropout": 0.1,
         "label_smoothing": 0.1,
         "weight_decay": 0.05,
         "decay": "decoupled",
-        "step_size": 5e-4,
+        "schedule": "cosine",
+        "epochs": 30,
     },
-    "cifar10": {"hidden": (1024, 512, 256), "epochs": 30, "dropout": 0.3, "label_smoothing": 0.1, "step_size": 5e-4},
-    "mnist": {"hidden": (512, 512), "epochs": 20, "dropout": 0.3, "label_smoothing": 0.05},
-    "fashion-mnist": {"hidden": (512, 512), "epochs": 20, "dropout": 0.3, "label_smoothing": 0.05},
+    "cifar10": {
+        "hidden": (1024, 512, 256),
+        "mirror": True,
+        "shift": 2,
+        "dropout": 0.1,
+        "label_smoothing": 0.1,
+        "weight_decay": 0.05,
+        "decay": "decoupled",
+        "schedule": "cosine",
+        "epochs": 40,
+    },
+    "mnist": {"hidden": (512, 512), "shift": 1, "dropout": 0.2, "schedule": "cosine", "epochs": 20},
+    "fashion-mnist": {"hidden": (512, 512), "mirror": True, "dropout": 0.2, "schedule": "cosine", "epochs": 20},
 }
 
 # The assignment to the letter: three linear layers with He's initialisation, ReLU between, one beta for both averages,
@@ -26,8 +39,11 @@ DEFAULTS: dict[str, Options] = {
 _COURSE: Options = {
     "hidden": (256, 256),
     "activation": "relu",
+    "mirror": False,
+    "shift": 0,
     "dropout": 0.0,
     "label_smoothing": 0.0,
+    "schedule": "constant",
     "optimizer": "adam",
     "beta1": 0.9,
     "beta2": 0.9,

@@ -65,7 +65,12 @@ class Program:
         return Lanes(memory.lanes(features, self.rows), features)
 
     def gather(
-        self, rows: np.ndarray, mean: np.ndarray | None = None, scale: np.ndarray | None = None, *, in_batch: bool = False
+        self,
+        rows: np.ndarray,
+        mean: np.ndarray | None = None,
+        scale: np.ndarray | None = None,
+        *,
+        in_batch: bool = False,
     ) -> Lanes:
         """The batch of rows (N, D), uint8, float32 or float64, as (rows - mean) * scale.
 
@@ -78,7 +83,9 @@ class Program:
                  ones if scale is None else scale, rows.shape[1], x, own_index)  # fmt: skip
         return x
 
-    def augment(self, rows: np.ndarray, shape: tuple[int, int, int], *, mirror: bool, shift: int, key: np.ndarray) -> np.ndarray:
+    def augment(
+        self, rows: np.ndarray, shape: tuple[int, int, int], *, mirror: bool, shift: int, key: np.ndarray
+    ) -> np.ndarray:
         """The batch of pictures rows (N, D), changed at random: an array to gather from with in_batch."""
         rows = rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
         batch = memory.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
@@ -99,13 +106,15 @@ class Program:
         return y
 
     def activate(self, x: Lanes, function: int) -> Lanes:
-        """function(x). Behind a linear layer it overwrites that layer's output; a ReLU even becomes part of the layer."""
-        behind_linear = x.maker is not None and x.maker[spmd.CODE] == spmd.FORWARD
-        y = Lanes(x.memory, x.features) if behind_linear else self.lanes(x.features)
-        if behind_linear and function == RELU:
-            x.maker[spmd.ARGUMENTS + 6] = RELU
+        """function(x). Behind a linear layer it overwrites the layer's output; a ReLU becomes part of the layer."""
+        if x.maker is None or x.maker[spmd.CODE] != spmd.FORWARD:
+            y = self.lanes(x.features)
         else:
-            self.add(spmd.ACTIVATE, x, y, function, x.features)
+            y = Lanes(x.memory, x.features)
+            if function == RELU:
+                x.maker[spmd.ARGUMENTS + 6] = RELU
+                return y
+        self.add(spmd.ACTIVATE, x, y, function, x.features)
         return y
 
     def derive(self, g: Lanes, h: Lanes, function: int) -> Lanes:
@@ -124,11 +133,11 @@ class Program:
         self.add(spmd.TRANSPOSE, g, gt, g.features)
         return gt
 
-    def linear_backward(self, g: Lanes, weights: np.ndarray, n_in: int) -> Lanes:
-        """The gradient of the layer's input. No barrier: the update that follows belongs to the same rank."""
+    def linear_backward(self, g: Lanes, weights: np.ndarray, n_in: int, *, barrier: bool = False) -> Lanes:
+        """The input's gradient. An update that follows needs no barrier: a rank has the same rows in both."""
         dx = self.lanes(n_in)
         self.flops += 2 * self.rows * g.features * n_in
-        dx.maker = self.add(spmd.BACKWARD, g, dx, dx, weights, n_in, g.features, IDENTITY, barrier=False)
+        dx.maker = self.add(spmd.BACKWARD, g, dx, dx, weights, n_in, g.features, IDENTITY, barrier=barrier)
         return dx
 
     def update(

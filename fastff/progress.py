@@ -48,4 +48,6 @@ class TrainingProgress:
         text = f"loss {record.train_loss:.3f}  accuracy {record.train_accuracy:.1%}"
         if record.val_accuracy is not None:
             text += f"  validation {record.val_accuracy:.1%}"
-        self._bar.update(self._task, completed=record.epoch, description=f"{text}  {record.examples_per_second:,.0f} rows/s")
+        self._bar.update(
+            self._task, completed=record.epoch, description=f"{text}  {record.examples_per_second:,.0f} rows/s"
+        )

@@ -1,18 +1,17 @@
 """The folder of a run: where it is, and the files that training leaves there.
 
-    config.toml            the options, for --config        curves.png, examples.png, confusion.png, weights.png
-    metrics.jsonl          a line an epoch                  checkpoint.safetensors   the last state, for --resume
-    summary.json           the final figures                best.safetensors         the best network
+config.toml            the options, for --config        curves.png, examples.png, confusion.png, weights.png
+metrics.jsonl          a line an epoch                  checkpoint.safetensors   the last state, for --resume
+summary.json           the final figures                best.safetensors         the best network
 """
 
 import dataclasses
 import json
+import math
 import os
 import time
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fastff import checkpoint, config
 from fastff.config import Config
@@ -103,9 +102,14 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
     names, shape = metadata.get("class_names"), metadata.get("image_shape")
     if not isinstance(names, list) or len(names) != network.output_dim:
         raise DataError(f"{path}: class_names {names!r}, want {network.output_dim} names")
-    if shape is not None and (len(shape) != 3 or int(np.prod(shape)) != network.input_dim):
+    if shape is not None and not _is_shape(shape, network.input_dim):
         raise DataError(f"{path}: image_shape {shape!r}, want (channels, height, width) of {network.input_dim} values")
     return TrainedModel(network, tuple(names), None if shape is None else (shape[0], shape[1], shape[2]))
+
+
+def _is_shape(shape: Any, values: int | None) -> bool:
+    whole = isinstance(shape, list) and len(shape) == 3 and all(isinstance(side, int) for side in shape)
+    return whole and math.prod(shape) == values
 
 
 def _label(dataset: str) -> str:

@@ -45,11 +45,17 @@ def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: d
     try:
         if metadata["layers"] != layers or any(arrays[name].shape != array.shape for name, array in own.items()):
             shapes = [arrays[name].shape for name in arrays if name.split(".", 1)[1:] == ["weight"]]
-            wanted = [(layer.input_dim, layer.output_dim) for _, layer in _linear(trainer)]
-            raise DataError(f"{source}: holds layers of sizes {shapes}, want {wanted} as this run's; resume with its own options")
+            sizes = [(layer.input_dim, layer.output_dim) for _, layer in _linear(trainer)]
+            if shapes != sizes:
+                raise DataError(f"{source}: holds layers of sizes {shapes}, want {sizes} as the options have it")
+            raise DataError(f"{source}: holds layers {metadata['layers']}, want {layers} as the options have it")
         for name in ("seed", "batch_size"):
             if metadata[name] != getattr(trainer, name):
-                raise DataError(f"{source}: was trained with {name} {metadata[name]}, want {getattr(trainer, name)} to go on")
+                raise DataError(
+                    f"{source}: was trained with {name} {metadata[name]}, want {getattr(trainer, name)} to go on"
+                )
+        if not all(np.allclose(arrays[name], own[name]) for name in own if name.endswith((".mean", ".std"))):
+            raise DataError(f"{source}: was trained on rows of another mean or deviation, want the same data to go on")
         moments = {
             (i, j): (arrays[f"{i}.weight.moment{j + 1}"], arrays[f"{i}.bias.moment{j + 1}"])
             for i, _ in _linear(trainer)
@@ -57,7 +63,7 @@ def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: d
         }
         epochs = [EpochRecord(**record) for record in metadata["epochs"]]
         progress = Progress(**metadata["progress"])
-        best = metadata["best"]
+        best = metadata["best"] and Best(**metadata["best"], arrays={name: arrays[f"best.{name}"] for name in own})
         updates = [int(count) for count in metadata["updates"]]
         losses, accuracies = arrays["history.batch_losses"].tolist(), arrays["history.batch_accuracies"].tolist()
     except (KeyError, TypeError, AttributeError) as error:
@@ -71,9 +77,7 @@ def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: d
         layer.updates = count
     trainer.progress = progress
     trainer.history.epochs, trainer.history.batch_losses, trainer.history.batch_accuracies = epochs, losses, accuracies
-    if best is not None:
-        kept = {name.removeprefix("best."): array for name, array in arrays.items() if name.startswith("best.")}
-        trainer.best = Best(best["value"], best["epoch"], kept)
+    trainer.best = best
 
 
 def _linear(trainer: Trainer) -> list[tuple[int, LinearLayer]]:

@@ -11,8 +11,9 @@ import fastff
 from fastff import command, plots
 from fastff.config import Config, parse
 from fastff.data import Dataset, load_dataset
+from fastff.errors import ArgumentError
 from fastff.evaluate import evaluate
-from fastff.layers import Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh, check_size
+from fastff.layers import Augment, Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh, check_size
 from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import SGD, Adam, Optimizer
 from fastff.progress import TrainingProgress, prepare_kernels
@@ -52,11 +53,18 @@ def make_trainer(options: Config, data: Dataset) -> Trainer:
     network.layers = list(_dress(network.layers, options))
     if options.standardize:
         network.layers.insert(0, Standardize.fit(data.x_train))
+    if options.mirror or options.shift:
+        if data.image_shape is None:
+            raise ArgumentError(f"mirror and shift: {data.name} has no pictures, want neither")
+        network.layers.insert(
+            0, Augment(data.image_shape, mirror=options.mirror, shift=options.shift, seed=options.seed)
+        )
     check_size("epochs", options.epochs)
     return Trainer(
         network,
         batch_size=options.batch_size,
         step_size=options.step_size,
+        schedule=options.schedule,
         precision=options.precision,
         threads=options.threads,
         seed=options.seed,
@@ -106,7 +114,11 @@ def _fit(run: Run, data: Dataset) -> None:
 def _summarise(run: Run, data: Dataset, compile_seconds: float) -> dict[str, Any]:
     """The final figures, of the best weights."""
     trainer, epochs = run.trainer, run.trainer.history.epochs
-    splits = {"train": (data.x_train, data.y_train), "val": (data.x_val, data.y_val), "test": (data.x_test, data.y_test)}
+    splits = {
+        "train": (data.x_train, data.y_train),
+        "val": (data.x_val, data.y_val),
+        "test": (data.x_test, data.y_test),
+    }
     figures = {
         name: evaluate(trainer.network, x, y, _EVALUATION_ROWS) if x is not None and y is not None else (None, None)
         for name, (x, y) in splits.items()
@@ -170,11 +182,12 @@ def _draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
 def _closing_lines(folder: Path, summary: dict[str, Any]) -> str:
     names = [("test", "test_accuracy"), ("validation", "val_accuracy"), ("training", "train_accuracy")]
     accuracies = ", ".join(f"{name} {summary[key]:.2%}" for name, key in names if summary[key] is not None)
+    files = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     return (
         f"{summary['dataset']}: accuracy {accuracies}, of epoch {summary['best_epoch']}, the best in validation\n"
         f"{summary['epochs']} epochs of training in {summary['train_seconds']:.2f} s, "
         f"{summary['examples_per_second']:,.0f} rows/s, {summary['parameters']:,} parameters\n"
-        f"written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir() if not path.name.startswith('.')))}"
+        f"written to {folder}: {', '.join(files)}"
     )
 
 

@@ -73,11 +73,11 @@ class Trainer:
     """Trains a network on minibatches of cross-entropy loss.
 
     optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an epoch
-    may be smaller. schedule: "cosine" lets step_size fall to 0 along half a cosine, over all epochs up to the end of the
-    fit under way (Loshchilov & Hutter 2017). threads: None uses as many as are useful. seed decides shuffling and dropout. label_smoothing: as in
-    CrossEntropySoftmax. monitor: "val_loss", "val_accuracy", "train_loss" or "train_accuracy": `best` keeps the weights
-    of its best epoch. patience: stop after so many epochs without a better monitor (then "val_loss" unless it is given)
-    and restore the best weights.
+    may be smaller. schedule: "cosine" lets step_size fall to 0 along half a cosine, over all epochs up to the end of
+    the fit under way (Loshchilov & Hutter 2017). threads: None uses as many as are useful. seed decides shuffling and
+    dropout. label_smoothing: as in CrossEntropySoftmax. monitor: "val_loss", "val_accuracy", "train_loss" or
+    "train_accuracy": `best` keeps the weights of its best epoch. patience: stop after so many epochs without a better
+    monitor (then "val_loss" unless it is given) and restore the best weights.
 
     Raises ArgumentError for values out of range.
     """
@@ -183,10 +183,14 @@ class Trainer:
             if isinstance(layer, LinearLayer):
                 layer.weights, layer.bias = arrays[f"{i}.weight"], arrays[f"{i}.bias"]
 
-    def _run_epoch(self, steps: "Steps", X: np.ndarray, validate: Callable[[], tuple[float, float]] | None) -> EpochRecord:
+    def _run_epoch(
+        self, steps: "Steps", X: np.ndarray, validate: Callable[[], tuple[float, float]] | None
+    ) -> EpochRecord:
         now, batches = self.progress, math.ceil(len(X) / self.batch_size)
         if now.batch >= batches:
-            raise DataError(f"X: {len(X)} rows, but the interrupted epoch had come to batch {now.batch}; want the same data")
+            raise DataError(
+                f"X: {len(X)} rows, but the interrupted epoch had come to batch {now.batch}; want the same data"
+            )
         order = np.random.default_rng([self.seed, now.epoch]).permutation(len(X))
         first, start = now.batch, time.perf_counter()
         try:
@@ -245,10 +249,10 @@ class Trainer:
         check_finite(X[rows], f"X, among the rows of batch {batch}")
         logits = self.network.logits(X[rows])
         raise DivergenceError(
-            f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {batch} (largest |logit| {np.abs(logits).max():.3g}); "
-            f"the weights are those before it. Try a step size below {self.step_size:g}, or standardised rows"
+            f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {batch} "
+            f"(largest |logit| {np.abs(logits).max():.3g}); the weights are those before it. "
+            f"Try a step size below {self.step_size:g}, or standardised rows"
         )
-
 
     def step_sizes(self, batches: int) -> np.ndarray:
         """The step size of each batch of the epoch under way."""
@@ -259,7 +263,7 @@ class Trainer:
 
 
 class Steps:
-    """The batches of an epoch: call it with the order of the rows and the first batch; `outcome` says how far it came."""
+    """The batches of an epoch, called with the rows' order and the first batch; `outcome` says how far it came."""
 
     outcome: Outcome
 

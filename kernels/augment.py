@@ -1,7 +1,7 @@
 """Pictures changed a little each time they are trained on: mirrored and shifted, drawn by counters.
 
-A batch's rows are copied, changed, into a batch of their own in the type they have (a uint8 stays one), which the gather
-then reads. What happens to a picture is a function of (key, sample) alone, so it does not depend on the ranks.
+A batch's rows are copied, changed, into a batch of their own in the type they have (a uint8 stays one), which the
+gather then reads. What happens to a picture is a function of (key, sample) alone, so it does not depend on the ranks.
 """
 
 import numpy as np

@@ -62,7 +62,7 @@ def _element(data, dtype):
 
 @kernel
 def gather(data, dtype, row_stride, stride, index, rows, mean, scale, n_in, x, rank, size):
-    """x = the rows index[:rows] of data, normalised, in lanes. Strides in bytes; each rank takes a share of the features."""
+    """x = the rows index[:rows] of data, normalised, in lanes. Strides in bytes; a rank has a share of the features."""
     itemsize = 1 if dtype == UINT8 else (8 if dtype == FLOAT64 else 4)
     in_pad = padded(n_in)
     blocks = (n_in + LANES - 1) // LANES

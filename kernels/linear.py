@@ -4,8 +4,9 @@
     weights, and the moments alike    [out/NR][in, padded to MR][NR]
     a gradient transposed for dW      [out/NR][batch][NR]
 
-Padding is never summed: every sum runs over exactly the features, outputs or rows there are, so what padding holds cannot
-reach a result. Each output element is summed in one fixed order, whatever the number of ranks: k blocks of KC in sequence.
+Padding is never summed: every sum runs over exactly the features, outputs or rows there are, so what padding holds
+cannot reach a result. Each output element is summed in one fixed order, whatever the number of ranks: k blocks of KC
+in sequence.
 """
 
 from .compiler import kernel
@@ -63,7 +64,7 @@ def forward(x, y, w, bias, n_in, n_out, rows, relu, rank, size):
 
 @kernel
 def backward(g, dx, h, w, n_in, n_out, rows, masked, rank, size):
-    """dx = W g, zeroed where not h > 0 if masked. A rank's rows of W are those that it updates, so no barrier between."""
+    """dx = W g, zeroed where not h > 0 if masked. A rank's rows of W are those it updates: no barrier between."""
     panels, tiles = (rows + NR - 1) // NR, (n_in + MR - 1) // MR
     r0, r1 = tiles * rank // size, tiles * (rank + 1) // size
     in_pad, out_pad = padded(n_in), padded(n_out)

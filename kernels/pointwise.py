@@ -1,18 +1,19 @@
 """Functions of one value at a time, on lanes: the vector exponential, Sigmoid, Tanh, their derivatives, and Dropout.
 
-exp(x) = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2 (Cody & Waite 1980), e^r by a polynomial fitted at Chebyshev
-points (error under 0.01 ulp before rounding), so a result is within 1.5 ulp. Both derivatives are taken from the value
-itself: s (1 - s) and 1 - t^2.
+exp(x) = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2 (Cody & Waite 1980), e^r by a polynomial fitted at
+Chebyshev points (error under 0.01 ulp before rounding), so a result is within 1.5 ulp. Both derivatives are taken
+from the value itself: s (1 - s) and 1 - t^2.
 """
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from .compiler import kernel
 from .linear import padded
 from .target import LANES, NR
-from .vector import IVEC, VEC, address, emits, i64, load_f32, store_f32
+from .vector import IVEC, VEC, address, emits, f32, i64
 
 IDENTITY, RELU, SIGMOID, TANH = range(4)  # activations
 
@@ -160,6 +161,26 @@ def hash32(x):
     return np.uint32(x ^ (x >> np.uint32(16)))
 
 
+def _hash_vector(e, x):
+    """hash32 of a vector of counters."""
+    b = e.b
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        x = b.mul(b.xor(x, b.lshr(x, e.iconst(shift))), e.iconst(factor))
+    return b.xor(x, b.lshr(x, e.iconst(16)))
+
+
+@emits(types.void, address, address, i64, i64, i64, f32)
+def _drop_values(e, y, x, base, row, threshold, scale):
+    """One feature of a panel: NR values of the rows from `row` on."""
+    b = e.b
+    counters = ir.Constant(IVEC, list(range(LANES)))
+    base, row, threshold = (e.splat(b.trunc(value, IVEC.element)) for value in (base, row, threshold))
+    for j in range(NR // LANES):
+        bits = _hash_vector(e, b.xor(base, b.add(row, b.add(counters, e.iconst(j * LANES)))))
+        kept = b.fmul(e.load(x, j * LANES), e.splat(scale))
+        e.store(b.select(b.icmp_unsigned(">=", bits, threshold), kept, e.const(0.0)), y, j * LANES)
+
+
 @kernel
 def dropout(x, y, key, threshold, scale, features, rows, rank, size):
     """y = 0 where hash(key, feature, row) < threshold, else x * scale: the same mask for values and for gradients.
@@ -171,6 +192,4 @@ def dropout(x, y, key, threshold, scale, features, rows, rank, size):
         for f in range(features * rank // size, features * (rank + 1) // size):
             base = hash32(hash32(np.uint32(key)) ^ np.uint32(f))
             at = 4 * NR * (p * in_pad + f)
-            for lane in range(NR):
-                keep = hash32(base ^ np.uint32(p * NR + lane)) >= threshold
-                store_f32(y + at + 4 * lane, load_f32(x + at + 4 * lane) * scale if keep else types.float32(0.0))
+            _drop_values(y + at, x + at, np.int64(base), p * NR, threshold, scale)

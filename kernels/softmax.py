@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy as one stable operation on logits in lanes, with its gradient (docs/derivations.md, Q1 to Q3).
+"""Softmax with cross-entropy, one stable operation on logits in lanes, and its gradient (docs/derivations.md, Q1-Q3).
 
 With m the row's largest logit and the target t = (1 - smoothing) onehot(label) + smoothing / C:
     loss = log(sum exp(z - m)) + m - sum_c t_c z_c        gradient = (softmax(z) - t) / B

@@ -1,9 +1,9 @@
 """Many steps of a network as one native call: a program of operations that several ranks run side by side.
 
-A program is a table of int64, one operation a row: its code, the addresses of the arrays it works on, and their sizes. So
-one compiled function serves every network, and a layer class runs its own operations through the same code as a whole
-training epoch does: both give the same bits. Ranks are plain Python threads that called `run` without the GIL; a spin
-barrier stands after every operation marked so. No rank allocates, and none waits for Python.
+A program is a table of int64, one operation a row: its code, the addresses of the arrays it works on, and their
+sizes. So one compiled function serves every network, and a layer class runs its own operations through the same code
+as a whole training epoch does: both give the same bits. Ranks are plain Python threads that called `run` without the
+GIL; a spin barrier stands after every operation marked so. No rank allocates, and none waits for Python.
 
 Every element has one order of summation whatever the number of ranks, and all ranks take the decision to stop from the
 same memory behind a barrier, so they stop at the same step.
@@ -71,7 +71,7 @@ def barrier(control, size):
         spins = 0
         while atomic_load(arrived) < target:
             spins += 1
-            if spins & 2047 == 0:
+            if spins & 255 == 0:
                 if atomic_load(control + 8 * ABANDON) != 0:
                     return False
                 _yield_core()
@@ -140,9 +140,10 @@ def _operate(op, index, step, first, rows, hyper, rank, size):
 def run(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits):
     """Run the program for steps first_step..last_step over the rows index[:total], `batch` at a time. Returns nothing.
 
-    control, program (operations, COLUMNS), and addresses: index (int64), hyper (float32, 2 * HYPER a step from first_step
-    on, or 0), losses (float64, a step's sum over its rows) and hits (int64). The last batch may be short. A loss that is
-    not finite stops before anything is updated; control + 8*STEP then holds that step, else the step after the last.
+    control, program (operations, COLUMNS), and addresses: index (int64), hyper (float32, 2 * HYPER a step from
+    first_step on, or 0), losses (float64, a step's sum over its rows) and hits (int64). The last batch may be short.
+    A loss that is not finite stops before anything is updated; control + 8*STEP then holds that step, else the step
+    after the last.
     """
     stop = False
     for step in range(first_step, last_step):

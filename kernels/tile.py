@@ -1,7 +1,7 @@
-"""The register tile: C[MR, n * LANES] = sum over k of A[k, MR] (outer) B[k, n * LANES], with what follows done in registers.
+"""The register tile: C[MR, n * LANES] = sum over k of A[k, MR] (outer) B[k, n * LANES], and what follows it.
 
-B is loaded as vectors and A is broadcast from memory at constant strides, so no operand is ever repacked. With the panels
-of lanes.py ([panel][row][NR], NR values side by side) the three products of a linear layer are this one tile:
+B is loaded as vectors and A is broadcast from memory at constant strides, so no operand is ever repacked. With the
+panels of lanes.py ([panel][row][NR], NR values side by side) the three products of a linear layer are this one tile:
 
     forward   y  = W^T x   A = W: MR outs side by side                 then bias and ReLU
     backward  dx = W g     A = W: MR ins NR apart, k jumps by panel    then the derivative of the activation
@@ -10,7 +10,6 @@ of lanes.py ([panel][row][NR], NR values side by side) the three products of a l
 Every tile exists for 1..VECTORS vectors a row: narrow outputs and small batches don't pay for a wide one.
 """
 
-from llvmlite import ir
 from numba import types
 
 from .target import LANES, MR, NR, VECTORS
@@ -22,7 +21,7 @@ STORE, ADAM, SGD = 0.0, 1.0, 2.0
 
 
 def _accumulate(e, vectors, k_count, a, b_panel, side_by_side, jump=None):
-    """The k loop, entered with k_count >= 1. A[k*NR + i] if side_by_side, else A[i*NR + k] with a jump after every NR of k."""
+    """The k loop, for k_count >= 1. A[k*NR + i] if side_by_side, else A[i*NR + k] with a jump after every NR of k."""
     b = e.b
     entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
     b.branch(loop)
@@ -110,7 +109,7 @@ def forward_tile(e, vectors, k_count, w, x, y, bias, first, last, relu):
 
 @emits(types.void, i64, i64, address, i64, address, address, address, i64, i64)
 def backward_tile(e, vectors, k_count, w, jump, g, dx, h, first, masked):
-    """dx[MR, vectors * LANES] = (first: 0, else: dx) + W g over k_count; masked: zero where not h > 0 (ReLU's derivative)."""
+    """dx[MR, vectors * LANES] = (first: 0, else: dx) + W g over k_count; masked: 0 where not h > 0 (ReLU's slope)."""
     b, zero = e.b, e.const(0.0)
     is_first, is_masked = (b.icmp_signed("!=", flag, I64(0)) for flag in (first, masked))
 
@@ -188,7 +187,7 @@ def _apply(e, tile, w, m, v, hyper):
 
 
 def _adam(e, g, w, m, v, o, numbers):
-    """All three forms of Adam: the caller folds the bias corrections into RATE and ROOT, the decay into DECAY or SHRINK."""
+    """All forms of Adam: the caller folds the bias corrections into RATE and ROOT, decay into DECAY or SHRINK."""
     b, (beta1, keep1, beta2, keep2, decay, shrink, rate, root, epsilon) = e.b, numbers
     wo = e.load(w, o)
     g = e.fma(decay, wo, g)

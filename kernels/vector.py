@@ -1,9 +1,12 @@
 """Words for writing vector code: float32 vectors of LANES in LLVM IR, and memory by address.
 
-Kernels take memory as int64 addresses (array.ctypes.data), so that one compiled function serves arrays of every size and
-an operation is a row of integers. An `Emitter` wraps llvmlite's IR builder with the few operations the tiles need; the
-intrinsics at the end give Numba code scalar loads, stores and atomics on addresses.
+Kernels take memory as int64 addresses (array.ctypes.data), so that one compiled function serves arrays of every size
+and an operation is a row of integers. An `Emitter` wraps llvmlite's IR builder with the few operations the tiles
+need; the intrinsics at the end give Numba code scalar loads, stores and atomics on addresses.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -91,7 +94,7 @@ class Emitter:
         return rows
 
 
-def emits(result: types.Type, *args: types.Type):
+def emits(result: types.Type, *args: types.Type) -> Callable[[Callable[..., Any]], Any]:
     """Turn `generate(e, *values)` into a Numba intrinsic of this signature; a void one need not return."""
 
     def wrap(generate):

@@ -1,7 +1,7 @@
 """The twin of every kernel: the same mathematics in plain NumPy, to be read beside the kernels and to test them by.
 
-Rows are rows here: a batch x is (B, in), weights are (in, out), a bias is (1, out). Nothing is packed, tiled or threaded.
-Everything follows the type of its arguments: given float64 it is the truth that float32 kernels are measured against.
+Rows are rows here: a batch x is (B, in), weights are (in, out), a bias is (1, out). Nothing is packed, tiled or
+threaded. Everything follows the type of its arguments: given float64 it is the truth that kernels are measured against.
 Imports NumPy only.
 """
 
@@ -179,8 +179,8 @@ def train(X, Y, weights, biases, *, order, batch_size, step_size, optimizer=adam
           smoothing=0.0, **settings):  # fmt: skip
     """Train on the rows of X in `order`, a batch a step, with all moments starting at 0.
 
-    optimizer is adam or sgd from above, settings are its own. Returns the new weights, the new biases and the mean loss of
-    each batch, before its update; nothing that was passed in changes. It computes in the type of the weights.
+    optimizer is adam or sgd from above, settings are its own. Returns the new weights, the new biases and the mean loss
+    of each batch, before its update; nothing that was passed in changes. It computes in the type of the weights.
     """
     X = X.astype(weights[0].dtype)
     parameters = [*weights, *biases]

@@ -212,7 +212,7 @@ DATA = {
     ),
     "pickle of rows of 3071": (
         lambda folder: course(folder, train=repickled(images=np.zeros((30, 3071), np.uint8))),
-        ["cifar10_hst_train", "3071", "3072"],
+        "x_train: rows of 3071 values, want 3072",
     ),
     "pickle with a label 3": (lambda folder: course(folder, val=repickled(labels=np.full(30, 3))), "3 at row 0"),
     "gzip cut short": (idx(gzip.compress(b"\0\0\x08\x03" + bytes(500))[:-9]), "train-images-idx3-ubyte.gz"),
@@ -296,7 +296,9 @@ def test_resuming_with_other_options(here, arguments, saying):
 
 def test_resuming_with_other_data(here):
     write_flowers(here, x_train=np.zeros((60, 5)), x_val=np.zeros((15, 5)), x_test=np.zeros((15, 5)))
-    refuse(here, "train", "--resume", "--out", "old", "--epochs", 3, status=1, saying="(4, 8), (8, 3)")
+    refuse(here, "train", "flowers.npz", "--resume", "--out", "old", status=1, saying="[(4, 8), (8, 3)], want [(5, 8)")
+    write_flowers(here, x_train=np.ones((60, 4)))
+    refuse(here, "train", "flowers.npz", "--resume", "--out", "old", status=1, saying="the same data")
 
 
 def test_resuming_where_there_is_no_run(here):
@@ -339,7 +341,7 @@ def test_resuming_from_a_plain_network(here):
 @pytest.mark.parametrize(
     ("text", "saying"),
     [
-        (b"epoch = 3", ["unknown option 'epoch'", "epochs"]),
+        (b"epoch = 3", "unknown option 'epoch'"),
         (b"out = 'there'", "unknown option 'out'"),
         (b"epochs = 'three'", "epochs = 'three', want a whole number"),
         (b"epochs = 3.0", "epochs = 3.0, want a whole number"),
@@ -350,21 +352,16 @@ def test_resuming_from_a_plain_network(here):
         (b"step_size = '0.1'", "step_size = '0.1', want a number"),
         (b"optimizer = 'rmsprop'", "optimizer = 'rmsprop', want one of 'adam', 'sgd'"),
         (b"optimizer = []", "optimizer = [], want one of 'adam', 'sgd'"),
-        (b"preset = 'nonsense'", "'nonsense'"),
         (b"dataset = 3", "dataset = 3, want a text"),
         (b"[epochs]\nn = 3", "epochs"),
         (b"epochs = ", "not a TOML file"),
         (b"epochs = 3\nepochs = 4", "not a TOML file"),
         (b"\xff\xfe", "not a TOML file"),
-        (b"epochs = 0", "epochs: 0"),
-        (b"epochs = 99999999999999999999999", "epochs"),
     ],
 )
 def test_config_files_that_cannot_be_used(here, text, saying):
     (here / "own.toml").write_bytes(text)
-    result = run("train", "flowers.npz", "--config", "own.toml", "--out", "old")
-    refuse(here, "train", "flowers.npz", "--config", "own.toml", "--out", "old", status=result.status, saying=saying)
-    assert result.status in (1, 2)
+    refuse(here, "train", "flowers.npz", "--config", "own.toml", "--out", "old", status=1, saying=["own.toml", saying])
 
 
 @pytest.mark.parametrize("path", ["missing.toml", "old"])

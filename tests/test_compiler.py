@@ -1,15 +1,17 @@
 """The cache of machine code: found again, never trusted blindly, never in the way; and the choice of vectors.
 
-What the cache does is tried on a copy of the kernels with one tiny kernel, which compiles in a moment. Only the tests marked
-slow compile the real ones.
+What the cache does is tried on a copy of the kernels with one tiny kernel, which compiles in a moment. Only the tests
+marked slow compile the real ones.
 """
 
+import errno
 import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,19 +22,19 @@ from fastff.kernels import compiler, target
 KERNELS = Path(compiler.__file__).parent
 TESTS = Path(__file__).parent
 SOURCES = sorted(path.name for path in KERNELS.glob("*.py"))
-TINY = '''
+TINY = """
 from .compiler import cached
 @cached
 def double(x):
     return x + x
-'''
-CALL = '''
+"""
+CALL = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from tinykernels.tiny import double
 from tinykernels.compiler import cache_dir
 print(json.dumps([double(21), sum(double.stats.cache_hits.values()), str(cache_dir())]))
-'''
+"""
 
 
 def environment(**changes):
@@ -57,81 +59,95 @@ def copy(tmp_path_factory):
     return root
 
 
-def call(copy, cache, **changes):
-    """double(21) in a new process: the result, how often it came from the cache, and the cache's folder."""
-    done = python(CALL, copy, FASTFF_CACHE_DIR=cache, **changes)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    result, hits, folder = json.loads(done.stdout)
-    assert result == 42
-    return hits, Path(folder)
-
-
 def test_the_second_process_loads_what_the_first_compiled(copy, tmp_path):
-    hits, folder = call(copy, tmp_path)
-    assert hits == 0
-    assert folder.is_relative_to(tmp_path)
-    assert list(folder.glob("*.nbi"))
-    assert list(folder.glob("*.nbc"))
-    assert call(copy, tmp_path) == (1, folder)
+    for hits in (0, 1):
+        done = python(CALL, copy, FASTFF_CACHE_DIR=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        result, found, folder = json.loads(done.stdout)
+        assert (result, found) == (42, hits)
+        assert Path(folder).is_relative_to(tmp_path)
+        assert list(Path(folder).glob("*.nbi"))
+        assert list(Path(folder).glob("*.nbc"))
+
+
+@contextmanager
+def fresh(root, name):
+    """Import from root/name as a new process would."""
+    sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    try:
+        yield lambda module: importlib.import_module(f"{name}.{module}")
+    finally:
+        sys.path.remove(str(root))
+        for module in [m for m in sys.modules if m.split(".")[0] == name]:
+            del sys.modules[module]
+
+
+@pytest.fixture
+def call(copy, tmp_path, monkeypatch):
+    """Call the tiny kernel in a state as of a new process: how often it came from the cache, and the cache's folder."""
+
+    def run(cache=tmp_path):
+        monkeypatch.setenv("FASTFF_CACHE_DIR", str(cache))
+        with fresh(copy, "tinykernels") as module:
+            double = module("tiny").double
+            assert double(21) == 42
+            return sum(double.stats.cache_hits.values()), module("compiler").cache_dir()
+
+    return run
 
 
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", ["empty", "truncated", "garbage"])
-def test_a_damaged_entry_is_compiled_again(copy, tmp_path, suffix, damage):
-    _, folder = call(copy, tmp_path)
+def test_a_damaged_entry_is_compiled_again(call, suffix, damage):
+    _, folder = call()
     (entry,) = folder.glob(f"*.{suffix}")
     whole = entry.read_bytes()
+    assert call()[0] == 1
     entry.write_bytes({"empty": b"", "truncated": whole[: len(whole) // 2], "garbage": b"\x93" * 99}[damage])
-    hits, _ = call(copy, tmp_path)
-    assert hits == 0
-    hits, _ = call(copy, tmp_path)
-    assert hits == 1  # and the cache is whole again
+    assert call()[0] == 0
+    assert call()[0] == 1  # and the cache is whole again
 
 
-def test_a_missing_entry_is_compiled_again(copy, tmp_path):
-    _, folder = call(copy, tmp_path)
+def test_a_missing_entry_is_compiled_again(call):
+    _, folder = call()
     for entry in folder.glob("*.nbc"):
         entry.unlink()
-    assert call(copy, tmp_path)[0] == 0
-    assert call(copy, tmp_path)[0] == 1
+    assert call()[0] == 0
+    assert call()[0] == 1
 
 
 @pytest.mark.parametrize("below", [".", "deeper/down"])
-def test_a_file_in_the_place_of_the_cache_costs_time_only(copy, tmp_path, below):
+def test_a_file_in_the_place_of_the_cache_costs_time_only(call, tmp_path, below):
     (tmp_path / "file").write_text("not a folder")
-    assert call(copy, tmp_path / "file" / below)[0] == 0
+    assert call(tmp_path / "file" / below)[0] == 0
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_cache_costs_time_only(copy, tmp_path):
+def test_a_read_only_cache_costs_time_only(call, tmp_path):
     (tmp_path / "cache").mkdir(mode=0o555)
-    assert call(copy, tmp_path / "cache")[0] == 0
+    assert call(tmp_path / "cache")[0] == 0
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to stand for a full disk")
-def test_a_full_disk_costs_time_only(copy, tmp_path):
-    _, folder = call(copy, tmp_path)
-    (entry,) = folder.glob("*.nbi")
-    entry.unlink()
-    entry.symlink_to("/dev/full")
-    assert call(copy, tmp_path)[0] == 0
+def test_a_full_disk_costs_time_only(call, tmp_path, monkeypatch):
+    def full(self, name, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(compiler.caching.IndexDataCacheFile, "_save_data", full)
+    assert call()[0] == 0
+    monkeypatch.undo()
+    assert call()[0] == 0
+    assert call()[0] == 1
 
 
 # --- the key ---
 
 
 def key_of(root, name):
-    """The key of the copy of the kernels in root/name, imported afresh."""
-    sys.path.insert(0, str(root))
-    try:
-        importlib.invalidate_caches()
-        return importlib.import_module(f"{name}.compiler").KEY
-    finally:
-        sys.path.remove(str(root))
-        for module in [m for m in sys.modules if m.split(".")[0] == name]:
-            del sys.modules[module]
+    """The key of the copy of the kernels in root/name."""
+    with fresh(root, name) as module:
+        return module("compiler").KEY
 
 
 @pytest.fixture
@@ -221,14 +237,14 @@ def test_the_widest_vectors_that_the_cpu_has(monkeypatch, features, isa):
 
 # --- the real kernels ---
 
-LOAD = '''
+LOAD = """
 import json
 from fastff.program import compile_kernels, kernels_cached
 from fastff.kernels import spmd
 before = kernels_cached()
 compile_kernels()
 print(json.dumps([before, sum(spmd.run.stats.cache_hits.values()), kernels_cached()]))
-'''
+"""
 
 
 def load(cache):

@@ -1,4 +1,4 @@
-"""Functions of one value: exp, Sigmoid and Tanh in units in the last place over all of float32, derivatives, Dropout."""
+"""Functions of one value: exp, Sigmoid and Tanh in units in the last place over all of float32; derivatives; Dropout."""
 
 import numpy as np
 import pytest
@@ -96,8 +96,8 @@ def test_sigmoid_over_all_of_float32():
     truth = reference.sigmoid(exact(x))
     np.testing.assert_array_equal(np.isnan(y), np.isnan(x))
     usual = x >= pointwise.LOWEST
-    # of exp's 1.5 ulp at most all reaches the quotient, whose sum and division round by half an ulp of theirs; an ulp of one
-    # of them is at most two of the result's
+    # at most all of exp's 1.5 ulp reaches the quotient, whose sum and division round by half an ulp of their own; an ulp
+    # of one of these is at most two of the result's
     assert ulps(y[usual], truth[usual]).max() <= 1.5 + 2 * (0.5 + 0.5)
     assert (np.abs(y - truth)[x < pointwise.LOWEST] <= np.exp(pointwise.LOWEST)).all()
     np.testing.assert_array_equal(y[np.isposinf(x)], 1)
@@ -110,9 +110,10 @@ def test_tanh_over_all_of_float32():
     truth = np.tanh(exact(x))
     np.testing.assert_array_equal(np.isnan(y), np.isnan(x))
     usual = ~np.isnan(x)
-    # up to 0.625 a correction of less than 0.12 x is added to x: its few roundings count an eighth. Beyond, with s = exp(-2|x|)
-    # at most 0.287, (1 - s) and (1 + s) round by at most U of 1 and 1.29, and s is wrong by at most 3 U s; the sum of these
-    # over a result of at least 0.55 is below 2.5 ulp, and the quotient rounds once more
+    # Up to 0.625 a correction of less than 0.12 x is added to x: its few roundings count an eighth, x's own half an ulp.
+    # Beyond, s = exp(-2|x|) is at most 0.287 and wrong by at most 3 U s. In U, the relative errors are: of 1 - s, its
+    # rounding (1) and 3 s / (1 - s) = 1.21; of 1 + s, 1 and 3 s / (1 + s) = 0.67; of the quotient, 1: together 4.9. An ulp
+    # is at least U of the value, and 2 U where the significand is near 1, as above 0.625 it never is but for 1 itself
     assert ulps(y[usual], truth[usual]).max() <= 3.0
     assert (np.abs(y[usual]) <= 1).all()
     small = np.abs(x) < 2.0**-13  # where tanh x = x to the last place
@@ -142,7 +143,11 @@ def test_derivatives_from_the_value(name, rows, features, threads, seed):
     got = derive(g, h, name, threads)
     slope = reference.ACTIVATIONS[name][1](h.astype(np.float64))
     # sigmoid: 1 - s, its product with s, the product with g. tanh: t^2 (an error of U t^2), 1 - t^2, the product
-    lost = {"relu": 0 * slope, "sigmoid": gamma(3) * slope, "tanh": gamma(2) * slope + gamma(1) * h.astype(np.float64) ** 2}
+    lost = {
+        "relu": 0 * slope,
+        "sigmoid": gamma(3) * slope,
+        "tanh": gamma(2) * slope + gamma(1) * h.astype(np.float64) ** 2,
+    }
     assert (np.abs(got - g * slope) <= np.abs(g) * lost[name] * (1 + 4 * U)).all()
 
 

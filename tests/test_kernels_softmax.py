@@ -1,12 +1,12 @@
 """Softmax and cross-entropy against the float64 twin, to bounds counted from kernels/softmax.py.
 
-A logit's distance d below the row's maximum is rounded (U d); exp is within 1.5 ulp, so 3 U; of the sum of C such terms every one
-is rounded at most C times. So a row's sum has a relative error of at most
+A logit's distance d below the row's maximum is rounded (U d); exp is within 1.5 ulp, so 3 U; of the sum of C such terms
+every one is rounded at most C times. So a row's sum has a relative error of at most
 
     e = U (sum p d + 3 + C),   p = softmax(z),
 
-and terms below e^-87, taken as 0, add at most C e^-87. The loss takes the logarithm of that sum in float64: the error of the
-logarithm is e. Smoothing s adds the mean of all d, summed in float32: s gamma(C + 2) mean d.
+and terms below e^-87, taken as 0, add at most C e^-87. The loss takes the logarithm of that sum in float64: its error
+is e. Smoothing s adds the mean of all d, summed in float32: s gamma(C + 2) mean d.
 """
 
 import numpy as np
@@ -53,8 +53,8 @@ def check(z, labels, smoothing, threads=1):
 
     t, scale = reference.targets(labels, classes, smoothing), 1 / len(z)
     truth = reference.cross_entropy_gradient(exact, labels, smoothing)
-    # p: its exponential, the sum, 1/B, 1/B over the sum, the product; the target: s/B, 1/C, their product, (1 - s)/B, the sum;
-    # the difference of the two
+    # p: its exponential, the sum, 1/B, 1/B over the sum, the product; the target: s/B, 1/C, their product, (1 - s)/B, the
+    # sum; the difference of the two
     error = p * (U * (below + 3 + 3) + relative[:, None]) + 6 * U * t + U * np.abs(p - t) + 2 * CUT
     assert (np.abs(g - truth) <= 1.001 * scale * error).all()
 

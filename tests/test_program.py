@@ -1,5 +1,7 @@
 """Whole networks as programs: against the twin, and the same bits however a run is divided, threaded or interrupted."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import reference
@@ -20,7 +22,7 @@ class Training:
     def __init__(self, X, Y, widths, batch, *, activation="relu", smoothing=0.0, optimizer=None, seed=0):
         rng = np.random.default_rng(seed)
         self.optimizer, self.X, self.Y, self.activation, self.batch = optimizer or Adam(), X, Y, activation, batch
-        self.smoothing, self.shapes = smoothing, list(zip(widths, widths[1:], strict=False))
+        self.smoothing, self.shapes = smoothing, list(pairwise(widths))
         self.start = [(rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32) for shape in self.shapes]
         self.start_bias = [(0.1 * rng.standard_normal((1, n))).astype(np.float32) for _, n in self.shapes]
         self.weights = [self._three(memory.panel_size(shape)) for shape in self.shapes]
@@ -86,6 +88,7 @@ widths_of = st.lists(st.integers(1, 40), min_size=2, max_size=5)
 @example([3, 1], 1, 1, "relu", 0)
 @example([200, 193, 1, 195], 50, 23, "tanh", 0)
 def test_bits_are_those_of_one_thread_and_clean_memory(poisoned, widths, rows, batch, activation, seed):
+    batch = max(batch, rows // 4)  # a few steps show it
     X, Y = data(rows, widths[0], widths[-1], seed)
     order = np.random.default_rng(seed).permutation(rows)
     with pytest.MonkeyPatch.context() as patch:
@@ -115,8 +118,8 @@ def test_bits_are_those_of_one_thread_and_clean_memory(poisoned, widths, rows, b
     ],
 )  # fmt: skip
 def test_training_follows_the_twin(activation, optimizer, twin, settings):
-    """The tolerance is measured, not chosen: the same training by NumPy in float32 strays from float64 by its roundings, and
-    kernels that round as often in another order must not stray further than 4 times that."""
+    """The tolerance is measured, not chosen: the same training by NumPy in float32 strays from float64 by its roundings,
+    and kernels that round as often in another order must not stray further than 4 times that."""
     X, Y = data(70, 33, 5)
     order = np.random.default_rng(1).permutation(70)
     training = Training(X, Y, [33, 41, 20, 5], 16, activation=activation, smoothing=0.1, optimizer=optimizer)
@@ -124,8 +127,9 @@ def test_training_follows_the_twin(activation, optimizer, twin, settings):
 
     def by_numpy(dtype):
         return reference.train(
-            X.astype(dtype), Y, [w.astype(dtype) for w in training.start], [b.astype(dtype) for b in training.start_bias],
-            order=order, batch_size=16, step_size=0.01, optimizer=twin, activation=activation, smoothing=0.1, **settings,
+            X.astype(dtype), Y, [w.astype(dtype) for w in training.start],
+            [b.astype(dtype) for b in training.start_bias], order=order, batch_size=16, step_size=0.01, optimizer=twin,
+            activation=activation, smoothing=0.1, **settings,
         )  # fmt: skip
 
     (truth, truth_bias, losses), (rough, rough_bias, _) = by_numpy(np.float64), by_numpy(np.float32)
@@ -150,10 +154,10 @@ def test_losses_and_hits_are_of_the_rows_of_each_batch():
     assert outcome.done == outcome.steps == 6
 
 
-@given(st.integers(1, 8), st.integers(1, 9), st.sampled_from([1, 2, 3, 7]))
+@given(st.integers(1, 3), st.integers(4, 9), st.sampled_from([1, 2, 3, 7]))
 def test_a_run_in_two_parts_is_the_run(poisoned, cut, batch, threads):
-    X, Y = data(64, 7, 3)
-    order = np.random.default_rng(1).permutation(64)
+    X, Y = data(31, 7, 3)
+    order = np.random.default_rng(1).permutation(31)
     whole, parts = Training(X, Y, [7, 10, 3], batch), Training(X, Y, [7, 10, 3], batch)
     expected = whole.run(order)
     one = parts.run(order[: cut * batch], threads=threads)

@@ -151,7 +151,6 @@ def test_ranks_that_started_are_released_when_another_could_not(monkeypatch, err
         left = [thread for thread in began if thread.is_alive()]
     finally:
         ranks.released.set()  # whatever happened: no thread stays behind
-    assert ranks.stops == [True]
     assert left == []
 
 
@@ -221,7 +220,8 @@ def ctrl_c_once(condition):
     def watch():
         while not over.wait(0.0005):
             if condition():
-                return os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+                return
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -233,7 +233,7 @@ def ctrl_c_once(condition):
 
 
 def slow_copy(rows, total):
-    """A program of one row a step that copies the first column behind some work, so that what it did shows in its output."""
+    """A program of one row a step: some work, and the first column copied to show that it was done."""
     program, width = Program(1), rows.shape[1]
     x = program.gather(rows)
     weights = memory.aligned(memory.panel_size((width, width)))

@@ -552,6 +552,34 @@ def test_ctrl_c_stops_after_a_batch_and_it_goes_on(monkeypatch):
     assert_same_history(trainer.history, expected.history)
 
 
+def test_ctrl_c_while_threads_start_leaves_none_behind(monkeypatch):
+    """A thread that went on alone would train the same weights, in memory that nobody holds any more."""
+    started = []
+
+    class Interrupted(threading.Thread):
+        def start(self):
+            super().start()
+            started.append(self)
+            if len(started) == 1:
+                raise KeyboardInterrupt
+
+    rows = np.random.default_rng(0).normal(size=(8_000, D)).astype(np.float32)
+    net = make(widths=(64, 64))
+    trainer = Trainer(net, batch_size=16, threads=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("fastff.threads.threading.Thread", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit(rows, np.zeros(len(rows), int), epochs=1)
+        alive = [rank.is_alive() for rank in started]
+    for rank in started:
+        rank.join()
+    assert not any(alive)
+    trainer.fit(rows, np.zeros(len(rows), int), epochs=1 - len(trainer.history.epochs))
+    expected_net = make(widths=(64, 64))
+    Trainer(expected_net, batch_size=16, threads=2).fit(rows, np.zeros(len(rows), int), epochs=1)
+    assert_same_weights(net, expected_net)
+
+
 def test_going_on_with_fewer_rows_than_the_interrupted_epoch_had_is_refused():
     net = make(layer=Through(at_call=6, error=KeyboardInterrupt()))
     trainer = Trainer(net, batch_size=16)

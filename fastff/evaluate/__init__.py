@@ -1,4 +1,4 @@
-"""How good a model is: the mean loss and the accuracy over all rows. (`python -m fastff.evaluate` is in __main__.py.)"""
+"""How good a model is: mean loss and accuracy over all rows. (`python -m fastff.evaluate` is in __main__.py.)"""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ class Evaluation:
         self.order = np.arange(len(X))
 
     def run(self, threads: int | None = None) -> tuple[float, float]:
-        """(mean cross-entropy, accuracy) with the weights as they are now; a loss that is not finite comes back as NaN."""
+        """(mean cross-entropy, accuracy) with the weights as they are now; NaN where the loss is not finite."""
         outcome = self.program.run(self.order, threads=threads)
         if outcome.done < outcome.steps:
             return float("nan"), float("nan")
