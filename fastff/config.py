@@ -24,10 +24,11 @@ else:
     import tomli as tomllib
 
 
-Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR")]
-File = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
-Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
-Count = Annotated[int | None, tyro.conf.arg(metavar="N")]
+# What is None unless it is said needs no "(default: None)" in the help.
+Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
+File = Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
+Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Config:
     Examples: python -m fastff.train                                         (digits, into runs/digits)
               python -m fastff.train cifar10-hst --data-dir pictures --preset course
               python -m fastff.train wine.csv --target quality --hidden 64 32 --epochs 100
+
+    The named data sets start from values of their own where these suit them better than the defaults below; config.toml
+    in the folder of the run says what was used.
     """
 
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")] = "digits"
@@ -49,20 +53,20 @@ class Config:
     target: Name = None
     """The column of a .csv or .parquet file that is the class."""
     preset: Name = None
-    """A named set of options for this data set, for example course; other options override it."""
+    """A named set of options; other options override it. course: the network and the Adam of the course's homework."""
     config: File = None
     """A TOML file of options, such as the config.toml of an earlier run; other options override it."""
     out: Folder = None
     """The folder of the run; by default runs/DATASET, with a number where that is taken."""
-    resume: bool = False
-    """Go on with the run in --out (by default the latest of this data set) up to --epochs."""
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Go on with the run in --out (by default the latest of this data set) until it has had --epochs in all."""
 
     hidden: tuple[int, ...] = (256, 256)
-    """The widths of the hidden layers."""
+    """The widths of the hidden layers, from the first to the last."""
     activation: Literal["relu", "sigmoid", "tanh"] = "relu"
-    """The function between the layers."""
+    """The function after each hidden layer."""
     dropout: float = 0.0
-    """The probability of dropping a hidden value in training."""
+    """The share of hidden values that is set to 0 in each step of training, below 1."""
     standardize: bool = True
     """Put a layer first that gives every feature mean 0 and deviation 1 over the training rows."""
     mirror: bool = False
@@ -73,7 +77,7 @@ class Config:
     epochs: int = 30
     """How often to go through the training rows."""
     batch_size: int = 128
-    """Rows a step."""
+    """How many rows each step of the optimizer looks at."""
     step_size: float = 0.001
     """The learning rate."""
     schedule: Literal["constant", "cosine"] = "constant"
@@ -81,9 +85,9 @@ class Config:
     optimizer: Literal["adam", "sgd"] = "adam"
     """The rule that moves the weights."""
     beta1: float = 0.9
-    """Adam: the memory of the mean gradient, below 1."""
+    """Adam: how much of the mean gradient it keeps in a step, below 1."""
     beta2: float = 0.999
-    """Adam: the memory of the mean squared gradient, below 1."""
+    """Adam: how much of the mean squared gradient it keeps in a step, below 1."""
     epsilon: float = 1e-8
     """Adam: added to the root of the mean square."""
     bias_correction: Literal["standard", "constant"] = "standard"
@@ -93,14 +97,14 @@ class Config:
     weight_decay: float = 0.0
     """The strength of weight decay; biases are never decayed."""
     momentum: float = 0.9
-    """SGD: the memory of the gradient, below 1."""
+    """SGD: how much of the last step's direction it keeps, below 1."""
     label_smoothing: float = 0.0
-    """How much of each target is spread over all classes, below 1."""
+    """How much of each row's target is spread evenly over all classes, below 1."""
     patience: Count = None
-    """Stop after so many epochs without a better validation accuracy."""
+    """Stop after so many epochs without a better validation accuracy; without it, never."""
 
     precision: Literal["float32"] = "float32"
-    """The arithmetic of the products."""
+    """The numbers that the layers multiply."""
     threads: Count = None
     """Threads at most; by default as many as are useful. The result does not depend on it."""
     seed: int = 0

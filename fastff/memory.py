@@ -87,7 +87,8 @@ class Matrix:
         shown = self._current()
         if shown is not None:
             pack(shown, self._panels)
-            self._shown = None  # from here on it lives only if somebody holds it
+            if sys.getrefcount(shown) <= _OWN_REFERENCES:  # nobody can write to it any more
+                self._shown = None
         return self._panels
 
     def changed(self) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -48,37 +49,50 @@ def run_ranks(call: Callable[[int], None], size: int, stop: Callable[[bool], Non
     """Run call(0) .. call(size - 1) at the same time and return when all have.
 
     The caller's thread only waits, so that Ctrl-C reaches it: then stop(False) asks the ranks to end at the next step,
-    and KeyboardInterrupt is raised once they have. stop(True) abandons the ranks that did start when one could not.
+    and KeyboardInterrupt is raised once they have. stop(True) tells the others that a rank has failed.
     """
     failures: list[BaseException] = []
+    interrupts: list[BaseException] = []
+    done = [threading.Event() for _ in range(size)]
+    started, go = 0, threading.Event()
 
     def rank_main(rank: int) -> None:
+        go.wait()
         try:
-            call(rank)
+            if started == size:  # else one could not be started, and the others would wait for it at a barrier
+                call(rank)
         except BaseException as error:
             failures.append(error)
             stop(True)
+        finally:
+            done[rank].set()
 
-    ranks = [threading.Thread(target=rank_main, args=(rank,), daemon=True) for rank in range(size)]
-    started = []
+    def interrupted(*_: object) -> None:
+        interrupts.append(KeyboardInterrupt())
+        stop(False)
+
+    # An exception may be raised between any two bytecodes of a waiting thread; a flag can't be missed.
+    ours = threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, interrupted)
     try:
-        for rank in ranks:
-            rank.start()
-            started.append(rank)
-    except RuntimeError:
-        stop(True)
-        for rank in started:
-            rank.join()
-        raise
-    interrupt: BaseException | None = None
-    for rank in ranks:
-        while rank.is_alive():
-            try:
-                rank.join()
-            except KeyboardInterrupt as error:
-                interrupt = error
-                stop(False)
-    if failures:
-        raise failures[0]
-    if interrupt is not None:
-        raise interrupt
+        try:
+            for rank in range(size):
+                threading.Thread(target=rank_main, args=(rank,), daemon=True).start()
+                started += 1
+        except BaseException as error:
+            failures.append(error)
+        go.set()
+        for rank in range(started):
+            while not done[rank].is_set():
+                try:
+                    done[rank].wait(0.1)
+                except BaseException as error:  # from somebody's own signal handler
+                    interrupts.append(error)
+                    stop(False)
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    for error in failures + interrupts:
+        raise error

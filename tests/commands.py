@@ -14,7 +14,8 @@ from fastff import command, plots, predict, train
 from fastff.evaluate import __main__ as evaluate
 
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "predict": predict.main}
-PLAIN = {name: "" for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")}  # else output counts as a terminal
+# Any of them may make rich take a file for a terminal.
+PLAIN = dict.fromkeys(("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"), "")
 
 
 class Result(NamedTuple):
@@ -30,7 +31,7 @@ def run(name, *arguments, pictures=False):
         stack.enter_context(mock.patch.object(sys, "argv", [name, *map(str, arguments)]))
         stack.enter_context(mock.patch.dict(os.environ, PLAIN))
         if not pictures:
-            nothing = {name: mock.DEFAULT for name in plots.__all__}
+            nothing = dict.fromkeys(plots.__all__, mock.DEFAULT)
             stack.enter_context(mock.patch.multiple(plots, **nothing))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))

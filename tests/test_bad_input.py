@@ -1,4 +1,4 @@
-"""What is wrong ends every command with status 1 or 2 and one line that says so, and leaves what was there as it was."""
+"""What is wrong ends a command with status 1 or 2 and one line that says so, and leaves what was there as it was."""
 
 import gzip
 import os
@@ -472,7 +472,7 @@ def test_rows_that_cannot_be_predicted(here, make, request):
 
 @pytest.mark.parametrize("out", ["guesses.xlsx", "guesses", "old"])
 def test_predict_refuses_to_write_unknown_kinds(here, out):
-    refuse(here, "predict", "old", "missing.npy", "--out", out, status=2, saying=[f"--out: {out!r}", ".csv, .npy, .npz"])
+    refuse(here, "predict", "old", "missing.npy", "--out", out, status=2, saying=[repr(out), ".csv, .npy, .npz"])
 
 
 @pytest.mark.parametrize("out", ["missing/guesses.csv", "flowers.npz/guesses.npy", "folder.npz"])

@@ -1,9 +1,10 @@
 """The three products of a linear layer against the twin, at shapes that fit no tile.
 
 Two kinds of data. Small whole numbers, whose sums stay below 2^24, are exact in float32 in any order, so the results
-must be equal: no tolerance can hide a wrong element. Real numbers, which test the order of summation: a sum of blocks of
-at most KC terms rounds once a term within its block (fused multiply-add), once for each block added, once for the bias,
-so |error| <= gamma(min(k, KC) + blocks + 1) (sum |a||b| + |bias|), elementwise. The twin's own error is below one more.
+must be equal: no tolerance can hide a wrong element. Real numbers, which test the order of summation: a sum of blocks
+of at most KC terms rounds once a term within its block (fused multiply-add), once for each block added, once for the
+bias, so |error| <= gamma(min(k, KC) + blocks + 1) (sum |a||b| + |bias|), elementwise. The twin's own error is below one
+more.
 """
 
 import numpy as np

@@ -53,8 +53,8 @@ def check(z, labels, smoothing, threads=1):
 
     t, scale = reference.targets(labels, classes, smoothing), 1 / len(z)
     truth = reference.cross_entropy_gradient(exact, labels, smoothing)
-    # p: its exponential, the sum, 1/B, 1/B over the sum, the product; the target: s/B, 1/C, their product, (1 - s)/B, the
-    # sum; the difference of the two
+    # p: its exponential, the sum, 1/B, 1/B over the sum, the product; the target: s/B, 1/C, their product, (1 - s)/B,
+    # the sum; the difference of the two
     error = p * (U * (below + 3 + 3) + relative[:, None]) + 6 * U * t + U * np.abs(p - t) + 2 * CUT
     assert (np.abs(g - truth) <= 1.001 * scale * error).all()
 

@@ -1,7 +1,7 @@
 """The optimizers as the tile applies them, against the float64 twin of one update.
 
 The gradient is made exact, so that only the update itself is measured: the batch is one row of powers of two, so
-dW = x g is a change of exponents and db = g. The bounds count the roundings of kernels/tile.py, U each; see the comments.
+dW = x g is a change of exponents and db = g. The bounds count the roundings of kernels/tile.py, U each.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ SECOND_ORDER = 1 + 2.0**-18  # products of two of the errors counted below
 
 
 def update(optimizer, x, g, weights, bias, t, step_size, threads=1):
-    """Weights (in, out) and bias (1, out), each with its two moments, after update t; x (1, in) and g (1, out) make dW."""
+    """Weights (in, out) and bias (1, out), each with its two moments, after update t by x (1, in) and g (1, out)."""
     program, shape = Program(1), weights[0].shape
     panels = [memory.aligned(memory.panel_size(shape)) for _ in weights]
     rows = [memory.aligned(memory.round_up(shape[1], NR)) for _ in bias]
@@ -63,7 +63,7 @@ def check_adam(got, w, m, v, g, t, step_size, weight_decay, optimizer):
         optimizer.beta2 * v + (1 - optimizer.beta2) * size_g**2
     )  # 4 of g^2, the square, 1 - beta, the product, the sum
     error_m, error_v = 5 * U * size_m, 8 * U * size_v
-    # the denominator lies between those of the least and the largest v; its root, the correction, epsilon and the sum round
+    # the denominator lies between those of the least and the largest v; root, correction, epsilon and sum round
     power = t if optimizer.bias_correction == "standard" else 1
     rate, correction = step_size / (1 - optimizer.beta1**power), 1 - optimizer.beta2**power
     low, exact, high = (

@@ -161,6 +161,16 @@ def test_a_held_array_follows_training_and_can_be_written_to():
     np.testing.assert_array_equal(layer.forward(np.ones((1, 5), np.float32)), layer.bias)
 
 
+def test_what_was_written_to_a_held_array_stays_when_it_is_dropped():
+    layer, x = LinearLayer(5, 4, seed=0), np.ones((1, 5), np.float32)
+    held = layer.weights
+    layer.forward(x)  # a kernel has looked since it was handed out
+    held[:] = 0
+    del held
+    np.testing.assert_array_equal(layer.forward(x), layer.bias)
+    np.testing.assert_array_equal(layer.weights, np.zeros((5, 4)))
+
+
 def test_a_view_alone_keeps_following():
     layer = LinearLayer(5, 4, seed=0)
     row = layer.weights[2]

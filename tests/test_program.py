@@ -118,7 +118,7 @@ def test_bits_are_those_of_one_thread_and_clean_memory(poisoned, widths, rows, b
     ],
 )  # fmt: skip
 def test_training_follows_the_twin(activation, optimizer, twin, settings):
-    """The tolerance is measured, not chosen: the same training by NumPy in float32 strays from float64 by its roundings,
+    """The tolerance is measured, not chosen: the same training by NumPy in float32 strays from float64 by roundings,
     and kernels that round as often in another order must not stray further than 4 times that."""
     X, Y = data(70, 33, 5)
     order = np.random.default_rng(1).permutation(70)

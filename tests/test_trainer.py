@@ -77,11 +77,12 @@ def assert_same_weights(one, two):
 
 
 def assert_same_history(one, two):
-    """All but the clock's figures."""
+    """All but the clock's figures; an epoch in two parts may add up its float64 losses in another order."""
     assert one.batch_losses == two.batch_losses
     assert one.batch_accuracies == two.batch_accuracies
     for a, b in zip(one.epochs, two.epochs, strict=True):
-        for name in ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+        assert a.train_loss == pytest.approx(b.train_loss, rel=1e-12)
+        for name in ("epoch", "train_accuracy", "val_loss", "val_accuracy"):
             assert getattr(a, name) == getattr(b, name)
 
 
@@ -508,7 +509,7 @@ def test_an_interrupt_before_the_first_batch_is_an_interrupt():
     assert_same_weights(net, trained()[0])
 
 
-@pytest.mark.skipif(not hasattr(signal, "raise_signal") or os.name == "nt", reason="sends itself a SIGINT")
+@pytest.mark.skipif(os.name == "nt", reason="sends itself a SIGINT")
 def test_ctrl_c_stops_after_a_batch_and_it_goes_on(monkeypatch):
     rng = np.random.default_rng(0)
     rows, labels = rng.integers(0, 256, (40_000, 64), dtype=np.uint8), rng.integers(0, 3, 40_000)
@@ -570,10 +571,9 @@ def test_ctrl_c_while_threads_start_leaves_none_behind(monkeypatch):
         patch.setattr("fastff.threads.threading.Thread", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             trainer.fit(rows, np.zeros(len(rows), int), epochs=1)
-        alive = [rank.is_alive() for rank in started]
     for rank in started:
-        rank.join()
-    assert not any(alive)
+        rank.join(timeout=5)  # at once, unless it waits at a barrier for one that never started
+    assert not any(rank.is_alive() for rank in started)
     trainer.fit(rows, np.zeros(len(rows), int), epochs=1 - len(trainer.history.epochs))
     expected_net = make(widths=(64, 64))
     Trainer(expected_net, batch_size=16, threads=2).fit(rows, np.zeros(len(rows), int), epochs=1)

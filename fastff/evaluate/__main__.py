@@ -25,13 +25,13 @@ class Options:
     """The folder of a training run."""
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
     """A known name or a path, as for fastff.train."""
-    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
-    """The folder that holds a named data set's files."""
-    target: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """The folder that holds a named data set's files; without it they are downloaded once."""
+    target: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """The column of a .csv or .parquet file that is the class."""
     split: Literal["train", "val", "test"] = "test"
-    """Which rows."""
-    tta: bool = False
+    """Which of the data set's rows."""
+    tta: tyro.conf.FlagCreatePairsOff[bool] = False
     """Average the probabilities of each picture and its mirror image."""
 
 
