@@ -30,7 +30,7 @@ class Layer:
 
 
 def _gather(program):
-    program.gather(BYTES, np.zeros(N_IN, np.float32), np.full(N_IN, 1 / 255, np.float32))
+    program.gather(BYTES, np.zeros(N_IN), np.full(N_IN, 1 / 255, np.float32))
 
 
 def _forward(program):

@@ -1,5 +1,7 @@
 """The network as a careful student writes it in NumPy: float32, BLAS products, in-place Adam. The yardstick."""
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -8,7 +10,7 @@ class NumpyNet:
 
     def __init__(self, sizes: list[int], seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
-        pairs = list(zip(sizes, sizes[1:], strict=False))
+        pairs = list(pairwise(sizes))
         self.weights = [rng.standard_normal(pair, np.float32) * np.float32(np.sqrt(2 / pair[0])) for pair in pairs]
         self.biases = [np.zeros(n, np.float32) for _, n in pairs]
         self.moments = [(np.zeros_like(p), np.zeros_like(p)) for p in self.weights + self.biases]

@@ -131,10 +131,7 @@ def parse(arguments: list[str], find_run: Callable[[Config], Path]) -> Config:
         file = {**read(run / "config.toml"), **file, "out": str(run)}
         dataset = said.dataset or file["dataset"]
     options = {**DEFAULTS.get(dataset, {}), **_preset(said.preset or file.get("preset")), **file, "dataset": dataset}
-    config = tyro.cli(Config, args=arguments, prog=_PROGRAM, default=dataclasses.replace(Config(), **options))
-    if config.seed < 0:  # NumPy, which meets it before the trainer does, has other words for it
-        raise ArgumentError(f"seed: {config.seed}, want a whole number of at least 0")
-    return config
+    return tyro.cli(Config, args=arguments, prog=_PROGRAM, default=dataclasses.replace(Config(), **options))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fastff.kernels import pointwise, spmd
 from fastff.kernels.target import NR
 from fastff.optim import Adam, Optimizer, check_step_size, store_gradient
 from fastff.program import Lanes, Program
-from fastff.validation import check_finite, check_rows
+from fastff.validation import check_finite, check_number, check_rows, check_seed, check_size
 
 
 class Layer:
@@ -81,21 +81,22 @@ class Standardize(Layer):
         if (self.std < 0).any():
             raise ArgumentError(f"std: {self.std.min():g}, want no negative value")
         self.features_in = self.mean.size
-        self.scale = np.where(self.std > 0, 1 / np.where(self.std > 0, self.std, 1), 1).astype(np.float32)
+        most = np.finfo(np.float32).max
+        inverse = np.minimum(1 / np.where(self.std > 1 / most, self.std, 1 / most), most)
+        self.scale = np.where(self.std > 0, inverse, 1).astype(np.float32)
 
     @classmethod
     def fit(cls, X: np.ndarray) -> "Standardize":
         """The layer for the mean and standard deviation of each column of X (N, D), summed in float64."""
         X = check_rows(X, "X")
         check_finite(X, "X")
-        block = max(1, (1 << 20) // X.shape[1])
-        starts = range(0, len(X), block)
-        mean = sum(X[i : i + block].sum(0, dtype=np.float64) for i in starts) / len(X)
-        square = sum(np.square(X[i : i + block] - mean).sum(0) for i in starts) / len(X)
-        std = np.sqrt(square)
-        # rounding leaves a constant column a deviation of some ulps of its mean: that is noise, not scale
-        std[std <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 0.0
-        return cls(mean, std)
+        size = max(1, (1 << 20) // X.shape[1])
+        blocks = [X[i : i + size] for i in range(0, len(X), size)]
+        mean = sum(block.sum(0, dtype=np.float64) for block in blocks) / len(X)
+        variance = sum(np.square(block - mean).sum(0) for block in blocks) / len(X)
+        # rounding leaves a constant column a deviation of some ulps: that is noise, not scale
+        constant = np.all([(block == X[0]).all(0) for block in blocks], axis=0)
+        return cls(mean, np.where(constant, 0.0, np.sqrt(variance)))
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
         return x, None  # all was done by the gather
@@ -131,6 +132,8 @@ class LinearLayer(Layer):
         self.moments = [memory.aligned(memory.panel_size(shape)) for _ in range(2)]
         self.bias_moments = [memory.aligned(len(self._bias)) for _ in range(2)]
         self._gradient: tuple[Lanes, np.ndarray, int] | None = None  # input, transposed gradient and rows, of backward
+        if not isinstance(seed, np.random.SeedSequence):
+            check_seed(seed)
         deviates = np.random.default_rng(seed).standard_normal(shape, np.float32)
         self.weights = deviates * np.float32(np.sqrt(2.0 / self.input_dim))
 
@@ -256,20 +259,27 @@ class RandomLayer(Layer):
     """
 
     def __init__(self, seed: int | None) -> None:
+        check_seed(seed)
         self.training = True
-        self.seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        self._key = np.array([self.seed], np.int64)
+        self._key = np.random.SeedSequence(seed).generate_state(1).astype(np.int64)
+        self._passed_on = False  # whether the last forward did nothing
 
-    def reseed(self, seed: int) -> None:
-        """Draw anew from here on, as this seed has it."""
-        self._key[0] = seed
+    def reseed(self, key: int) -> None:
+        """Draw with this key next, and with key + 1, key + 2, ... after that."""
+        self._key[0] = key
 
     def forward(self, input: np.ndarray) -> np.ndarray:
         """input (B, D) changed at random where `training`, else as it is."""
-        if not self.training:
+        self._passed_on = not self.training
+        if self._passed_on:
             return check_rows(input, "input", features=self.features_in)
+        output = super().forward(input)
         self._key = self._key + 1  # a new array: a backward to come still has the old one
-        return super().forward(input)
+        return output
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """The gradient of the input, given that of the output of the last forward."""
+        return check_rows(grad, "grad") if self._passed_on else super().backward(grad)
 
 
 class Augment(RandomLayer):
@@ -283,6 +293,8 @@ class Augment(RandomLayer):
         self, image_shape: tuple[int, int, int], *, mirror: bool = True, shift: int = 0, seed: int | None = None
     ) -> None:
         super().__init__(seed)
+        if not isinstance(image_shape, tuple | list) or len(image_shape) != 3:
+            raise ArgumentError(f"image_shape: {image_shape!r}, want (channels, height, width)")
         channels, height, width = (check_size("image_shape", n) for n in image_shape)
         self.image_shape = channels, height, width
         if isinstance(shift, bool) or not isinstance(shift, int | np.integer) or not 0 <= shift < min(height, width):
@@ -312,9 +324,7 @@ class Dropout(RandomLayer):
 
     def __init__(self, rate: float = 0.5, *, seed: int | None = None) -> None:
         super().__init__(seed)
-        if not 0.0 <= rate < 1.0:
-            raise ArgumentError(f"rate: {rate!r}, want a number in [0, 1)")
-        self.rate = float(rate)
+        self.rate = check_number("rate", rate, 0.0, 1.0)
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
         if not training:
@@ -331,22 +341,22 @@ class Dropout(RandomLayer):
         return y
 
 
-def check_size(name: str, value: int) -> int:
-    """value as a whole number of at least 1; ArgumentError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{name}: {value!r}, want a whole number of at least 1")
-    return int(value)
-
-
 def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
-    vector = np.asarray(values, np.float32).reshape(-1)
+    vector = _numbers(name, values, np.float64, "one finite number a feature").reshape(-1)
     if not vector.size or not np.isfinite(vector).all():
-        raise ArgumentError(f"{name}: want one finite number a feature")
+        raise ArgumentError(f"{name}: holds {vector[~np.isfinite(vector)][:1]}, want one finite number a feature")
     return vector
 
 
 def _parameter(name: str, value: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    array = np.asarray(value)
+    array = _numbers(name, value, np.float32, f"numbers, {shape}")
     if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
         raise ArgumentError(f"{name}: shape {array.shape}, want {shape}")
-    return array.astype(np.float32, copy=False).reshape(shape)
+    return array.reshape(shape)
+
+
+def _numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name}: {type(values).__name__} that is not an array of numbers, want {wanted}") from None

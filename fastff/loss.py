@@ -4,7 +4,7 @@ import numpy as np
 
 from fastff.errors import ArgumentError
 from fastff.program import Program
-from fastff.validation import check_labels, check_rows
+from fastff.validation import check_labels, check_number, check_rows
 
 
 class CrossEntropySoftmax:
@@ -15,9 +15,7 @@ class CrossEntropySoftmax:
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ArgumentError(f"label_smoothing: {label_smoothing!r}, want a number in [0, 1)")
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0.0, 1.0)
         self._gradient: np.ndarray | None = None
 
     def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:
@@ -29,7 +27,10 @@ class CrossEntropySoftmax:
         g = program.cross_entropy(program.gather(z), batch, self.label_smoothing, gradient=True)
         assert g is not None
         self._gradient = program.scatter(g, len(z))
-        return float(program.run().losses[0] / len(z))
+        loss = float(program.run().losses[0] / len(z))
+        if not np.isfinite(loss):  # the kernels stop there, before the gradient: let nobody take a step with it
+            self._gradient = np.full_like(self._gradient, np.nan)
+        return loss
 
     def backward(self) -> np.ndarray:
         """The gradient of that mean by the logits, (B, C): (softmax - target) / B."""

@@ -1,6 +1,6 @@
 """The memory that kernels work on: aligned arrays, and weights between NumPy's (in, out) and the kernels' panels."""
 
-import weakref
+import sys
 
 import numpy as np
 
@@ -58,44 +58,35 @@ class Matrix:
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
         self._panels = aligned(panel_size(shape))
-        self._shown: np.ndarray | None = None  # handed out since the kernels last looked: may have been written to
-        self._held: weakref.ref[np.ndarray] | None = None  # handed out before that: perhaps still held
+        self._shown: np.ndarray | None = None
 
     @property
     def array(self) -> np.ndarray:
         """The matrix, (in, out): writing to it changes the matrix, and it follows training."""
-        shown = self._current()
-        if shown is None:
-            shown = unpack(self._panels, self.shape)
-        self._shown, self._held = shown, weakref.ref(shown)
-        return shown
+        if self._shown is None:
+            self._shown = unpack(self._panels, self.shape)
+        return self._shown
 
     @array.setter
     def array(self, value: np.ndarray) -> None:
-        shown = self._current()
-        if shown is None:
-            pack(value, self._panels)
-        elif shown is not value:
-            shown[:] = value
-            pack(shown, self._panels)
-        else:
-            pack(shown, self._panels)
+        if self._shown is not None:
+            self._shown[:] = value
+        pack(value, self._panels)
 
     @property
     def panels(self) -> np.ndarray:
         """The kernels' memory [out/NR][in padded][NR], float32, with all that was written to `array`."""
-        shown = self._current()
-        if shown is not None:
-            pack(shown, self._panels)
-            if sys.getrefcount(shown) <= _OWN_REFERENCES:  # nobody can write to it any more
-                self._shown = None
+        if self._shown is not None:
+            pack(self._shown, self._panels)
+            self._forget()
         return self._panels
 
     def changed(self) -> None:
         """Say that a kernel has written to the panels."""
-        shown = self._current()
-        if shown is not None:
-            unpack(self._panels, self.shape, out=shown)
+        if self._shown is not None:
+            unpack(self._panels, self.shape, out=self._shown)
 
-    def _current(self) -> np.ndarray | None:
-        return self._shown if self._shown is not None or self._held is None else self._held()
+    def _forget(self) -> None:
+        # two references, the attribute and getrefcount's argument: nobody else can write to it any more
+        if sys.getrefcount(self._shown) <= 2:
+            self._shown = None

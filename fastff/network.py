@@ -1,16 +1,17 @@
 """A stack of layers: called by hand it runs them one by one, and it lowers them into one program where it can."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastff import checkpoint
 from fastff.errors import ArgumentError, DataError
-from fastff.layers import Augment, Dropout, Layer, LinearLayer, ReLU, Sigmoid, Standardize, Tanh, check_size
-from fastff.optim import Adam, Optimizer
+from fastff.layers import Augment, Dropout, Layer, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.optim import Adam, Optimizer, check_optimizer
 from fastff.program import Lanes, Program
-from fastff.validation import check_rows
+from fastff.validation import check_rows, check_seed, check_size
 
 PREDICT_ROWS = 1024  # rows that predict takes through the network at a time
 
@@ -40,23 +41,27 @@ class FeedForwardNeuralNetwork:
         optimizer: Optimizer | None = None,
         seed: int | None = None,
     ) -> None:
-        widths = [input_dim, *_hidden_widths(hidden_dim, num_layers), output_dim]
+        check_seed(seed)
+        hidden = _hidden_widths(hidden_dim, num_layers)
+        widths = [check_size("input_dim", input_dim), *hidden, check_size("output_dim", output_dim)]
         seeds = np.random.SeedSequence(seed).spawn(len(widths) - 1)
         self.layers: list[Any] = []
         for i, own_seed in enumerate(seeds):
             self.layers += [LinearLayer(widths[i], widths[i + 1], seed=own_seed), ReLU()]
         self.layers.pop()
-        self.optimizer: Optimizer = Adam() if optimizer is None else optimizer
+        self.optimizer: Optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
 
     @property
     def input_dim(self) -> int | None:
-        """The width of the rows that forward takes, where a layer says so."""
-        return next((w for w in (getattr(layer, "features_in", None) for layer in self.layers) if w), None)
+        """The width of the rows that forward takes; None where the layers don't say."""
+        known = itertools.takewhile(lambda layer: isinstance(layer, Layer), self.layers)
+        return next((layer.features_in for layer in known if layer.features_in is not None), None)
 
     @property
     def output_dim(self) -> int | None:
-        """The number of logits, where a layer says so."""
-        return next((layer.output_dim for layer in reversed(self.layers) if isinstance(layer, LinearLayer)), None)
+        """The number of logits; None where the layers don't say."""
+        known = itertools.takewhile(lambda layer: isinstance(layer, Layer), reversed(self.layers))
+        return next((layer.output_dim for layer in known if isinstance(layer, LinearLayer)), None)
 
     @property
     def linear_layers(self) -> list[LinearLayer]:
@@ -163,10 +168,21 @@ class FeedForwardNeuralNetwork:
 
     # --- on disk ---
 
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Copies of all weights "0.weight" (in, out) and biases "0.bias" (out,), by the layer's place in `layers`."""
+        pairs = [(i, layer) for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer)]
+        weights = {f"{i}.weight": layer.weights.copy() for i, layer in pairs}
+        return weights | {f"{i}.bias": layer.bias[0].copy() for i, layer in pairs}
+
+    def set_parameters(self, parameters: dict[str, np.ndarray]) -> None:
+        """Give the linear layers the weights and biases named as in parameters()."""
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, LinearLayer):
+                layer.weights, layer.bias = parameters[f"{i}.weight"], parameters[f"{i}.bias"]
+
     def state(self) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-        """The parameters by name ("0.weight" (in, out), "0.bias" (out,), ...) and a description of the layers."""
-        arrays: dict[str, np.ndarray] = {}
-        description = []
+        """All arrays that the network is made of, by name, and a description of its layers."""
+        arrays, description = self.parameters(), []
         for i, layer in enumerate(self.layers):
             name = next((name for name, kind in _NAMES.items() if type(layer) is kind), None)
             if name is None:
@@ -174,9 +190,7 @@ class FeedForwardNeuralNetwork:
                     f"layers[{i}]: {type(layer).__name__} is not one of fastff's layers and can't be saved"
                 )
             entry: dict[str, Any] = {"layer": name}
-            if isinstance(layer, LinearLayer):
-                arrays[f"{i}.weight"], arrays[f"{i}.bias"] = layer.weights, layer.bias[0]
-            elif isinstance(layer, Standardize):
+            if isinstance(layer, Standardize):
                 arrays[f"{i}.mean"], arrays[f"{i}.std"] = layer.mean, layer.std
             elif isinstance(layer, Dropout):
                 entry["rate"] = layer.rate
@@ -241,7 +255,7 @@ def layers_from(arrays: dict[str, np.ndarray], description: Any, path: object) -
     width: int | None = None
     for i, entry in enumerate(description):
         name = entry.get("layer") if isinstance(entry, dict) else None
-        if name not in _NAMES:
+        if not isinstance(name, str) or name not in _NAMES:
             raise DataError(f"{path}: layer {i} is {name!r}, want one of {', '.join(_NAMES)}")
         try:
             if name == "linear":
@@ -264,14 +278,16 @@ def layers_from(arrays: dict[str, np.ndarray], description: Any, path: object) -
     return layers
 
 
-def _hidden_widths(hidden_dim: int | Sequence[int], num_layers: int | None) -> Iterator[int]:
+def _hidden_widths(hidden_dim: int | Sequence[int], num_layers: int | None) -> list[int]:
     if isinstance(hidden_dim, int | np.integer):
         if num_layers is None:
             raise ArgumentError("num_layers: missing, want the number of linear layers, or a sequence as hidden_dim")
-        return iter([hidden_dim] * (check_size("num_layers", num_layers) - 1))
-    widths = list(hidden_dim)
+        return [check_size("hidden_dim", hidden_dim)] * (check_size("num_layers", num_layers) - 1)
+    if not isinstance(hidden_dim, list | tuple | np.ndarray):
+        raise ArgumentError(f"hidden_dim: {hidden_dim!r}, want a whole number or a sequence of them")
+    widths = [check_size("hidden_dim", width) for width in hidden_dim]
     if num_layers is not None and num_layers != len(widths) + 1:
         raise ArgumentError(
             f"num_layers: {num_layers}, want {len(widths) + 1} for the {len(widths)} widths of hidden_dim"
         )
-    return iter(widths)
+    return widths

@@ -5,12 +5,13 @@ kernel applies them to weights while their gradient is still in registers. Decay
 """
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from fastff.errors import ArgumentError
 from fastff.kernels import spmd, tile
+from fastff.validation import check_number
 
 
 class Optimizer(Protocol):
@@ -24,11 +25,11 @@ def _rows(steps: int) -> np.ndarray:
     return np.zeros((steps, 2, spmd.HYPER))
 
 
-def _check(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
-    fits = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
-    if not (fits and (low < value if open_low else low <= value) and value < high):
-        interval = f"{'(' if open_low else '['}{low:g}, {high:g})"
-        raise ArgumentError(f"{name}: {value!r}, want a number in {interval}")
+def check_optimizer(value: Any) -> Optimizer:
+    """value if it is an optimizer; ArgumentError otherwise."""
+    if isinstance(value, type) or not callable(getattr(value, "hyper", None)):
+        raise ArgumentError(f"optimizer: {value!r}, want one such as Adam() or SGD()")
+    return value
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class Adam:
     bias_correction: Literal["standard", "constant"] = "standard"
 
     def __post_init__(self) -> None:
-        _check("beta1", self.beta1, 0.0, 1.0)
-        _check("beta2", self.beta2, 0.0, 1.0)
-        _check("epsilon", self.epsilon, 0.0, np.inf, open_low=True)
-        _check("weight_decay", self.weight_decay, 0.0, np.inf)
+        check_number("beta1", self.beta1, 0.0, 1.0)
+        check_number("beta2", self.beta2, 0.0, 1.0)
+        check_number("epsilon", self.epsilon, 0.0, np.inf, above=True)
+        check_number("weight_decay", self.weight_decay, 0.0, np.inf)
         _choice("decay", self.decay, ("l2", "decoupled"))
         _choice("bias_correction", self.bias_correction, ("standard", "constant"))
 
@@ -89,8 +90,8 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check("momentum", self.momentum, 0.0, 1.0)
-        _check("weight_decay", self.weight_decay, 0.0, np.inf)
+        check_number("momentum", self.momentum, 0.0, 1.0)
+        check_number("weight_decay", self.weight_decay, 0.0, np.inf)
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
         """The numbers of an update a step size: (steps, 2, HYPER) float32. The count `first` does not matter here."""
@@ -112,8 +113,7 @@ def store_gradient() -> np.ndarray:
 
 def check_step_size(step_size: float) -> float:
     """step_size itself, a finite number above 0; ArgumentError otherwise."""
-    _check("step_size", step_size, 0.0, np.inf, open_low=True)
-    return float(step_size)
+    return check_number("step_size", step_size, 0.0, np.inf, above=True)
 
 
 def _decayed(rows: np.ndarray, step_sizes: np.ndarray, weight_decay: float, decay: str) -> np.ndarray:

@@ -44,7 +44,7 @@ class Program:
         self.flops = 0  # of a full batch
         self._table: list[list[int]] = []
         self._kept: list[np.ndarray] = []
-        self._control = memory.aligned(spmd.CONTROL, np.int64)
+        self.outcome: Outcome | None = None  # of the last run, or the run under way
 
     # --- building ---
 
@@ -72,7 +72,7 @@ class Program:
         *,
         in_batch: bool = False,
     ) -> Lanes:
-        """The batch of rows (N, D), uint8, float32 or float64, as (rows - mean) * scale.
+        """The batch of rows (N, D), uint8, float32 or float64, as (rows - mean) * scale; mean float64, scale float32.
 
         in_batch says that rows are the batch itself, in its order, and not what the run's index picks from.
         """
@@ -177,17 +177,17 @@ class Program:
         """Run over the rows index[0:], a batch a step, from first_step to the end.
 
         index: int64; None takes rows 0, 1, ... of one batch. hyper: the optimizer's numbers, a row a step from
-        first_step on. Raises KeyboardInterrupt after the step during which Ctrl-C came; `outcome` is then valid too.
+        first_step on. Raises KeyboardInterrupt after the step during which Ctrl-C came; `outcome` says how far it came.
         """
+        self.outcome = None
         index = _counting(self.rows) if index is None else index
         total = len(index)
         steps = -(-total // self.rows)
         table = np.array(self._table, np.int64)
         losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
-        control = self._control
-        control[:] = 0
+        control = np.zeros(spmd.CONTROL, np.int64)
         control[spmd.STEP] = first_step
-        self.outcome = Outcome(losses, hits, control[spmd.STEP : spmd.STEP + 1], steps)
+        outcome = self.outcome = Outcome(losses, hits, control[spmd.STEP : spmd.STEP + 1], steps)
         size = self.threads_for(threads)
         numbers = 0 if hyper is None else hyper.ctypes.data
 
@@ -203,7 +203,7 @@ class Program:
             call(0)
         else:
             run_ranks(call, size, stop)
-        return self.outcome
+        return outcome
 
 
 @dataclass
@@ -237,7 +237,7 @@ def kernels_cached() -> bool:
 
 @lru_cache(maxsize=32)
 def _neutral(features: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros(features, np.float32), np.ones(features, np.float32)
+    return np.zeros(features), np.ones(features, np.float32)
 
 
 @lru_cache(maxsize=32)

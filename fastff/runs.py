@@ -71,8 +71,8 @@ class Run:
         start = time.monotonic()
         checkpoint.save(self.folder / "checkpoint.safetensors", *trainer_state(self.trainer))
         best = self.trainer.best
-        network, layers = self.trainer.network.state()
-        arrays = network if best is None else best.arrays
+        arrays, layers = self.trainer.network.state()
+        arrays |= {} if best is None else best.arrays
         checkpoint.save(self.folder / "best.safetensors", arrays, {"layers": layers, **self._description})
         lines = [json.dumps(dataclasses.asdict(record)) + "\n" for record in self.trainer.history.epochs]
         write_text(self.folder / "metrics.jsonl", "".join(lines))

@@ -63,12 +63,13 @@ def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: d
         }
         epochs = [EpochRecord(**record) for record in metadata["epochs"]]
         progress = Progress(**metadata["progress"])
-        best = metadata["best"] and Best(**metadata["best"], arrays={name: arrays[f"best.{name}"] for name in own})
+        kept = {name: arrays[f"best.{name}"] for name in trainer.network.parameters()} if metadata["best"] else {}
+        best = Best(**metadata["best"], arrays=kept) if kept else None
         updates = [int(count) for count in metadata["updates"]]
         losses, accuracies = arrays["history.batch_losses"].tolist(), arrays["history.batch_accuracies"].tolist()
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{source}: is not a whole checkpoint of a run: {error!r}") from None
-    trainer.set_weights(arrays)
+    trainer.network.set_parameters(arrays)
     for (i, j), (weight, bias) in moments.items():
         layer = trainer.network.layers[i]
         memory.pack(weight, layer.moments[j])

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from fastff.errors import ArgumentError
 
 
@@ -38,11 +40,11 @@ def check_threads(threads: int | None) -> int | None:
     """None, or a whole number of at least 1; ArgumentError otherwise."""
     if threads is None:
         return None
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
         raise ArgumentError(
             f"threads: {threads!r}, want a whole number of at least 1, or None for as many as are useful"
         )
-    return threads
+    return int(threads)
 
 
 def run_ranks(call: Callable[[int], None], size: int, stop: Callable[[bool], None]) -> None:
@@ -94,5 +96,5 @@ def run_ranks(call: Callable[[int], None], size: int, stop: Callable[[bool], Non
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-    for error in failures + interrupts:
-        raise error
+    if failures or interrupts:
+        raise (failures + interrupts)[0]

@@ -13,12 +13,13 @@ from fastff.config import Config, parse
 from fastff.data import Dataset, load_dataset
 from fastff.errors import ArgumentError
 from fastff.evaluate import evaluate
-from fastff.layers import Augment, Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh, check_size
+from fastff.layers import Augment, Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import SGD, Adam, Optimizer
 from fastff.progress import TrainingProgress, prepare_kernels
 from fastff.runs import Run, choose_folder, find_run
 from fastff.trainer import EpochRecord, Trainer
+from fastff.validation import check_size
 
 _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 _EVALUATION_ROWS = 1024

@@ -4,7 +4,6 @@ A network of built-in layers becomes one program for the kernels; any other is t
 result. Everything random follows from one seed: the order of epoch e is a function of (seed, e) alone.
 """
 
-import copy
 import math
 import time
 from collections.abc import Callable
@@ -15,13 +14,13 @@ import numpy as np
 
 from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.evaluate import Evaluation, evaluate
-from fastff.layers import LinearLayer, RandomLayer, check_size
 from fastff.loss import CrossEntropySoftmax
 from fastff.network import FeedForwardNeuralNetwork
-from fastff.optim import Optimizer, check_step_size
-from fastff.program import Outcome, Program, compile_kernels
+from fastff.optim import Optimizer, check_optimizer, check_step_size
+from fastff.program import Outcome, compile_kernels
+from fastff.steps import LayerSteps, ProgramSteps, Steps
 from fastff.threads import check_threads
-from fastff.validation import check_finite, check_labels, check_rows
+from fastff.validation import check_finite, check_labels, check_rows, check_seed, check_size
 
 EVALUATION_ROWS = 1024
 _HIGHER_IS_BETTER = {"train_loss": False, "train_accuracy": True, "val_loss": False, "val_accuracy": True}
@@ -62,7 +61,7 @@ class Progress:
 
 @dataclass
 class Best:
-    """The best value of what is monitored, its epoch, and the parameters then (as network.state() names them)."""
+    """The best value of what is monitored, its epoch, and the network's parameters() then."""
 
     value: float
     epoch: int
@@ -99,7 +98,7 @@ class Trainer:
     ) -> None:
         self.network = network
         if optimizer is not None:
-            network.optimizer = optimizer
+            network.optimizer = check_optimizer(optimizer)
         self.batch_size = check_size("batch_size", batch_size)
         self.step_size = check_step_size(step_size)
         if schedule not in ("constant", "cosine"):
@@ -109,8 +108,7 @@ class Trainer:
             raise ArgumentError(f"precision: {precision!r}, want 'float32'")
         self.precision = precision
         self.threads = check_threads(threads)
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise ArgumentError(f"seed: {seed!r}, want a whole number of at least 0")
+        check_seed(seed)
         self.seed = int(seed)
         self.criterion = CrossEntropySoftmax(label_smoothing)
         self.patience = None if patience is None else check_size("patience", patience)
@@ -161,7 +159,7 @@ class Trainer:
 
         self.compile_seconds += compile_kernels()
         self._last_epoch = self.progress.epoch + epochs
-        steps = _program_steps(self, X, Y) if self.network.lowers() else _layer_steps(self, X, Y)
+        steps = (ProgramSteps if self.network.lowers() else LayerSteps)(self, X, Y)
         validate = self._validation(X_val, Y_val)
         for _ in range(epochs):
             record = self._run_epoch(steps, X, validate)
@@ -175,19 +173,13 @@ class Trainer:
     def restore_best(self) -> None:
         """Give the network the weights of the best epoch so far, where a monitor has kept them."""
         if self.best is not None:
-            self.set_weights(self.best.arrays)
-
-    def set_weights(self, arrays: dict[str, np.ndarray]) -> None:
-        """Give the linear layers the parameters in arrays, named as network.state() names them."""
-        for i, layer in enumerate(self.network.layers):
-            if isinstance(layer, LinearLayer):
-                layer.weights, layer.bias = arrays[f"{i}.weight"], arrays[f"{i}.bias"]
+            self.network.set_parameters(self.best.arrays)
 
     def _run_epoch(
-        self, steps: "Steps", X: np.ndarray, validate: Callable[[], tuple[float, float]] | None
+        self, steps: Steps, X: np.ndarray, validate: Callable[[], tuple[float, float]] | None
     ) -> EpochRecord:
         now, batches = self.progress, math.ceil(len(X) / self.batch_size)
-        if now.batch >= batches:
+        if now.batch > batches:
             raise DataError(
                 f"X: {len(X)} rows, but the interrupted epoch had come to batch {now.batch}; want the same data"
             )
@@ -197,7 +189,8 @@ class Trainer:
             steps(order, first)
         finally:
             now.seconds += time.perf_counter() - start
-            self._count(steps.outcome, order, first)
+            if steps.outcome is not None:
+                self._count(steps.outcome, order, first)
         if now.batch < batches:
             self._diverged(X, order, now.batch)
         record = EpochRecord(
@@ -239,9 +232,8 @@ class Trainer:
         if self.monitor is None:
             return True
         sign, value = (1.0 if _HIGHER_IS_BETTER[self.monitor] else -1.0), getattr(record, self.monitor)
-        if self.best is None or sign * value > sign * self.best.value:
-            arrays, _ = self.network.state()
-            self.best = Best(value, record.epoch, copy.deepcopy(arrays))
+        if self.best is None or sign * value > sign * self.best.value or math.isnan(self.best.value):
+            self.best = Best(value, record.epoch, self.network.parameters())
         return self.patience is None or record.epoch - self.best.epoch < self.patience
 
     def _diverged(self, X: np.ndarray, order: np.ndarray, batch: int) -> None:
@@ -262,72 +254,6 @@ class Trainer:
         return self.step_size * 0.5 * (1.0 + np.cos(np.pi * done))
 
 
-class Steps:
-    """The batches of an epoch, called with the rows' order and the first batch; `outcome` says how far it came."""
-
-    outcome: Outcome
-
-    def __call__(self, order: np.ndarray, first: int) -> Outcome:
-        raise NotImplementedError
-
-
-class _program_steps(Steps):
-    """All layers, forward, backward and update, as one program."""
-
-    def __init__(self, trainer: Trainer, X: np.ndarray, Y: np.ndarray) -> None:
-        self.trainer, network = trainer, trainer.network
-        self.program = Program(min(trainer.batch_size, len(X)))
-        labels = self.program.labels(Y)
-        z, saved = network.lower_forward(self.program, X, training=True)
-        g = self.program.cross_entropy(z, labels, trainer.criterion.label_smoothing, gradient=True)
-        assert g is not None
-        network.lower_backward(self.program, g, saved)
-
-    def __call__(self, order: np.ndarray, first: int) -> Outcome:
-        trainer, layers = self.trainer, self.trainer.network.linear_layers
-        for i, layer in enumerate(trainer.network.layers):
-            if isinstance(layer, RandomLayer):
-                layer.reseed(_key(layer.seed, trainer.seed, trainer.progress.epoch, i))
-        steps = math.ceil(len(order) / self.program.rows)
-        updates = max((layer.updates for layer in layers), default=0)
-        hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps)[first:])
-        for layer in layers:
-            layer.sync()
-        try:
-            return self.program.run(order, first_step=first, hyper=hyper, threads=trainer.threads)
-        finally:
-            self.outcome = self.program.outcome
-            trainer.threads_used = self.program.threads_for(trainer.threads)
-            for layer in layers:
-                layer.updated(self.outcome.done - first)
-
-
-class _layer_steps(Steps):
-    """Any layers with forward, backward and step, called one by one."""
-
-    def __init__(self, trainer: Trainer, X: np.ndarray, Y: np.ndarray) -> None:
-        self.trainer, self.X, self.Y = trainer, X, Y
-
-    def __call__(self, order: np.ndarray, first: int) -> Outcome:
-        trainer, size = self.trainer, self.trainer.batch_size
-        steps = math.ceil(len(order) / size)
-        done = np.full(1, first)
-        self.outcome = Outcome(np.zeros(steps), np.zeros(steps, np.int64), done, steps)
-        step_sizes = trainer.step_sizes(steps)
-        for step in range(first, steps):
-            rows = order[step * size : (step + 1) * size]
-            logits, labels = trainer.network.forward(self.X[rows]), self.Y[rows]
-            loss = trainer.criterion.forward(logits, labels)
-            if not math.isfinite(loss):
-                break
-            trainer.network.backward(trainer.criterion.backward())
-            trainer.network.step(float(step_sizes[step]))
-            self.outcome.losses[step] = loss * len(rows)
-            self.outcome.hits[step] = (logits.argmax(1) == labels).sum()
-            done[0] = step + 1
-        return self.outcome
-
-
 def check_finite_rows(X: np.ndarray, name: str) -> None:
     """check_finite, at the price of one sum where all is well (a sum that overflows only costs the closer look)."""
     if X.dtype.kind == "f":
@@ -335,7 +261,3 @@ def check_finite_rows(X: np.ndarray, name: str) -> None:
             total = X.sum()
         if not np.isfinite(total):
             check_finite(X, name)
-
-
-def _key(*counters: int) -> int:
-    return int(np.random.SeedSequence(counters).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""Checks of rows and labels, shared by the loaders, the layers and the trainer.
+"""Checks of rows, labels and arguments, shared by the loaders, the layers and the trainer.
 
 A wrong array is cheapest to explain where it comes in: every check names the argument, what was found and what is
 wanted, in one line. Imports NumPy and fastff.errors only.
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastff.errors import DataError
+from fastff.errors import ArgumentError, DataError
 
 KEPT = (np.uint8, np.float32, np.float64)  # the row types the kernels read as they are
 MAX_CLASSES = 2**31  # above any network's output; keeps labels that are really ids or prices from becoming classes
@@ -78,7 +78,7 @@ def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) ->
         row = int(np.argmin(good))
         wanted = "of 0 or more" if classes is None else f"from 0 to {classes - 1}"
         raise DataError(f"{name}: {flat[row]} at row {row}, want a whole number {wanted}")
-    return flat.astype(np.int64, copy=False)
+    return np.ascontiguousarray(flat, np.int64)
 
 
 def _as_array(values: Any, name: str) -> np.ndarray:
@@ -90,3 +90,24 @@ def _as_array(values: Any, name: str) -> np.ndarray:
         return np.asarray(values)
     except (TypeError, ValueError):
         raise DataError(f"{name}: {type(values).__name__} that is not an array of numbers") from None
+
+
+def check_size(name: str, value: Any) -> int:
+    """value as a whole number of at least 1; ArgumentError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ArgumentError(f"{name}: {value!r}, want a whole number of at least 1")
+    return int(value)
+
+
+def check_seed(value: Any) -> None:
+    """ArgumentError unless value is None or a whole number of at least 0."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0):
+        raise ArgumentError(f"seed: {value!r}, want a whole number of at least 0, or None")
+
+
+def check_number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> float:
+    """value as a float in [low, high), or in (low, high) if `above`; ArgumentError otherwise."""
+    number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+    if not (number and (low < value if above else low <= value) and value < high):
+        raise ArgumentError(f"{name}: {value!r}, want a number in {'(' if above else '['}{low:g}, {high:g})")
+    return float(value)

@@ -75,6 +75,7 @@ class _Cache(caching.FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception:  # truncated or foreign bytes fail in many ways inside pickle and LLVM: compile again
+            self._discard()
             return None
 
     def save_overload(self, sig: object, data: object) -> None:

@@ -17,8 +17,11 @@ from .vector import F32, F64, I8, I64, VEC, address, emits, i64, load_f32, load_
 FLOAT32, UINT8, FLOAT64 = range(3)
 
 
-def _block(kind, convert):
-    """An intrinsic: LANES indexed rows, LANES features from `rows`, to lanes at dst. Rows past `last` repeat it."""
+def _block(kind, convert=None):
+    """An intrinsic: LANES features of LANES indexed rows to lanes at dst. Rows past `last` repeat it.
+
+    Without convert the rows are float64, and centred as such: a float32 could not tell 1.6e9 from 1.6e9 + 1.
+    """
 
     @emits(types.void, address, i64, address, i64, address, address, address)
     def gather_block(e, data, stride, index, last, mean, scale, dst):
@@ -29,9 +32,15 @@ def _block(kind, convert):
             p = b.inttoptr(b.add(data, b.mul(row, stride)), vec.as_pointer())
             v = b.load(p)
             v.align = 1
-            vectors.append(convert(b, v))
-        for i, v in enumerate(e.transpose(vectors)):
-            centred = b.fsub(v, e.splat(e.load_scalar(mean, i)))
+            if convert is None:
+                centre = b.load(b.inttoptr(mean, vec.as_pointer()))
+                centre.align = 8
+                v = b.fptrunc(b.fsub(v, centre), VEC)
+            vectors.append(convert(b, v) if convert else v)
+        for i, centred in enumerate(e.transpose(vectors)):
+            if convert:
+                centre = b.fptrunc(b.load(b.inttoptr(b.add(mean, I64(8 * i)), F64.as_pointer())), F32)
+                centred = b.fsub(centred, e.splat(centre))
             e.store(b.fmul(centred, e.splat(e.load_scalar(scale, i))), dst, i * NR)
 
     return gather_block
@@ -39,7 +48,7 @@ def _block(kind, convert):
 
 _gather_f32 = _block(F32, lambda b, v: v)
 _gather_u8 = _block(I8, lambda b, v: b.uitofp(v, VEC))
-_gather_f64 = _block(F64, lambda b, v: b.fptrunc(v, VEC))
+_gather_f64 = _block(F64)
 
 
 @emits(types.void, address, i64, address, i64)
@@ -52,17 +61,15 @@ def transpose_block(e, src, src_row, dst, dst_row):
 
 
 @kernel
-def _element(data, dtype):
-    if dtype == UINT8:
-        return types.float32(load_u8(data))
+def _centred(data, dtype, mean):
     if dtype == FLOAT64:
-        return types.float32(load_f64(data))
-    return load_f32(data)
+        return types.float32(load_f64(data) - mean)
+    return (types.float32(load_u8(data)) if dtype == UINT8 else load_f32(data)) - types.float32(mean)
 
 
 @kernel
 def gather(data, dtype, row_stride, stride, index, rows, mean, scale, n_in, x, rank, size):
-    """x = the rows index[:rows] of data, normalised, in lanes. Strides in bytes; a rank has a share of the features."""
+    """x = the rows index[:rows] of data, normalised, in lanes. mean: float64, scale: float32; strides in bytes."""
     itemsize = 1 if dtype == UINT8 else (8 if dtype == FLOAT64 else 4)
     in_pad = padded(n_in)
     blocks = (n_in + LANES - 1) // LANES
@@ -78,17 +85,17 @@ def gather(data, dtype, row_stride, stride, index, rows, mean, scale, n_in, x, r
                 k = min(f * LANES, n_in - LANES)
                 src, to = data + k * itemsize, dst + 4 * NR * k
                 if dtype == UINT8:
-                    _gather_u8(src, row_stride, index + 8 * first, last, mean + 4 * k, scale + 4 * k, to)
+                    _gather_u8(src, row_stride, index + 8 * first, last, mean + 8 * k, scale + 4 * k, to)
                 elif dtype == FLOAT32:
-                    _gather_f32(src, row_stride, index + 8 * first, last, mean + 4 * k, scale + 4 * k, to)
+                    _gather_f32(src, row_stride, index + 8 * first, last, mean + 8 * k, scale + 4 * k, to)
                 else:
-                    _gather_f64(src, row_stride, index + 8 * first, last, mean + 4 * k, scale + 4 * k, to)
+                    _gather_f64(src, row_stride, index + 8 * first, last, mean + 8 * k, scale + 4 * k, to)
             else:
                 for k in range(f * LANES, min(n_in, (f + 1) * LANES)):
                     for i in range(LANES):
                         row = load_i64(index + 8 * (first + min(i, last)))
-                        value = _element(data + row * row_stride + k * stride, dtype)
-                        store_f32(dst + 4 * (NR * k + i), (value - load_f32(mean + 4 * k)) * load_f32(scale + 4 * k))
+                        value = _centred(data + row * row_stride + k * stride, dtype, load_f64(mean + 8 * k))
+                        store_f32(dst + 4 * (NR * k + i), value * load_f32(scale + 4 * k))
 
 
 @kernel

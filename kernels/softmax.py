@@ -16,7 +16,7 @@ from .target import LANES, NR
 from .vector import F32, IVEC, VEC, address, emits, f32, i64, load_f32, store_f64, store_i64
 
 # What softmax_vector leaves for the loss, each LANES floats
-MAXIMUM, SUM, CHOSEN, MEAN, GUESS, SLOTS = range(6)
+MAXIMUM, SUM, CHOSEN, HALF_MEAN, GUESS, SLOTS = range(6)
 
 
 @emits(types.void, address, address, i64, address, f32, f32, address)
@@ -59,10 +59,9 @@ def softmax_vector(e, z, g, classes, labels, smoothing, scale, out):
         # without a gradient wanted, the exponentials all go to one scratch vector
         e.store(power, b.add(exponentials, b.mul(offset, stride)))
         b.store(b.fadd(b.load(total), power), total)
-        # logits further apart than float32 reaches: -inf would turn the mean's 0 * inf into NaN
-        floor = e.const(float(np.finfo(np.float32).min))
-        finite = e.select("<", below, floor, floor, below)
-        b.store(e.fma(finite, share, b.load(mean)), mean)
+        # half of it: logits can be twice as far apart as float32 reaches
+        half = e.const(0.5)
+        b.store(e.fma(b.fsub(b.fmul(value, half), b.fmul(top, half)), share, b.load(mean)), mean)
         b.store(b.select(b.icmp_signed("==", label, index(i)), value, b.load(chosen)), chosen)
 
     over_classes(sums)
@@ -77,7 +76,7 @@ def softmax_vector(e, z, g, classes, labels, smoothing, scale, out):
             e.store(b.fsub(b.fmul(e.load(at), inverse), target), at)
 
         over_classes(gradient)
-    for slot, value in ((MAXIMUM, top), (SUM, b.load(total)), (CHOSEN, b.load(chosen)), (MEAN, b.load(mean))):
+    for slot, value in ((MAXIMUM, top), (SUM, b.load(total)), (CHOSEN, b.load(chosen)), (HALF_MEAN, b.load(mean))):
         e.store(value, out, slot * LANES)
     e.store(b.sitofp(b.load(guess), VEC), out, GUESS * LANES)
 
@@ -99,12 +98,10 @@ def cross_entropy(z, g, classes, labels, smoothing, rows, scratch, rank, size):
         for lane in range(min(LANES, rows - first)):
             at = out + 4 * lane
             top, chosen = np.float64(load_f32(at + 4 * LANES * MAXIMUM)), np.float64(load_f32(at + 4 * LANES * CHOSEN))
-            mean = np.float64(load_f32(at + 4 * LANES * MEAN))
-            loss += (
-                np.log(np.float64(load_f32(at + 4 * LANES * SUM)))
-                - (1.0 - smoothing) * (chosen - top)
-                - smoothing * mean
-            )
+            half_mean = np.float64(load_f32(at + 4 * LANES * HALF_MEAN))
+            loss += np.log(np.float64(load_f32(at + 4 * LANES * SUM))) - (1.0 - smoothing) * (chosen - top)
+            if smoothing != 0.0:  # else a logit of -inf would make it 0 * inf
+                loss -= smoothing * 2.0 * half_mean
             hits += np.int64(load_f32(at + 4 * LANES * GUESS)) == _label(labels, first + lane)
         store_f64(out + 4 * LANES * SLOTS, loss)
         store_i64(out + 4 * LANES * SLOTS + 8, hits)

@@ -54,12 +54,18 @@ COLUMNS = 12
 # Slots of the control block, int64, a cache line apart
 ARRIVED, STOP, STEP, GO, ABANDON = 0, 8, 16, 24, 32
 CONTROL = 40
+LONG_WAIT = 1 << 15  # spins, about half a millisecond: the rank waited for has lost its core, so don't take another
 HYPER = 16  # float32 slots of a step's hyperparameters; the weights' row comes first, then the biases'
 
 
 @emits(types.void)
 def _yield_core(e):
     e.llvm("sched_yield", I32)
+
+
+@emits(types.void, i64)
+def _sleep(e, microseconds):
+    e.llvm("usleep", I32, e.b.trunc(microseconds, I32))
 
 
 @kernel
@@ -74,7 +80,10 @@ def barrier(control, size):
             if spins & 255 == 0:
                 if atomic_load(control + 8 * ABANDON) != 0:
                     return False
-                _yield_core()
+                if spins < LONG_WAIT:
+                    _yield_core()
+                else:
+                    _sleep(20)
             else:
                 spin_pause()
     return True

@@ -46,7 +46,7 @@ def run(name, *arguments, pictures=False):
 def succeed(name, *arguments, pictures=False):
     """Run a command that must succeed and say nothing on standard error; returns its standard output."""
     result = run(name, *arguments, pictures=pictures)
-    assert (result.status, result.err) == (0, "")
+    assert (result.status, result.err) == (0, ""), result  # pytest takes asserts apart in test files only
     return result.out
 
 

@@ -121,12 +121,6 @@ def make_trained_by(optimizer):
     return net
 
 
-def test_bfloat16_trains():
-    net = make(widths=(64, 64))
-    history = Trainer(net, batch_size=16, step_size=0.01, precision="bfloat16").fit(X, Y, epochs=30)
-    assert history.epochs[-1].train_loss < 0.5 * history.epochs[0].train_loss
-
-
 def test_what_the_history_says():
     records = []
     net = make()

@@ -1,0 +1,91 @@
+"""The batches of an epoch, in two ways with one result: as one program for the kernels, or layer by layer.
+
+`Trainer` chooses: built-in layers become a program, and a network with a layer of somebody's own is called by hand.
+"""
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fastff.layers import RandomLayer
+from fastff.program import Outcome, Program
+
+if TYPE_CHECKING:
+    from fastff.trainer import Trainer
+
+
+class Steps(Protocol):
+    """Called with the rows' order and the first batch to do; `outcome` says how far it came, None if it never began."""
+
+    outcome: Outcome | None
+
+    def __call__(self, order: np.ndarray, first: int) -> Outcome: ...
+
+
+class ProgramSteps:
+    """All layers, forward, backward and update, as one program."""
+
+    def __init__(self, trainer: "Trainer", X: np.ndarray, Y: np.ndarray) -> None:
+        self.trainer, network = trainer, trainer.network
+        self.outcome: Outcome | None = None
+        self.program = Program(min(trainer.batch_size, len(X)))
+        labels = self.program.labels(Y)
+        z, saved = network.lower_forward(self.program, X, training=True)
+        g = self.program.cross_entropy(z, labels, trainer.criterion.label_smoothing, gradient=True)
+        assert g is not None
+        network.lower_backward(self.program, g, saved)
+
+    def __call__(self, order: np.ndarray, first: int) -> Outcome:
+        trainer, layers = self.trainer, self.trainer.network.linear_layers
+        self.outcome = None
+        _reseed(trainer, 0)
+        steps = math.ceil(len(order) / self.program.rows)
+        updates = max((layer.updates for layer in layers), default=0)
+        hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps)[first:])
+        trainer.threads_used = self.program.threads_for(trainer.threads)
+        for layer in layers:
+            layer.sync()
+        try:
+            return self.program.run(order, first_step=first, hyper=hyper, threads=trainer.threads)
+        finally:
+            self.outcome = self.program.outcome
+            if self.outcome is not None:
+                for layer in layers:
+                    layer.updated(self.outcome.done - first)
+
+
+class LayerSteps:
+    """Any layers with forward, backward and step, called one by one."""
+
+    def __init__(self, trainer: "Trainer", X: np.ndarray, Y: np.ndarray) -> None:
+        self.trainer, self.X, self.Y = trainer, X, Y
+        self.outcome: Outcome | None = None
+
+    def __call__(self, order: np.ndarray, first: int) -> Outcome:
+        trainer, size = self.trainer, self.trainer.batch_size
+        steps = math.ceil(len(order) / size)
+        done = np.full(1, first)
+        outcome = self.outcome = Outcome(np.zeros(steps), np.zeros(steps, np.int64), done, steps)
+        step_sizes = trainer.step_sizes(steps)
+        for step in range(first, steps):
+            _reseed(trainer, step)
+            rows = order[step * size : (step + 1) * size]
+            logits, labels = trainer.network.forward(self.X[rows]), self.Y[rows]
+            loss = trainer.criterion.forward(logits, labels)
+            if not math.isfinite(loss):
+                break
+            trainer.network.backward(trainer.criterion.backward())
+            trainer.network.step(float(step_sizes[step]))
+            outcome.losses[step] = loss * len(rows)
+            outcome.hits[step] = (logits.argmax(1) == labels).sum()
+            done[0] = step + 1
+        return outcome
+
+
+def _reseed(trainer: "Trainer", step: int) -> None:
+    """Make what is random at this step a function of the trainer's seed, the epoch, the step and the layer's place."""
+    for i, layer in enumerate(trainer.network.layers):
+        if isinstance(layer, RandomLayer):
+            entropy = np.random.SeedSequence([trainer.seed, trainer.progress.epoch, i])
+            layer.reseed(int(entropy.generate_state(1)[0]) + step)
