@@ -343,8 +343,10 @@ class Dropout(RandomLayer):
 
 def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
     vector = _numbers(name, values, np.float64, "one finite number a feature").reshape(-1)
-    if not vector.size or not np.isfinite(vector).all():
-        raise ArgumentError(f"{name}: holds {vector[~np.isfinite(vector)][:1]}, want one finite number a feature")
+    bad = vector[~np.isfinite(vector)]
+    if bad.size or not vector.size:
+        found = f"holds {bad[0]}" if bad.size else "empty"
+        raise ArgumentError(f"{name}: {found}, want one finite number a feature")
     return vector
 
 

@@ -78,8 +78,9 @@ class Program:
         """
         x = self.lanes(rows.shape[1])
         zeros, ones = _neutral(rows.shape[1])
+        mean = zeros if mean is None else np.asarray(mean, np.float64)
         own_index = _counting(self.rows) if in_batch else 0
-        self.add(spmd.GATHER, rows, _DTYPES[rows.dtype], *rows.strides, zeros if mean is None else mean,
+        self.add(spmd.GATHER, rows, _DTYPES[rows.dtype], *rows.strides, mean,
                  ones if scale is None else scale, rows.shape[1], x, own_index)  # fmt: skip
         return x
 
@@ -154,10 +155,14 @@ class Program:
         self.add(spmd.LABELS, labels, batch, barrier=False)
         return batch
 
-    def cross_entropy(self, z: Lanes, labels: np.ndarray, smoothing: float, *, gradient: bool) -> Lanes | None:
+    def cross_entropy(
+        self, z: Lanes, labels: np.ndarray, smoothing: float, *, gradient: bool, halt: bool = False
+    ) -> Lanes | None:
+        """The loss, and its gradient if asked for; with halt, a loss that is not finite ends the run there."""
         g = self.lanes(z.features) if gradient else None
         scratch = memory.aligned(memory.round_up(self.rows, LANES) // LANES * RESULT, np.uint8)
-        self.add(spmd.LOSS, z, 0 if g is None else g, z.features, labels, np.array([smoothing], np.float32), scratch)
+        self.add(spmd.LOSS, z, 0 if g is None else g, z.features, labels, np.array([smoothing], np.float32), scratch,
+                 int(halt))  # fmt: skip
         return g
 
     # --- running ---

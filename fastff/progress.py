@@ -30,7 +30,7 @@ class TrainingProgress:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not sys.stderr.isatty(),
         )
         self._task = self._bar.add_task("", total=epochs, completed=done)
 

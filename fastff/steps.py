@@ -32,7 +32,7 @@ class ProgramSteps:
         self.program = Program(min(trainer.batch_size, len(X)))
         labels = self.program.labels(Y)
         z, saved = network.lower_forward(self.program, X, training=True)
-        g = self.program.cross_entropy(z, labels, trainer.criterion.label_smoothing, gradient=True)
+        g = self.program.cross_entropy(z, labels, trainer.criterion.label_smoothing, gradient=True, halt=True)
         assert g is not None
         network.lower_backward(self.program, g, saved)
 

@@ -50,12 +50,10 @@ class History:
 
 @dataclass
 class Progress:
-    """How far training has come: epochs finished, and the sums of an epoch that an interrupt has cut short."""
+    """How far training has come: epochs finished, and the batches done and seconds spent in the one under way."""
 
     epoch: int = 0
     batch: int = 0
-    loss: float = 0.0
-    hits: int = 0
     seconds: float = 0.0
 
 
@@ -108,7 +106,7 @@ class Trainer:
             raise ArgumentError(f"precision: {precision!r}, want 'float32'")
         self.precision = precision
         self.threads = check_threads(threads)
-        check_seed(seed)
+        check_seed(seed, required=True)
         self.seed = int(seed)
         self.criterion = CrossEntropySoftmax(label_smoothing)
         self.patience = None if patience is None else check_size("patience", patience)
@@ -190,13 +188,14 @@ class Trainer:
         finally:
             now.seconds += time.perf_counter() - start
             if steps.outcome is not None:
-                self._count(steps.outcome, order, first)
+                self._count(steps.outcome, len(X), first)
         if now.batch < batches:
             self._diverged(X, order, now.batch)
+        rows = self._batch_rows(len(X))
         record = EpochRecord(
             epoch=now.epoch + 1,
-            train_loss=now.loss / len(X),
-            train_accuracy=now.hits / len(X),
+            train_loss=float(np.average(self.history.batch_losses[-batches:], weights=rows)),
+            train_accuracy=float(np.average(self.history.batch_accuracies[-batches:], weights=rows)),
             val_loss=None,
             val_accuracy=None,
             seconds=now.seconds,
@@ -208,16 +207,17 @@ class Trainer:
         self.progress = Progress(epoch=now.epoch + 1)
         return record
 
-    def _count(self, outcome: Outcome, order: np.ndarray, first: int) -> None:
+    def _count(self, outcome: Outcome, total: int, first: int) -> None:
         """Take the batches that were done, all of them or not, into the history."""
         done = slice(first, outcome.done)
-        edges = np.minimum(np.arange(outcome.steps + 1) * self.batch_size, len(order))
-        rows = np.diff(edges)[done]
+        rows = self._batch_rows(total)[done]
         self.history.batch_losses += (outcome.losses[done] / rows).tolist()
         self.history.batch_accuracies += (outcome.hits[done] / rows).tolist()
-        self.progress.loss += float(outcome.losses[done].sum())
-        self.progress.hits += int(outcome.hits[done].sum())
         self.progress.batch = outcome.done
+
+    def _batch_rows(self, total: int) -> np.ndarray:
+        """How many rows each batch of an epoch has."""
+        return np.diff([*range(0, total, self.batch_size), total])
 
     def _validation(self, X: np.ndarray | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
         if X is None or Y is None:

@@ -99,10 +99,12 @@ def check_size(name: str, value: Any) -> int:
     return int(value)
 
 
-def check_seed(value: Any) -> None:
-    """ArgumentError unless value is None or a whole number of at least 0."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0):
-        raise ArgumentError(f"seed: {value!r}, want a whole number of at least 0, or None")
+def check_seed(value: Any, *, required: bool = False) -> None:
+    """ArgumentError unless value is a whole number of at least 0, or None where it is not required."""
+    if value is None and not required:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise ArgumentError(f"seed: {value!r}, want a whole number of at least 0{'' if required else ', or None'}")
 
 
 def check_number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> float:

@@ -38,7 +38,7 @@ from .vector import (
 GATHER = 1  # data, dtype, row stride, stride, mean, scale, features, x, own index or 0 for the batch's
 LABELS = 2  # labels (int64), their copy in batch order (int32)
 FORWARD = 3  # x, y, weights, bias, in, out, activation
-LOSS = 4  # z, g, classes, labels, smoothing (address of a float32), scratch
+LOSS = 4  # z, g, classes, labels, smoothing (address of a float32), scratch, whether to halt if it is not finite
 TRANSPOSE = 5  # g, gt, out
 BACKWARD = 6  # g, dx, h, weights, in, out, activation that made h
 UPDATE = 7  # x, gt, weights, m, v, in, out
@@ -151,8 +151,8 @@ def run(rank, size, control, program, index, total, batch, first_step, last_step
 
     control, program (operations, COLUMNS), and addresses: index (int64), hyper (float32, 2 * HYPER a step from
     first_step on, or 0), losses (float64, a step's sum over its rows) and hits (int64). The last batch may be short.
-    A loss that is not finite stops before anything is updated; control + 8*STEP then holds that step, else the step
-    after the last.
+    Where LOSS halts, nothing after it is done; a STOP in the control block ends the run before the next step begins.
+    control's STEP then holds the step that was not done, otherwise last_step.
     """
     stop = False
     for step in range(first_step, last_step):
@@ -173,7 +173,7 @@ def run(rank, size, control, program, index, total, batch, first_step, last_step
                 if rank == 0:
                     store_f64(losses + 8 * step, loss)
                     store_i64(hits + 8 * step, right)
-                stop = not abs(loss) < 1e300
+                stop = op[ARGUMENTS + 6] != 0 and not abs(loss) < 1e300
             if stop:
                 return
         if rank == 0:

@@ -4,6 +4,7 @@ import gzip
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -497,8 +498,6 @@ def test_a_loss_that_is_not_finite_stops_training(here):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is reported differently")
 def test_a_reader_that_has_left_is_no_traceback(here):
-    import subprocess
-
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "fastff.evaluate", "old", "flowers.npz"]

@@ -349,9 +349,9 @@ def test_results_belong_to_the_caller(make):
         (lambda: Dropout(None), "rate: None, want a number in [0, 1)"),
         (lambda: Standardize([0, 1], [1]), "std: 1 values, want as many as mean has, 2"),
         (lambda: Standardize([0, 1], [1, -3]), "std: -3, want no negative value"),
-        (lambda: Standardize([0, np.nan], [1, 1]), "mean: want one finite number a feature"),
-        (lambda: Standardize([0], [np.inf]), "std: want one finite number a feature"),
-        (lambda: Standardize([], []), "mean: want one finite number a feature"),
+        (lambda: Standardize([0, np.nan], [1, 1]), "mean: holds nan, want one finite number a feature"),
+        (lambda: Standardize([0], [np.inf]), "std: holds inf, want one finite number a feature"),
+        (lambda: Standardize([], []), "mean: empty, want one finite number a feature"),
     ],
 )
 def test_arguments_that_are_refused(make, message):

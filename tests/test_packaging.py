@@ -38,8 +38,8 @@ print(fastff.__path__[0], fastff.kernels.__path__[0], top and top.origin, sep="\
 
 
 def run(*command, cwd, **environment):
-    """The lines that a Python command prints, in an environment without this one's PYTHONPATH."""
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """The lines that a command prints; PYTHONPATH is not handed on, nor coverage, which would count modules twice."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "COVERAGE"))}
     done = subprocess.run(command, cwd=cwd, env=inherited | environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()

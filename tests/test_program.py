@@ -49,7 +49,7 @@ class Training:
             if i < last:
                 x = p.activate(x, code)
             outputs.append(x)
-        g = p.cross_entropy(x, labels, self.smoothing, gradient=True)
+        g = p.cross_entropy(x, labels, self.smoothing, gradient=True, halt=True)
         for i in range(last, -1, -1):
             if i < last:
                 g = p.derive(g, outputs[i], code)
