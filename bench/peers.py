@@ -1,0 +1,348 @@
+"""Side by side with other libraries, on this machine: python bench/peers.py [WORKLOAD ...] [--rounds N] [--json FILE]
+
+Each library trains the same networks on the same rows with Adam, in a process of its own that stays warm; the processes
+take turns (one trains while the others wait), and every library is measured with 1 and with 2 threads and shown at its
+better one. Times are of whole epochs, input checks and shuffling included. What is not installed is skipped.
+
+The peers at their best honest setting: torch with fused Adam, the data already a tensor, no data loader; torch.compile
+of the same step; jax with one jitted scan over an epoch; scikit-learn's MLPClassifier (partial_fit, warmed up); NumPy
+with BLAS and in-place updates (numpy_net.py).
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+WORKLOADS = {  # rows, sizes, batch, epochs a measurement
+    "hst": (13_000, [3072, 256, 256, 3], 128, 2),
+    "hstwide": (13_000, [3072, 1024, 1024, 3], 256, 1),
+    "fmnist": (60_000, [784, 512, 512, 10], 128, 1),
+    "tab": (100_000, [54, 256, 256, 7], 1024, 2),
+    "digits": (1_437, [64, 100, 10], 200, 20),
+    "digits32": (1_437, [64, 100, 10], 32, 20),
+    "tiny": (1_437, [20, 16, 2], 16, 20),
+}
+PEERS = {
+    "fastff": "fastff",
+    "torch": "torch",
+    "torch.compile": "torch",
+    "jax": "jax",
+    "sklearn": "scikit-learn",
+    "numpy": "numpy",
+}
+STEP_SIZE = 1e-3
+# Runs the command that follows on one CPU
+PIN = "import os, sys; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+def data(name: str) -> tuple[np.ndarray, np.ndarray]:
+    rows, sizes, _, _ = WORKLOADS[name]
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((rows, sizes[0]), np.float32), rng.integers(0, sizes[-1], rows)
+
+
+def model_flops(name: str) -> float:
+    """Floating-point operations of an epoch: forward, weight gradients, and input gradients but the first layer's."""
+    rows, sizes, _, _ = WORKLOADS[name]
+    pairs = list(pairwise(sizes))
+    return rows * (sum(6 * a * b for a, b in pairs) - 2 * pairs[0][0] * pairs[0][1])
+
+
+# --- one function a library: returns train(epochs) ------------------------------------------------------------------
+
+
+def fastff(name, threads):
+    from fastff import FeedForwardNeuralNetwork, Trainer
+
+    _, sizes, batch, _ = WORKLOADS[name]
+    X, Y = data(name)
+    network = FeedForwardNeuralNetwork(sizes[0], sizes[-1], sizes[1:-1], seed=0)
+    trainer = Trainer(network, batch_size=batch, step_size=STEP_SIZE, threads=threads)
+    return lambda epochs: trainer.fit(X, Y, epochs=epochs)
+
+
+def torch(name, threads, compiled=False):
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    rows, sizes, batch, _ = WORKLOADS[name]
+    X, Y = (torch.from_numpy(a) for a in data(name))
+    layers = []
+    for a, b in pairwise(sizes):
+        layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
+    network = torch.nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.Adam(network.parameters(), lr=STEP_SIZE, fused=True)
+
+    def forward_backward(x, y):
+        loss = torch.nn.functional.cross_entropy(network(x), y)
+        loss.backward()
+        return loss
+
+    if compiled:
+        forward_backward = torch.compile(forward_backward, mode="max-autotune-no-cudagraphs")
+
+    def train(epochs):
+        for _ in range(epochs):
+            for index in torch.randperm(rows).split(batch):
+                optimizer.zero_grad(set_to_none=True)
+                loss = forward_backward(X[index], Y[index])
+                optimizer.step()
+        return float(loss.detach())
+
+    return train
+
+
+def torch_compile(name, threads):
+    return torch(name, threads, compiled=True)
+
+
+def jax(name, threads):
+    import jax
+    import jax.numpy as jnp
+
+    rows, sizes, batch, _ = WORKLOADS[name]
+    X, Y = (jnp.asarray(a) for a in data(name))
+    rng = np.random.default_rng(0)
+    pairs = list(pairwise(sizes))
+    params = [
+        (jnp.asarray(rng.standard_normal(p, np.float32) * np.sqrt(2 / p[0]), jnp.float32), jnp.zeros(p[1]))
+        for p in pairs
+    ]
+    zeros = jax.tree.map(jnp.zeros_like, params)
+
+    def loss(params, x, y):
+        for i, (w, b) in enumerate(params):
+            x = x @ w + b
+            x = jax.nn.relu(x) if i < len(params) - 1 else x
+        return -jnp.take_along_axis(jax.nn.log_softmax(x), y[:, None], 1).mean()
+
+    def step(state, index):
+        params, m, v, t = state
+        value, g = jax.value_and_grad(loss)(params, X[index], Y[index])
+        t = t + 1
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+        rate, root = STEP_SIZE / (1 - 0.9**t), 1 / jnp.sqrt(1 - 0.999**t)
+        params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) * root + 1e-8), params, m, v)
+        return (params, m, v, t), value
+
+    @jax.jit
+    def epoch(state, key):
+        # whole batches only: a ragged last one would need a second program
+        order = jax.random.permutation(key, rows)[: rows // batch * batch].reshape(-1, batch)
+        return jax.lax.scan(step, state, order)
+
+    state, key = (params, zeros, zeros, jnp.float32(0)), jax.random.key(0)
+
+    def train(epochs):
+        nonlocal state, key
+        for _ in range(epochs):
+            key, own = jax.random.split(key)
+            state, losses = epoch(state, own)
+        return jax.block_until_ready(losses)
+
+    return train
+
+
+def sklearn(name, threads):
+    from sklearn.neural_network import MLPClassifier
+
+    _, sizes, batch, _ = WORKLOADS[name]
+    X, Y = data(name)
+    model = MLPClassifier(tuple(sizes[1:-1]), batch_size=batch, learning_rate_init=STEP_SIZE, alpha=0.0, random_state=0)
+    model.partial_fit(X, Y, classes=np.arange(sizes[-1]))
+
+    def train(epochs):
+        for _ in range(epochs):
+            model.partial_fit(X, Y)
+
+    return train
+
+
+def numpy(name, threads):
+    from numpy_net import NumpyNet
+
+    _, sizes, batch, _ = WORKLOADS[name]
+    X, Y = data(name)
+    network, rng = NumpyNet(sizes), np.random.default_rng(0)
+
+    def train(epochs):
+        for _ in range(epochs):
+            network.epoch(X, Y, rng.permutation(len(X)), batch)
+
+    return train
+
+
+def serve(peer: str, name: str, threads: int) -> None:
+    """A worker: train as many epochs as each line on standard input says, and answer with the seconds."""
+    train = globals()[peer.replace(".", "_")](name, threads)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        train(int(line))
+        print(time.perf_counter() - start, flush=True)
+
+
+# --- the comparison --------------------------------------------------------------------------------------------------
+
+
+class Worker:
+    def __init__(self, peer: str, name: str, threads: int) -> None:
+        self.peer, self.threads, self.times = peer, threads, []
+        environment = os.environ | {
+            key: str(threads) for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        }
+        command = [sys.executable, __file__, "--serve", peer, name, str(threads)]
+        if threads == 1 and hasattr(os, "sched_setaffinity"):  # jax takes every CPU it may use
+            command = [sys.executable, "-c", PIN, *command]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    def train(self, epochs: int) -> float:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{epochs}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            assert self.process.stderr is not None
+            raise RuntimeError(f"{self.peer}: {self.process.stderr.read().strip().splitlines()[-1]}")
+        return float(answer) / epochs
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def compare(name: str, peers: list[str], rounds: int) -> dict[str, dict]:
+    """Median and range of an epoch's seconds for each peer, at its better number of threads."""
+    epochs = WORKLOADS[name][3]
+    workers = [Worker(peer, name, threads) for peer in peers for threads in (2, 1)]
+    try:
+        for worker in workers:
+            worker.train(epochs)  # compiles, allocates, warms up
+        for _ in range(rounds):
+            for worker in workers:
+                worker.times.append(worker.train(epochs))
+    finally:
+        for worker in workers:
+            worker.stop()
+    result = {}
+    for peer in peers:
+        best = min((w for w in workers if w.peer == peer), key=lambda w: statistics.median(w.times))
+        times = {w.threads: statistics.median(w.times) for w in workers if w.peer == peer}
+        result[peer] = {
+            "threads": best.threads,
+            "median": statistics.median(best.times),
+            "low": min(best.times),
+            "high": max(best.times),
+            "by_threads": times,
+        }
+    return result
+
+
+def tile_ceiling(threads: int) -> float:
+    """GFLOP/s of the register tile on operands in the first-level cache: what no network can exceed."""
+    from fastff import memory
+    from fastff.kernels import spmd
+    from fastff.kernels.target import NR
+    from fastff.program import Program
+
+    n_in, n_out, repeats = 128, 2 * NR, 2000
+    program = Program(NR)
+    x, y, w, b = program.lanes(n_in), program.lanes(n_out), memory.Matrix((n_in, n_out)), memory.aligned(n_out)
+    for _ in range(repeats):
+        program.add(spmd.FORWARD, x, y, w.panels, b, n_in, n_out, 0, barrier=False)
+    flops, best = 2 * NR * n_in * n_out * repeats, 0.0
+    for _ in range(30):
+        start = time.perf_counter()
+        program.run(threads=threads)
+        best = max(best, flops / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+def machine() -> dict[str, str]:
+    """Hardware and versions, for whoever reads the figures."""
+    cpu = platform.processor()
+    if Path("/proc/cpuinfo").exists():
+        names = [
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ]
+        cpu = names[0] if names else cpu
+    packages = {package: version(package) for package in ["numba", *list(PEERS.values())[1:]] if _installed(package)}
+    return {"cpu": cpu, "cores": str(os.cpu_count()), "python": platform.python_version(), **packages}
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec({"scikit-learn": "sklearn"}.get(package, package)) is not None
+
+
+def show(name: str, result: dict[str, dict], ceilings: dict[int, float]) -> None:
+    rows, sizes, batch, _ = WORKLOADS[name]
+    print(f"\n{name}: {rows:,} rows, {'-'.join(map(str, sizes))}, batch {batch}")
+    print(f"{'':14}{'threads':>8}{'ms/epoch':>10}{'range':>18}{'GFLOP/s':>9}{'of tile':>9}{'fastff is':>11}")
+    own = result["fastff"]["median"]
+    for peer, r in result.items():
+        rate = model_flops(name) / r["median"] / 1e9
+        spread = f"{r['low'] * 1e3:.1f}-{r['high'] * 1e3:.1f}"
+        times = "" if peer == "fastff" else f"{r['median'] / own:.2f}x"
+        share = f"{rate / ceilings[2]:.0%}"
+        print(
+            f"{peer:14}{r['threads']:>8}{r['median'] * 1e3:>10.2f}{spread:>18}{rate:>9.1f}{share:>9}{times:>11}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="*", choices=[[], *WORKLOADS], help="all by default")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each")
+    parser.add_argument("--json", help="a file for the figures")
+    options = parser.parse_args()
+    peers = [peer for peer in dict.fromkeys(["fastff", *options.peers]) if _available(peer)]
+    ceilings = {threads: tile_ceiling(threads) for threads in (1, 2)}
+    facts = machine()
+    print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    print(
+        "the tile alone: " + ", ".join(f"{rate:.0f} GFLOP/s on {threads} threads" for threads, rate in ceilings.items())
+    )
+    print(
+        f"medians of {options.rounds} interleaved measurements after a warm-up, each library at its better thread count"
+    )
+    figures = {}
+    for name in options.workloads or WORKLOADS:
+        figures[name] = compare(name, peers, options.rounds)
+        show(name, figures[name], ceilings)
+    if options.json:
+        Path(options.json).write_text(
+            json.dumps({"machine": facts, "ceilings": ceilings, "figures": figures}, indent=1)
+        )
+
+
+def _available(peer: str) -> bool:
+    if _installed(PEERS[peer]):
+        return True
+    print(f"{peer}: {PEERS[peer]} is not installed, skipped")
+    return False
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    else:
+        main()
