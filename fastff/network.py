@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fastff import checkpoint
+from fastff import checkpoint, predictor
 from fastff.errors import ArgumentError, DataError
 from fastff.layers import Augment, Dropout, Layer, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.optim import Adam, Optimizer, check_optimizer
+from fastff.predictor import Predictor
 from fastff.program import Lanes, Program
 from fastff.validation import check_rows, check_seed, check_size
 
@@ -146,10 +147,20 @@ class FeedForwardNeuralNetwork:
 
     def logits(self, X: np.ndarray) -> np.ndarray:
         """The logits (N, output_dim) of raw rows X (N, input_dim), without dropout."""
+        few = self.__dict__.pop("_few", None)  # taken out while it is used, so that another thread makes its own
+        if few is not None and few.fits(self, X):
+            z = few(X)
+            self._few = few
+            return z
         X = check_rows(X, "X", features=self.input_dim)
         if not self.lowers():
             with inference(self):
                 return np.concatenate([self.forward(X[i : i + PREDICT_ROWS]) for i in range(0, len(X), PREDICT_ROWS)])
+        if len(X) <= predictor.ROWS:
+            few = Predictor(self, X)
+            z = few(X)
+            self._few = few
+            return z
         program = Program(min(len(X), PREDICT_ROWS))
         z, _ = self.lower_forward(program, X, training=False)
         out = program.scatter(z, len(X))
@@ -163,8 +174,14 @@ class FeedForwardNeuralNetwork:
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """The probability of each class: float32 (N, output_dim), rows summing to 1."""
         z = self.logits(X)
-        e = np.exp(z - z.max(1, keepdims=True))
-        return e / e.sum(1, keepdims=True)
+        z -= z.max(1, keepdims=True)
+        np.exp(z, out=z)
+        z /= z.sum(1, keepdims=True)
+        return z
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy must not keep the addresses of the original's memory
+        return {name: value for name, value in self.__dict__.items() if name != "_few"}
 
     # --- on disk ---
 

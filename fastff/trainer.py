@@ -182,20 +182,21 @@ class Trainer:
                 f"X: {len(X)} rows, but the interrupted epoch had come to batch {now.batch}; want the same data"
             )
         order = np.random.default_rng([self.seed, now.epoch]).permutation(len(X))
+        rows = np.full(batches, self.batch_size)
+        rows[-1] = len(X) - (batches - 1) * self.batch_size
         first, start = now.batch, time.perf_counter()
         try:
             steps(order, first)
         finally:
             now.seconds += time.perf_counter() - start
             if steps.outcome is not None:
-                self._count(steps.outcome, len(X), first)
+                self._count(steps.outcome, rows, first)
         if now.batch < batches:
             self._diverged(X, order, now.batch)
-        rows = self._batch_rows(len(X))
         record = EpochRecord(
             epoch=now.epoch + 1,
-            train_loss=float(np.average(self.history.batch_losses[-batches:], weights=rows)),
-            train_accuracy=float(np.average(self.history.batch_accuracies[-batches:], weights=rows)),
+            train_loss=float(np.dot(self.history.batch_losses[-batches:], rows) / len(X)),
+            train_accuracy=float(np.dot(self.history.batch_accuracies[-batches:], rows) / len(X)),
             val_loss=None,
             val_accuracy=None,
             seconds=now.seconds,
@@ -207,17 +208,12 @@ class Trainer:
         self.progress = Progress(epoch=now.epoch + 1)
         return record
 
-    def _count(self, outcome: Outcome, total: int, first: int) -> None:
-        """Take the batches that were done, all of them or not, into the history."""
+    def _count(self, outcome: Outcome, rows: np.ndarray, first: int) -> None:
+        """Take the batches that were done, all of them or not, into the history; rows is how many each has."""
         done = slice(first, outcome.done)
-        rows = self._batch_rows(total)[done]
-        self.history.batch_losses += (outcome.losses[done] / rows).tolist()
-        self.history.batch_accuracies += (outcome.hits[done] / rows).tolist()
+        self.history.batch_losses += (outcome.losses[done] / rows[done]).tolist()
+        self.history.batch_accuracies += (outcome.hits[done] / rows[done]).tolist()
         self.progress.batch = outcome.done
-
-    def _batch_rows(self, total: int) -> np.ndarray:
-        """How many rows each batch of an epoch has."""
-        return np.diff([*range(0, total, self.batch_size), total])
 
     def _validation(self, X: np.ndarray | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
         if X is None or Y is None:
