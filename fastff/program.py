@@ -167,6 +167,11 @@ class Program:
 
     # --- running ---
 
+    @property
+    def table(self) -> np.ndarray:
+        """The operations as the kernels read them: (operations, COLUMNS) int64."""
+        return np.array(self._table, np.int64)
+
     def threads_for(self, wanted: int | None) -> int:
         """`wanted`, or as many threads as have work enough."""
         return wanted or max(1, min(usable_cpus(), self.flops // FLOPS_PER_THREAD))
@@ -176,7 +181,7 @@ class Program:
 
         For programs without a loss or an update, which `run` would have to make room for.
         """
-        table, control, index = np.array(self._table, np.int64), np.zeros(spmd.CONTROL, np.int64), _counting(self.rows)
+        table, control, index = self.table, np.zeros(spmd.CONTROL, np.int64), _counting(self.rows)
         addresses = control.ctypes.data, index.ctypes.data
         compile_kernels()
 
@@ -202,7 +207,7 @@ class Program:
         index = _counting(self.rows) if index is None else index
         total = len(index)
         steps = -(-total // self.rows)
-        table = np.array(self._table, np.int64)
+        table = self.table
         losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
         control = np.zeros(spmd.CONTROL, np.int64)
         control[spmd.STEP] = first_step

@@ -1,0 +1,146 @@
+"""Where the time of a training step goes: python bench/phases.py [WORKLOAD ...] [--threads N] [--plot FILE]
+
+Times every operation of a step alone (repeated, warm, one thread unless told otherwise) and prints its share and
+its rate. --plot draws them into a roofline: GFLOP/s over floating-point operations a byte of memory touched, under the
+tile's measured ceiling and the machine's measured bandwidth.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from peers import WORKLOADS, data, tile_ceiling
+
+from fastff import FeedForwardNeuralNetwork, Trainer
+from fastff.kernels import spmd
+from fastff.program import Program
+from fastff.steps import ProgramSteps
+from fastff.threads import run_ranks
+
+NAMES = {
+    spmd.LABELS: "labels",
+    spmd.GATHER: "gather",
+    spmd.FORWARD: "forward",
+    spmd.LOSS: "loss",
+    spmd.TRANSPOSE: "transpose",
+    spmd.BACKWARD: "backward",
+    spmd.UPDATE: "update",
+    spmd.UPDATE_BIAS: "update bias",
+}
+
+
+def measure(name: str, threads: int) -> list[tuple[str, float, float, float]]:
+    """(operation, seconds, floating-point operations, bytes) of each operation of a step of the workload."""
+    _, sizes, batch, _ = WORKLOADS[name]
+    X, Y = data(name)
+    trainer = Trainer(FeedForwardNeuralNetwork(sizes[0], sizes[-1], sizes[1:-1], seed=0), batch_size=batch)
+    program = ProgramSteps(trainer, X, Y).program
+    order = np.random.default_rng(0).permutation(len(X))
+    return [
+        (
+            f"{NAMES[row[0]]} {_shape(row)}".strip(),
+            _time(program, row[None], order, trainer, threads),
+            *_work(row, batch),
+        )
+        for row in program.table
+    ]
+
+
+def _time(program: Program, table: np.ndarray, order: np.ndarray, trainer: Trainer, threads: int) -> float:
+    steps = min(len(order) // program.rows, 64)
+    hyper = trainer.optimizer.hyper(5, np.full(steps, 1e-6))
+    losses, hits, control = np.zeros(steps), np.zeros(steps, np.int64), np.zeros(spmd.CONTROL, np.int64)
+    table = np.ascontiguousarray(table)
+
+    def call(rank: int) -> None:
+        spmd.run(rank, threads, control.ctypes.data, table, order.ctypes.data, len(order), program.rows, 0, steps,
+                 hyper.ctypes.data, losses.ctypes.data, hits.ctypes.data)  # fmt: skip
+
+    best = float("inf")
+    for _ in range(7):
+        control[:] = 0
+        start = time.perf_counter()
+        if threads == 1:
+            call(0)
+        else:
+            run_ranks(call, threads, lambda abandon: None)
+        best = min(best, (time.perf_counter() - start) / steps)
+    return best
+
+
+def _shape(row: np.ndarray) -> str:
+    at = {spmd.FORWARD: 6, spmd.BACKWARD: 6, spmd.UPDATE: 7}.get(int(row[0]))
+    return "" if at is None else f"{row[at]}x{row[at + 1]}"
+
+
+def _work(row: np.ndarray, batch: int) -> tuple[float, float]:
+    """Floating-point operations, and bytes of the matrices that the operation reads and writes once."""
+    at = {spmd.FORWARD: 6, spmd.BACKWARD: 6, spmd.UPDATE: 7}.get(int(row[0]))
+    if at is None:
+        return 0.0, 0.0
+    n_in, n_out = float(row[at]), float(row[at + 1])
+    weights = 6 if row[0] == spmd.UPDATE else 1  # w, m, v are read and written
+    return 2 * batch * n_in * n_out, 4 * (weights * n_in * n_out + batch * (n_in + n_out))
+
+
+def bandwidth() -> float:
+    """Bytes a second of one thread reading and writing more memory than the caches hold."""
+    a, b = np.zeros(32 << 20, np.float32), np.ones(32 << 20, np.float32)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        np.copyto(a, b)
+        best = min(best, time.perf_counter() - start)
+    return 2 * a.nbytes / best
+
+
+def plot(
+    path: str, figures: dict[str, list[tuple[str, float, float, float]]], ceiling: float, bytes_a_second: float
+) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure((9, 5.5), layout="constrained")
+    ax = figure.add_subplot()
+    x = np.geomspace(1, 300, 100)
+    ax.plot(x, np.minimum(ceiling, x * bytes_a_second / 1e9), color="0.2", lw=2)
+    ax.annotate(f"tile: {ceiling:.0f} GFLOP/s", (300, ceiling), (-4, 4), textcoords="offset points", ha="right")
+    ax.annotate(f"memory: {bytes_a_second / 1e9:.0f} GB/s", (1.1, 1.1 * bytes_a_second / 1e9), (4, -14),
+                textcoords="offset points")  # fmt: skip
+    for name, operations in figures.items():
+        points = [(flops / touched, flops / seconds / 1e9) for _, seconds, flops, touched in operations if flops > 1e6]
+        ax.scatter(*zip(*points, strict=True), label=name, s=36, alpha=0.8)
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="floating-point operations a byte of its matrices",
+        ylabel="GFLOP/s, one thread",
+    )
+    ax.grid(alpha=0.3, which="both")
+    ax.legend(title="products of")
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="*", help=f"{', '.join(WORKLOADS)}; all by default")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    ceiling = tile_ceiling(options.threads)
+    print(f"the tile alone, {options.threads} threads: {ceiling:.0f} GFLOP/s")
+    figures = {}
+    for name in options.workloads or WORKLOADS:
+        figures[name] = measure(name, options.threads)
+        total = sum(seconds for _, seconds, _, _ in figures[name])
+        flops = sum(work for _, _, work, _ in figures[name])
+        print(f"\n{name}: {total * 1e6:.1f} us a step, {flops / total / 1e9:.0f} GFLOP/s")
+        for operation, seconds, work, _ in figures[name]:
+            rate = f"{work / seconds / 1e9:8.1f} GFLOP/s ({work / seconds / 1e9 / ceiling:.0%})" if work else ""
+            print(f"  {operation:22}{seconds * 1e6:10.2f} us {seconds / total:6.1%} {rate}")
+    if options.plot:
+        plot(str(options.plot), figures, ceiling, bandwidth())
+
+
+if __name__ == "__main__":
+    main()
