@@ -260,16 +260,17 @@ def tile_ceiling(threads: int) -> float:
     from fastff.kernels.target import NR
     from fastff.program import Program
 
-    n_in, n_out, repeats = 128, 2 * NR, 2000
+    # 8 KB of weights a rank and 16 KB of rows, for some 20 ms
+    n_in, n_out, operations, steps = 128, 16 * threads, 100, 600
     program = Program(NR)
-    x, y, w, b = program.lanes(n_in), program.lanes(n_out), memory.Matrix((n_in, n_out)), memory.aligned(n_out)
-    for _ in range(repeats):
+    x, y, w, b = program.lanes(n_in), program.lanes(n_out), memory.Matrix((n_in, n_out)), memory.aligned(NR)
+    for _ in range(operations):
         program.add(spmd.FORWARD, x, y, w.panels, b, n_in, n_out, 0, barrier=False)
-    flops, best = 2 * NR * n_in * n_out * repeats, 0.0
-    for _ in range(30):
+    index, best = np.zeros(NR * steps, np.int64), 0.0
+    for _ in range(10):
         start = time.perf_counter()
-        program.run(threads=threads)
-        best = max(best, flops / (time.perf_counter() - start) / 1e9)
+        program.run(index, threads=threads)
+        best = max(best, 2 * NR * n_in * n_out * operations * steps / (time.perf_counter() - start) / 1e9)
     return best
 
 

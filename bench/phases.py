@@ -108,7 +108,7 @@ def plot(
     ax.annotate(f"memory: {bytes_a_second / 1e9:.0f} GB/s", (1.1, 1.1 * bytes_a_second / 1e9), (4, -14),
                 textcoords="offset points")  # fmt: skip
     for name, operations in figures.items():
-        points = [(flops / touched, flops / seconds / 1e9) for _, seconds, flops, touched in operations if flops > 1e6]
+        points = [(flops / touched, flops / seconds / 1e9) for _, seconds, flops, touched in operations if flops]
         ax.scatter(*zip(*points, strict=True), label=name, s=36, alpha=0.8)
     ax.set(
         xscale="log",

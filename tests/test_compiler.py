@@ -270,7 +270,7 @@ def test_kernels_are_right_on_other_vectors(isa, tmp_path):
     if needed and not dict(binding.get_host_cpu_features()).get(needed):
         pytest.skip(f"this CPU has no {isa}")
     if isa == target.ISA:
-        pytest.skip("these are the vectors that the other tests run on")
+        pytest.skip("this CPU's own vectors are what the other tests run on")
     files = [*map(str, sorted(TESTS.glob("test_kernels_*.py"))), str(TESTS / "test_program.py")]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=small", *files],
