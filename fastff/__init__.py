@@ -16,10 +16,11 @@ if not (Path(__file__).parent / "kernels").exists():
 from fastff.data import Dataset, load_dataset
 from fastff.errors import ArgumentError, DataError, DivergenceError, FastffError, MissingExtra
 from fastff.evaluate import evaluate
-from fastff.layers import Augment, Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.loss import CrossEntropySoftmax
 from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import SGD, Adam
+from fastff.random_layers import Augment, Dropout
 from fastff.trainer import Trainer
 
 __version__ = "0.1.0"

@@ -8,10 +8,11 @@ import numpy as np
 
 from fastff import checkpoint, predictor
 from fastff.errors import ArgumentError, DataError
-from fastff.layers import Augment, Dropout, Layer, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.layers import Layer, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.optim import Adam, Optimizer, check_optimizer
 from fastff.predictor import Predictor
 from fastff.program import Lanes, Program
+from fastff.random_layers import Augment, Dropout
 from fastff.validation import check_rows, check_seed, check_size
 
 PREDICT_ROWS = 1024  # rows that predict takes through the network at a time

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fastff.layers import RandomLayer
 from fastff.program import Outcome, Program
+from fastff.random_layers import RandomLayer
 
 if TYPE_CHECKING:
     from fastff.trainer import Trainer

@@ -13,10 +13,11 @@ from fastff.config import Config, parse
 from fastff.data import Dataset, load_dataset
 from fastff.errors import ArgumentError
 from fastff.evaluate import evaluate
-from fastff.layers import Augment, Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import SGD, Adam, Optimizer
 from fastff.progress import TrainingProgress, prepare_kernels
+from fastff.random_layers import Augment, Dropout
 from fastff.runs import Run, choose_folder, find_run
 from fastff.trainer import EpochRecord, Trainer
 from fastff.validation import check_size

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from reference import U
 
 from fastff import Adam, ArgumentError, DataError, Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
-from fastff.layers import Augment
+from fastff.random_layers import Augment
 
 ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 LAYERS = [lambda: LinearLayer(4, 3, seed=0), ReLU, Sigmoid, Tanh, lambda: Dropout(0.5, seed=0),

@@ -28,7 +28,7 @@ from fastff import (
     checkpoint,
     evaluate,
 )
-from fastff.layers import Augment
+from fastff.random_layers import Augment
 
 FUNCTIONS = {ReLU: reference.ACTIVATIONS["relu"], Sigmoid: reference.ACTIVATIONS["sigmoid"],
              Tanh: reference.ACTIVATIONS["tanh"]}  # fmt: skip

@@ -30,7 +30,7 @@ from fastff import (
     evaluate,
     program,
 )
-from fastff.layers import Augment
+from fastff.random_layers import Augment
 
 N, D, C = 103, 7, 3
 X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
