@@ -38,8 +38,8 @@ print(json.dumps([double(21), sum(double.stats.cache_hits.values()), str(cache_d
 
 
 def environment(**changes):
-    """This process's environment, the kernels' settings as given."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FASTFF_")}
+    """This process's environment, the kernels' settings as given, without coverage, which would count a second copy."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FASTFF_", "COVERAGE"))}
     return {**kept, **{name: str(value) for name, value in changes.items()}}
 
 
