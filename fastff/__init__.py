@@ -9,7 +9,7 @@ history = Trainer(net).fit(data.x_train, data.y_train, data.x_val, data.y_val, e
 from importlib import import_module
 from pathlib import Path
 
-# In a checkout the kernels stand beside this folder (see DESIGN in CONTRIBUTING.md); a wheel has them inside it.
+# In a checkout the kernels stand beside this folder (see Layout in CONTRIBUTING.md); a wheel has them inside it.
 if not (Path(__file__).parent / "kernels").exists():
     __path__.append(str(Path(__file__).parents[1]))
 

@@ -1,8 +1,8 @@
 """A program for the kernels: the operations of a network, or of one layer, on memory of its own.
 
 Layers add their operations with `add`, which turns arrays into addresses and keeps the arrays alive. Activations travel
-from layer to layer as `Lanes`: a batch in the kernels' panels, that only kernels read. See fastff.kernels.spmd for the
-operations and DESIGN notes on why a program is data.
+from layer to layer as `Lanes`: a batch in the kernels' panels, that only kernels read. fastff.kernels.spmd says
+what the operations are, and why a program is data.
 """
 
 import time

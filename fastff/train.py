@@ -23,7 +23,6 @@ from fastff.trainer import EpochRecord, Trainer
 from fastff.validation import check_size
 
 _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
-_EVALUATION_ROWS = 1024
 
 
 def main(arguments: list[str]) -> None:
@@ -122,7 +121,7 @@ def _summarise(run: Run, data: Dataset, compile_seconds: float) -> dict[str, Any
         "test": (data.x_test, data.y_test),
     }
     figures = {
-        name: evaluate(trainer.network, x, y, _EVALUATION_ROWS) if x is not None and y is not None else (None, None)
+        name: evaluate(trainer.network, x, y) if x is not None and y is not None else (None, None)
         for name, (x, y) in splits.items()
     }
     seconds = sum(record.seconds for record in epochs)

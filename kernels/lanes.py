@@ -13,7 +13,7 @@ from .linear import padded, vectors_in, whole_panels
 from .target import LANES, NR
 from .vector import F32, F64, I8, I64, VEC, address, emits, i64, load_f32, load_f64, load_i64, load_u8, store_f32
 
-# What the rows hold; DTYPES in __init__.py maps NumPy's types to these
+# What the rows hold; fastff/program.py maps NumPy's types to these
 FLOAT32, UINT8, FLOAT64 = range(3)
 
 
