@@ -150,23 +150,23 @@ class FeedForwardNeuralNetwork:
         """The logits (N, output_dim) of raw rows X (N, input_dim), without dropout."""
         few = self.__dict__.pop("_few", None)  # taken out while it is used, so that another thread makes its own
         if few is not None and few.fits(self, X):
-            z = few(X)
-            self._few = few
-            return z
+            return self._through(few, X)
         X = check_rows(X, "X", features=self.input_dim)
         if not self.lowers():
             with inference(self):
                 return np.concatenate([self.forward(X[i : i + PREDICT_ROWS]) for i in range(0, len(X), PREDICT_ROWS)])
         if len(X) <= predictor.ROWS:
-            few = Predictor(self, X)
-            z = few(X)
-            self._few = few
-            return z
+            return self._through(Predictor(self, X), X)
         program = Program(min(len(X), PREDICT_ROWS))
         z, _ = self.lower_forward(program, X, training=False)
         out = program.scatter(z, len(X))
         program.run(np.arange(len(X)))
         return out
+
+    def _through(self, few: Predictor, X: np.ndarray) -> np.ndarray:
+        z = few(X)
+        self._few = few  # back in its place only now that it is free
+        return z
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The most likely class of each row: int64 (N,)."""
