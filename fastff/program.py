@@ -21,8 +21,10 @@ from fastff.kernels.target import LANES
 from fastff.threads import run_ranks, usable_cpus
 
 _DTYPES = {np.dtype(np.float32): FLOAT32, np.dtype(np.uint8): UINT8, np.dtype(np.float64): FLOAT64}
-# Work that one more thread must have to be worth its barriers, in floating-point operations a step
-FLOPS_PER_THREAD = 4_000_000
+# Work that a thread must have to be worth its barriers, and to be worth starting: floating-point operations of a step,
+# and of a run
+FLOPS_PER_STEP = 400_000
+FLOPS_PER_START = 40_000_000
 # A call this small runs in the caller's thread: starting another would take longer, and Ctrl-C can wait as long
 FLOPS_INLINE = 100_000_000
 
@@ -172,9 +174,12 @@ class Program:
         """The operations as the kernels read them: (operations, COLUMNS) int64."""
         return np.array(self._table, np.int64)
 
-    def threads_for(self, wanted: int | None) -> int:
-        """`wanted`, or as many threads as have work enough."""
-        return wanted or max(1, min(usable_cpus(), self.flops // FLOPS_PER_THREAD))
+    def threads_for(self, wanted: int | None, steps: int) -> int:
+        """`wanted`, or as many threads as have work enough in a run of so many steps."""
+        if wanted is not None:
+            return wanted
+        most = min(self.flops // FLOPS_PER_STEP, self.flops * steps // FLOPS_PER_START)
+        return max(1, min(usable_cpus(), most))
 
     def runner(self) -> Callable[[int], None]:
         """A function that runs the first rows of one batch, as many as it is told, at once and in the caller's thread.
@@ -198,21 +203,22 @@ class Program:
         hyper: np.ndarray | None = None,
         threads: int | None = None,
     ) -> "Outcome":
-        """Run over the rows index[0:], a batch a step, from first_step to the end.
+        """Run over the rows that index names, a batch a step, from first_step to the end.
 
-        index: int64; None takes rows 0, 1, ... of one batch. hyper: the optimizer's numbers, a row a step from
-        first_step on. Raises KeyboardInterrupt after the step during which Ctrl-C came; `outcome` says how far it came.
+        index: int64, (rows,), or (epochs, rows) for several epochs one after the other, whose steps are counted
+        through; None takes rows 0, 1, ... of one batch. hyper: the optimizer's numbers, a row a step from first_step
+        on. Raises KeyboardInterrupt after the step during which Ctrl-C came; `outcome` says how far it came.
         """
         self.outcome = None
         index = _counting(self.rows) if index is None else index
-        total = len(index)
-        steps = -(-total // self.rows)
+        total = index.shape[-1]
+        steps = index.size // total * -(-total // self.rows)
         table = self.table
         losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
         control = np.zeros(spmd.CONTROL, np.int64)
         control[spmd.STEP] = first_step
         outcome = self.outcome = Outcome(losses, hits, control[spmd.STEP : spmd.STEP + 1], steps)
-        size = self.threads_for(threads)
+        size = self.threads_for(threads, steps - first_step)
         numbers = 0 if hyper is None else hyper.ctypes.data
 
         def call(rank: int) -> None:

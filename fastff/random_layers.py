@@ -10,6 +10,8 @@ from fastff.layers import Layer
 from fastff.program import Lanes, Program
 from fastff.validation import check_number, check_rows, check_seed, check_size
 
+MOST_EPOCHS = 64  # that one native call may train, as each needs a key of its own
+
 
 class RandomLayer(Layer):
     """What draws at random in training and not in prediction: `training` says which forward does.
@@ -20,12 +22,13 @@ class RandomLayer(Layer):
     def __init__(self, seed: int | None) -> None:
         check_seed(seed)
         self.training = True
-        self._key = np.random.SeedSequence(seed).generate_state(1).astype(np.int64)
+        self._key = np.zeros(MOST_EPOCHS, np.int64)
+        self._key[0] = np.random.SeedSequence(seed).generate_state(1)[0]
         self._passed_on = False  # whether the last forward did nothing
 
-    def reseed(self, key: int) -> None:
-        """Draw with this key next, and with key + 1, key + 2, ... after that."""
-        self._key[0] = key
+    def reseed(self, keys: list[int]) -> None:
+        """Draw with the first key next, and with key + 1, key + 2, ... after that; the others are for later epochs."""
+        self._key[: len(keys)] = keys
 
     def forward(self, input: np.ndarray) -> np.ndarray:
         """input (B, D) changed at random where `training`, else as it is."""

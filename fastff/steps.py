@@ -1,4 +1,4 @@
-"""The batches of an epoch, in two ways with one result: as one program for the kernels, or layer by layer.
+"""The batches of epochs, in two ways with one result: as one program for the kernels, or layer by layer.
 
 `Trainer` chooses: built-in layers become a program, and a network with a layer of somebody's own is called by hand.
 """
@@ -9,18 +9,24 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fastff.program import Outcome, Program
-from fastff.random_layers import RandomLayer
+from fastff.random_layers import MOST_EPOCHS, RandomLayer
 
 if TYPE_CHECKING:
     from fastff.trainer import Trainer
 
+ROWS_A_CALL = 1 << 20  # their order is 8 MB
+
 
 class Steps(Protocol):
-    """Called with the rows' order and the first batch to do; `outcome` says how far it came, None if it never began."""
+    """Called with the rows' order in each epoch, (epochs, rows), and the first batch to do, counted through them.
 
+    most_epochs is how many may come at once; `outcome` says how far it came, None if it never began.
+    """
+
+    most_epochs: int
     outcome: Outcome | None
 
-    def __call__(self, order: np.ndarray, first: int) -> Outcome: ...
+    def __call__(self, orders: np.ndarray, first: int) -> Outcome: ...
 
 
 class ProgramSteps:
@@ -30,24 +36,25 @@ class ProgramSteps:
         self.trainer, network = trainer, trainer.network
         self.outcome: Outcome | None = None
         self.program = Program(min(trainer.batch_size, len(X)))
+        self.most_epochs = max(1, min(MOST_EPOCHS, ROWS_A_CALL // len(X)))
         labels = self.program.labels(Y)
         z, saved = network.lower_forward(self.program, X, training=True)
         g = self.program.cross_entropy(z, labels, trainer.criterion.label_smoothing, gradient=True, halt=True)
         assert g is not None
         network.lower_backward(self.program, g, saved)
 
-    def __call__(self, order: np.ndarray, first: int) -> Outcome:
+    def __call__(self, orders: np.ndarray, first: int) -> Outcome:
         trainer, layers = self.trainer, self.trainer.network.linear_layers
         self.outcome = None
-        _reseed(trainer, 0)
-        steps = math.ceil(len(order) / self.program.rows)
+        _reseed(trainer, len(orders))
+        steps = math.ceil(orders.shape[1] / self.program.rows)
         updates = max((layer.updates for layer in layers), default=0)
-        hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps)[first:])
-        trainer.threads_used = self.program.threads_for(trainer.threads)
+        hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps, len(orders))[first:])
+        trainer.threads_used = self.program.threads_for(trainer.threads, len(hyper))
         for layer in layers:
             layer.sync()
         try:
-            return self.program.run(order, first_step=first, hyper=hyper, threads=trainer.threads)
+            return self.program.run(orders, first_step=first, hyper=hyper, threads=trainer.threads)
         finally:
             self.outcome = self.program.outcome
             if self.outcome is not None:
@@ -58,18 +65,20 @@ class ProgramSteps:
 class LayerSteps:
     """Any layers with forward, backward and step, called one by one."""
 
+    most_epochs = 1
+
     def __init__(self, trainer: "Trainer", X: np.ndarray, Y: np.ndarray) -> None:
         self.trainer, self.X, self.Y = trainer, X, Y
         self.outcome: Outcome | None = None
 
-    def __call__(self, order: np.ndarray, first: int) -> Outcome:
-        trainer, size = self.trainer, self.trainer.batch_size
+    def __call__(self, orders: np.ndarray, first: int) -> Outcome:
+        trainer, size, order = self.trainer, self.trainer.batch_size, orders[0]
         steps = math.ceil(len(order) / size)
         done = np.full(1, first)
         outcome = self.outcome = Outcome(np.zeros(steps), np.zeros(steps, np.int64), done, steps)
-        step_sizes = trainer.step_sizes(steps)
+        step_sizes = trainer.step_sizes(steps, 1)
         for step in range(first, steps):
-            _reseed(trainer, step)
+            _reseed(trainer, 1, step)
             rows = order[step * size : (step + 1) * size]
             logits, labels = trainer.network.forward(self.X[rows]), self.Y[rows]
             loss = trainer.criterion.forward(logits, labels)
@@ -83,9 +92,11 @@ class LayerSteps:
         return outcome
 
 
-def _reseed(trainer: "Trainer", step: int) -> None:
-    """Make what is random at this step a function of the trainer's seed, the epoch, the step and the layer's place."""
+def _reseed(trainer: "Trainer", epochs: int, step: int = 0) -> None:
+    """Make what is random in the next epochs, from this step of the first, a function of the trainer's seed, the epoch,
+    the step and the layer's place."""
     for i, layer in enumerate(trainer.network.layers):
         if isinstance(layer, RandomLayer):
-            entropy = np.random.SeedSequence([trainer.seed, trainer.progress.epoch, i])
-            layer.reseed(int(entropy.generate_state(1)[0]) + step)
+            now = trainer.progress.epoch
+            entropy = [np.random.SeedSequence([trainer.seed, epoch, i]) for epoch in range(now, now + epochs)]
+            layer.reseed([int(e.generate_state(1)[0]) + step for e in entropy])

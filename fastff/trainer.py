@@ -159,8 +159,11 @@ class Trainer:
         self._last_epoch = self.progress.epoch + epochs
         steps = (ProgramSteps if self.network.lowers() else LayerSteps)(self, X, Y)
         validate = self._validation(X_val, Y_val)
-        for _ in range(epochs):
-            record = self._run_epoch(steps, X, validate)
+        # epochs that nobody looks at one by one are trained in one call
+        at_once = 1 if validate or on_epoch or self.monitor else steps.most_epochs
+        while self.progress.epoch < self._last_epoch:
+            self._run_epochs(steps, X, min(at_once, self._last_epoch - self.progress.epoch))
+            record = self._close(len(X), *(validate() if validate else ()))
             going_on = self._watch(record)
             if (on_epoch is not None and on_epoch(record)) or not going_on:
                 break
@@ -173,47 +176,68 @@ class Trainer:
         if self.best is not None:
             self.network.set_parameters(self.best.arrays)
 
-    def _run_epoch(
-        self, steps: Steps, X: np.ndarray, validate: Callable[[], tuple[float, float]] | None
-    ) -> EpochRecord:
+    def _run_epochs(self, steps: Steps, X: np.ndarray, count: int) -> None:
+        """Train for `count` epochs from where the first of them stands; the last still waits for its record."""
         now, batches = self.progress, math.ceil(len(X) / self.batch_size)
         if now.batch > batches:
             raise DataError(
                 f"X: {len(X)} rows, but the interrupted epoch had come to batch {now.batch}; want the same data"
             )
-        order = np.random.default_rng([self.seed, now.epoch]).permutation(len(X))
-        rows = np.full(batches, self.batch_size)
-        rows[-1] = len(X) - (batches - 1) * self.batch_size
+        orders = np.array([self._order(epoch, len(X)) for epoch in range(now.epoch, now.epoch + count)])
         first, start = now.batch, time.perf_counter()
         try:
-            steps(order, first)
+            outcome = steps(orders, first)
         finally:
-            now.seconds += time.perf_counter() - start
             if steps.outcome is not None:
-                self._count(steps.outcome, rows, first)
-        if now.batch < batches:
-            self._diverged(X, order, now.batch)
+                self._count(steps.outcome, first, len(X), time.perf_counter() - start)
+        if outcome.done < count * batches:
+            order = orders[outcome.done // batches]
+            self._diverged(X, order[self.progress.batch * self.batch_size :][: self.batch_size])
+
+    def _order(self, epoch: int, rows: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch]).permutation(rows)
+
+    def _count(self, outcome: Outcome, first: int, rows: int, seconds: float) -> None:
+        """Take the batches that were done, all of them or not, into the history; their seconds are shared out evenly.
+
+        rows: of an epoch. Epochs but the last are closed; that one may not be done, or wait for its validation.
+        """
+        batches, history, done = math.ceil(rows / self.batch_size), self.history, slice(first, outcome.done)
+        sizes = np.resize(self._sizes(rows), outcome.steps)[done]
+        history.batch_losses += (outcome.losses[done] / sizes).tolist()
+        history.batch_accuracies += (outcome.hits[done] / sizes).tolist()
+        a_batch = seconds / max(1, outcome.done - first)
+        left = outcome.done
+        while left > batches:
+            left -= batches
+            self.progress.seconds += (batches - self.progress.batch) * a_batch
+            self._close(rows, behind=len(history.batch_losses) - left)
+        self.progress.seconds += (left - self.progress.batch) * a_batch
+        self.progress.batch = left
+
+    def _sizes(self, rows: int) -> np.ndarray:
+        """How many rows each batch of an epoch has."""
+        return np.diff(np.append(np.arange(0, rows, self.batch_size), rows))
+
+    def _close(
+        self, rows: int, val_loss: float | None = None, val_accuracy: float | None = None, *, behind: int | None = None
+    ) -> EpochRecord:
+        """Add the record of the epoch under way, whose batches end the history or lie before its batch `behind`."""
+        sizes, now, history = self._sizes(rows), self.progress, self.history
+        behind = len(history.batch_losses) if behind is None else behind
+        own = slice(behind - len(sizes), behind)
         record = EpochRecord(
             epoch=now.epoch + 1,
-            train_loss=float(np.dot(self.history.batch_losses[-batches:], rows) / len(X)),
-            train_accuracy=float(np.dot(self.history.batch_accuracies[-batches:], rows) / len(X)),
-            val_loss=None,
-            val_accuracy=None,
+            train_loss=float(np.dot(history.batch_losses[own], sizes) / rows),
+            train_accuracy=float(np.dot(history.batch_accuracies[own], sizes) / rows),
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
             seconds=now.seconds,
-            examples_per_second=len(X) / now.seconds,
+            examples_per_second=rows / now.seconds,
         )
-        if validate is not None:
-            record.val_loss, record.val_accuracy = validate()
-        self.history.epochs.append(record)
+        history.epochs.append(record)
         self.progress = Progress(epoch=now.epoch + 1)
         return record
-
-    def _count(self, outcome: Outcome, rows: np.ndarray, first: int) -> None:
-        """Take the batches that were done, all of them or not, into the history; rows is how many each has."""
-        done = slice(first, outcome.done)
-        self.history.batch_losses += (outcome.losses[done] / rows[done]).tolist()
-        self.history.batch_accuracies += (outcome.hits[done] / rows[done]).tolist()
-        self.progress.batch = outcome.done
 
     def _validation(self, X: np.ndarray | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
         if X is None or Y is None:
@@ -232,8 +256,8 @@ class Trainer:
             self.best = Best(value, record.epoch, self.network.parameters())
         return self.patience is None or record.epoch - self.best.epoch < self.patience
 
-    def _diverged(self, X: np.ndarray, order: np.ndarray, batch: int) -> None:
-        rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+    def _diverged(self, X: np.ndarray, rows: np.ndarray) -> None:
+        batch = self.progress.batch
         check_finite(X[rows], f"X, among the rows of batch {batch}")
         logits = self.network.logits(X[rows])
         raise DivergenceError(
@@ -242,11 +266,12 @@ class Trainer:
             f"Try a step size below {self.step_size:g}, or standardised rows"
         )
 
-    def step_sizes(self, batches: int) -> np.ndarray:
-        """The step size of each batch of the epoch under way."""
+    def step_sizes(self, batches: int, epochs: int) -> np.ndarray:
+        """The step size of each batch of the next epochs, from the first batch of the epoch under way."""
         if self.schedule == "constant":
-            return np.full(batches, self.step_size)
-        done = (self.progress.epoch + np.arange(batches) / batches) / self._last_epoch
+            return np.full(batches * epochs, self.step_size)
+        epoch = self.progress.epoch + np.arange(epochs)
+        done = (epoch[:, None] + np.arange(batches) / batches).ravel() / self._last_epoch
         return self.step_size * 0.5 * (1.0 + np.cos(np.pi * done))
 
 

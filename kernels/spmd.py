@@ -46,8 +46,8 @@ UPDATE_BIAS = 8  # gt, bias, m, v, out
 SCATTER = 9  # x, features, rows out
 ACTIVATE = 10  # x, y, activation, features
 DERIVE = 11  # g, h, activation, features
-DROPOUT = 12  # x, y, key (address of an int64), threshold, scale (address of a float32), features
-AUGMENT = 13  # data, dtype, row stride, key (address of an int64), shape, out
+DROPOUT = 12  # x, y, keys (int64, one an epoch of the run), threshold, scale (address of a float32), features
+AUGMENT = 13  # data, dtype, row stride, keys as in DROPOUT, shape, out
 CODE, BARRIER, ARGUMENTS = 0, 1, 2
 COLUMNS = 12
 
@@ -113,8 +113,8 @@ def _reduce_loss(scratch, rows):
 
 
 @kernel
-def _operate(op, index, step, first, rows, hyper, rank, size):
-    """Run this rank's share of one operation."""
+def _operate(op, index, epoch, step, first, rows, hyper, rank, size):
+    """Run this rank's share of one operation, for the rows from `first` on: a batch, number `step` of its epoch."""
     code = op[CODE]
     a0, a1, a2, a3, a4, a5, a6, a7, a8 = op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9], op[10]
     if code == GATHER:
@@ -140,30 +140,33 @@ def _operate(op, index, step, first, rows, hyper, rank, size):
     elif code == DERIVE:
         derive(a0, a1, a2, a3, rows, rank, size)
     elif code == AUGMENT:
-        augment(a0, a1, a2, index, rows, load_i64(a3) + step, a4, a5, rank, size)
+        augment(a0, a1, a2, index, rows, load_i64(a3 + 8 * epoch) + step, a4, a5, rank, size)
     elif code == DROPOUT:
-        dropout(a0, a1, load_i64(a2) + step, a3, load_f32(a4), a5, rows, rank, size)
+        dropout(a0, a1, load_i64(a2 + 8 * epoch) + step, a3, load_f32(a4), a5, rows, rank, size)
 
 
 @cached
 def run(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits):
-    """Run the program for steps first_step..last_step over the rows index[:total], `batch` at a time. Returns nothing.
+    """Run the program for steps first_step..last_step, `batch` of an epoch's `total` rows at a time. Returns nothing.
 
-    control, program (operations, COLUMNS), and addresses: index (int64), hyper (float32, 2 * HYPER a step from
-    first_step on, or 0), losses (float64, a step's sum over its rows) and hits (int64). The last batch may be short.
-    Where LOSS halts, nothing after it is done; a STOP in the control block ends the run before the next step begins.
-    control's STEP then holds the step that was not done, otherwise last_step.
+    control, program (operations, COLUMNS), and addresses: index (int64, total an epoch, one epoch after the other),
+    hyper (float32, 2 * HYPER a step from first_step on, or 0), losses (float64, a step's sum over its rows) and hits
+    (int64). Steps are counted through all epochs; an epoch's last batch may be short. Where LOSS halts, nothing after
+    it is done; a STOP in the control block ends the run before the next step begins. control's STEP then holds the
+    step that was not done, otherwise last_step.
     """
     stop = False
+    steps = (total + batch - 1) // batch  # an epoch
     for step in range(first_step, last_step):
-        first = step * batch
+        epoch, of_epoch = step // steps, step % steps
+        first = of_epoch * batch
         rows = min(batch, total - first)
         params = hyper + 8 * HYPER * (step - first_step)
         if rank == 0:
             store_i64(control + 8 * GO, load_i64(control + 8 * STOP))
         for i in range(len(program)):
             op = program[i]
-            _operate(op, index + 8 * first, step, first, rows, params, rank, size)
+            _operate(op, index + 8 * (epoch * total + first), epoch, of_epoch, first, rows, params, rank, size)
             if op[BARRIER] != 0 and not barrier(control, size):
                 return
             if op[CODE] == GATHER:

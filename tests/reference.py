@@ -27,18 +27,24 @@ def gather(rows, index, mean=0.0, scale=1.0):
 # --- linear layer ---
 
 
+def product(a, b):
+    # BLAS computes on what lies past the edge of a small matrix too: it may warn of a NaN that no result has
+    with np.errstate(invalid="ignore"):
+        return a @ b
+
+
 def linear_forward(x, w, b):
-    return x @ w + b
+    return product(x, w) + b
 
 
 def linear_backward(g, w):
     """dL/dx, from g = dL/dy."""
-    return g @ w.T
+    return product(g, w.T)
 
 
 def weight_gradient(x, g):
     """dL/dW."""
-    return x.T @ g
+    return product(x.T, g)
 
 
 def bias_gradient(g):

@@ -228,9 +228,11 @@ def test_inputs_are_read_only():
 def test_threads_are_chosen_by_the_work(monkeypatch):
     monkeypatch.setattr(program, "usable_cpus", lambda: 4)
     p = Program(8)
-    assert p.threads_for(None) == 1
-    p.flops = 3 * program.FLOPS_PER_THREAD
-    assert p.threads_for(None) == 3
-    p.flops = 100 * program.FLOPS_PER_THREAD
-    assert p.threads_for(None) == 4
-    assert p.threads_for(7) == 7  # asked for
+    assert p.threads_for(None, 1000) == 1
+    p.flops = 3 * program.FLOPS_PER_STEP
+    assert p.threads_for(None, 10**6) == 3
+    assert p.threads_for(None, 1) == 1  # over before another thread has started
+    p.flops = 2 * program.FLOPS_PER_START
+    assert p.threads_for(None, 1) == 2
+    assert p.threads_for(None, 10) == 4
+    assert p.threads_for(7, 1) == 7  # asked for

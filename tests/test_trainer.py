@@ -404,6 +404,44 @@ def test_two_epochs_and_three_are_five(layer):
     assert_same_history(whole.history, parts.history)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("limit", [1, 3, None])
+def test_epochs_in_one_native_call_are_those_one_by_one(monkeypatch, schedule, limit):
+    """Nobody looks at the epochs of the first, so they are one call (or calls of 1 or 3), and of the other each."""
+    if limit is not None:
+        monkeypatch.setattr("fastff.steps.MOST_EPOCHS", limit)
+    net, trainer = trained(epochs=7, dropout=0.3, schedule=schedule)
+    other = make(dropout=0.3)
+    one_by_one = Trainer(other, batch_size=16, step_size=0.01, schedule=schedule)
+    one_by_one.fit(X, Y, epochs=7, on_epoch=lambda record: None)
+    assert_same_weights(net, other)
+    assert_same_history(trainer.history, one_by_one.history)
+    assert all(record.seconds > 0 for record in trainer.history.epochs)
+
+
+@pytest.mark.parametrize("batches", [0, 5, 7, 10, 14, 21])
+def test_it_goes_on_from_any_batch_of_several_epochs_in_one_call(monkeypatch, batches):
+    """An epoch has 7 batches; Ctrl-C comes during the one before number `batches` of the call."""
+    net, native = make(dropout=0.3), program.spmd.run
+
+    def interrupted(*arguments):
+        native(*arguments[:7], 0, batches, *arguments[9:])
+        raise KeyboardInterrupt
+
+    trainer = Trainer(net, batch_size=16, step_size=0.01, threads=1)
+    program.compile_kernels()
+    with monkeypatch.context() as patch:
+        patch.setattr(program.spmd, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit(X, Y, epochs=3)
+    assert len(trainer.history.batch_losses) == batches
+    assert len(trainer.history.epochs) == max(0, batches - 1) // 7  # the last one's record comes when it goes on
+    trainer.fit(X, Y, epochs=3 - len(trainer.history.epochs))
+    expected, whole = trained(epochs=3, dropout=0.3)
+    assert_same_weights(net, expected)
+    assert_same_history(trainer.history, whole.history)
+
+
 @pytest.mark.parametrize("layer", [None, Through], ids=["program", "layers"])
 def test_on_epoch_ends_training_by_returning_true(layer):
     net, seen = make(layer=layer and layer()), []
@@ -512,13 +550,12 @@ def test_ctrl_c_stops_after_a_batch_and_it_goes_on(monkeypatch):
 
     class Watched(program.Program):
         def run(self, *arguments, **options):
-            self.outcome = program.Outcome(np.zeros(0), np.zeros(0, np.int64), np.zeros(1, np.int64), 0)
             running.append(self)
             return super().run(*arguments, **options)
 
     def press_ctrl_c():
         while not over.is_set():
-            if running and running[0].outcome.done >= 3:
+            if running and (outcome := running[0].outcome) is not None and outcome.done >= 3:
                 os.kill(os.getpid(), signal.SIGINT)
                 return
             time.sleep(0)  # hand over the interpreter, nothing is waited for
