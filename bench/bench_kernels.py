@@ -1,14 +1,16 @@
-"""Each kernel beside its NumPy twin, in one run: 128 rows of a 1024-512 layer. `tox -e bench`, or pytest bench."""
+"""Each kernel beside its NumPy twin, in one run: 128 rows of a 1024-512 layer, one thread. `tox -e bench`, or pytest
+bench. A kernel's time is that of BATCHES batches, which are one native call."""
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from fastff import Adam, CrossEntropySoftmax
 from fastff.kernels import pointwise
 from fastff.memory import Matrix, aligned
 from fastff.program import Program
 
-ROWS, N_IN, N_OUT, CLASSES = 128, 1024, 512, 10
+ROWS, N_IN, N_OUT, CLASSES, BATCHES = 128, 1024, 512, 10, 8
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((ROWS, N_IN), np.float32)
 BYTES = RNG.integers(0, 256, (ROWS, N_IN), dtype=np.uint8)
@@ -76,15 +78,16 @@ TWINS = {
 def test_kernel(benchmark, name):
     program = Program(ROWS)
     TWINS[name][0](program)
-    hyper = Adam().hyper(1, np.array([1e-3]))
+    index, hyper = np.tile(np.arange(ROWS), BATCHES), Adam().hyper(1, np.full(BATCHES, 1e-3))
     benchmark.group = name
-    assert benchmark(program.run, hyper=hyper).done == 1
+    assert benchmark(program.run, index, hyper=hyper, threads=1).done == BATCHES
 
 
 @pytest.mark.parametrize("name", TWINS)
 def test_numpy(benchmark, name):
     benchmark.group = name
-    assert benchmark(TWINS[name][1]) is not None
+    with threadpool_limits(1):
+        assert len(benchmark(lambda: [TWINS[name][1]() for _ in range(BATCHES)])) == BATCHES
 
 
 def test_softmax_fastff(benchmark):

@@ -42,6 +42,9 @@ PEERS = {
     "numpy": "numpy",
 }
 STEP_SIZE = 1e-3
+# Has glibc keep what is freed, instead of having the system clear new pages for every large temporary: NumPy is up to
+# three times and scikit-learn up to twice as fast with it
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
 # Runs the command that follows on one CPU
 PIN = "import os, sys; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); os.execv(sys.argv[1], sys.argv[1:])"
 
@@ -186,9 +189,13 @@ def numpy(name, threads):
 
 
 def serve(peer: str, name: str, threads: int) -> None:
-    """A worker: train as many epochs as each line on standard input says, and answer with the seconds."""
+    """A worker: train as many epochs as each line on standard input says, and answer with the seconds.
+
+    Half as many come before, not timed: while the others had their turn, caches and cores went cold.
+    """
     train = globals()[peer.replace(".", "_")](name, threads)
     for line in sys.stdin:
+        train(max(1, int(line) // 2))
         start = time.perf_counter()
         train(int(line))
         print(time.perf_counter() - start, flush=True)
@@ -203,6 +210,7 @@ class Worker:
         environment = os.environ | {
             key: str(threads) for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         }
+        environment |= MALLOC
         command = [sys.executable, __file__, "--serve", peer, name, str(threads)]
         if threads == 1 and hasattr(os, "sched_setaffinity"):  # jax takes every CPU it may use
             command = [sys.executable, "-c", PIN, *command]

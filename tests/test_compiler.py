@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def test_the_second_process_loads_what_the_first_compiled(copy, tmp_path):
         assert Path(folder).is_relative_to(tmp_path)
         assert list(Path(folder).glob("*.nbi"))
         assert list(Path(folder).glob("*.nbc"))
+
+
+def test_eight_first_runs_at_once_share_one_cache(copy, tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: python(CALL, copy, FASTFF_CACHE_DIR=tmp_path), range(8)))
+    assert [(run.returncode, run.stderr) for run in runs] == [(0, "")] * 8
+    assert [json.loads(run.stdout)[0] for run in runs] == [42] * 8
+    assert json.loads(python(CALL, copy, FASTFF_CACHE_DIR=tmp_path).stdout)[1] == 1
 
 
 @contextmanager
@@ -260,6 +269,13 @@ def test_the_real_kernels_are_found_again_and_survive_damage(tmp_path):
     (entry,) = tmp_path.glob("kernels/*/*.nbc")
     entry.write_bytes(entry.read_bytes()[:1000])
     assert load(tmp_path)[1] == 0
+    assert load(tmp_path) == [True, 1, True]
+
+
+@pytest.mark.slow
+def test_eight_first_runs_of_the_real_kernels_at_once(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        assert all(after for _, _, after in pool.map(load, [tmp_path] * 8))
     assert load(tmp_path) == [True, 1, True]
 
 

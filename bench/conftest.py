@@ -1,0 +1,56 @@
+"""Every group of benchmarks holds one of fastff and its NumPy twin: how many times faster the first must be.
+
+The ratio is of the fastest rounds of one run, so that it holds on any machine; the floors are about half of what two
+cores with AVX-512 give, to fail for a kernel that got slow and not for a busy machine. `tox -e bench` compares with the
+last run on the same machine besides.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.utils import parse_compare_fail
+
+FLOORS = {  # an epoch, of bench_epoch.py
+    "hst": 3.0,
+    "fmnist": 3.0,
+    "tab": 1.3,
+    "digits": 1.5,
+    "digits32": 3.0,
+    # kernels, of bench_kernels.py
+    "gather": 1.5,
+    "forward": 0.8,
+    "backward": 0.8,
+    "update": 1.5,
+    "sigmoid": 1.5,
+    "tanh": 1.5,
+    "softmax, by hand": 0.4,  # mostly checks and copies of a small array
+}
+ratios = pytest.StashKey[dict[str, float]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-benchmark refuses to compare while there is nothing to compare with
+    saved = Path(config.getoption("benchmark_storage").removeprefix("file://"))
+    if config.getoption("benchmark_autosave") and any(saved.rglob("*.json")):
+        config.option.benchmark_compare = True
+        config.option.benchmark_compare_fail = [parse_compare_fail("min:50%")]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    found: dict[str, dict[bool, float]] = defaultdict(dict)
+    for benchmark in session.config._benchmarksession.benchmarks:
+        if benchmark.stats.data:
+            found[benchmark.group]["numpy" in benchmark.name] = benchmark.stats.min
+    both = {group: times[True] / times[False] for group, times in found.items() if len(times) == 2}
+    session.config.stash[ratios] = both
+    if any(ratio < FLOORS[group] for group, ratio in both.items()):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for group, ratio in config.stash.get(ratios, {}).items():
+        floor = FLOORS[group]
+        verdict = "ok" if ratio >= floor else "TOO SLOW"
+        terminalreporter.write_line(f"{group:20}{ratio:8.2f} times NumPy's speed, want {floor:.1f}: {verdict}")
