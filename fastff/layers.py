@@ -122,9 +122,25 @@ class LinearLayer(Layer):
     """
 
     def __init__(self, input_dim: int, output_dim: int, *, seed: int | np.random.SeedSequence | None = None) -> None:
-        self.input_dim = self.features_in = check_size("input_dim", input_dim)
-        self.output_dim = check_size("output_dim", output_dim)
-        shape = (self.input_dim, self.output_dim)
+        self._allocate(check_size("input_dim", input_dim), check_size("output_dim", output_dim))
+        if not isinstance(seed, np.random.SeedSequence):
+            check_seed(seed)
+        deviates = np.random.default_rng(seed).standard_normal((self.input_dim, self.output_dim), np.float32)
+        self.weights = deviates * np.float32(np.sqrt(2.0 / self.input_dim))
+
+    @classmethod
+    def holding(cls, weights: np.ndarray, bias: np.ndarray) -> "LinearLayer":
+        """The layer of these weights (in, out) and this bias (1, out) or (out,), both copied."""
+        if np.ndim(weights) != 2 or 0 in np.shape(weights):
+            raise ArgumentError(f"weights: shape {np.shape(weights)}, want (in, out)")
+        layer = cls.__new__(cls)
+        layer._allocate(*np.shape(weights))
+        layer.weights, layer.bias = weights, bias
+        return layer
+
+    def _allocate(self, n_in: int, n_out: int) -> None:
+        shape = self.input_dim, self.output_dim = n_in, n_out
+        self.features_in = n_in
         self.optimizer: Optimizer = Adam()
         self.updates = 0  # how often the optimizer has moved the parameters
         self._matrix = memory.Matrix(shape)
@@ -132,10 +148,6 @@ class LinearLayer(Layer):
         self.moments = [memory.aligned(memory.panel_size(shape)) for _ in range(2)]
         self.bias_moments = [memory.aligned(len(self._bias)) for _ in range(2)]
         self._gradient: tuple[Lanes, np.ndarray, int] | None = None  # input, transposed gradient and rows, of backward
-        if not isinstance(seed, np.random.SeedSequence):
-            check_seed(seed)
-        deviates = np.random.default_rng(seed).standard_normal(shape, np.float32)
-        self.weights = deviates * np.float32(np.sqrt(2.0 / self.input_dim))
 
     @property
     def weights(self) -> np.ndarray:

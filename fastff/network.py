@@ -280,8 +280,7 @@ def layers_from(arrays: dict[str, np.ndarray], description: Any, path: object) -
                 weights = array(f"{i}.weight")
                 if weights.ndim != 2 or (width is not None and weights.shape[0] != width):
                     raise ArgumentError(f"shape {weights.shape}, want ({width or 'in'}, out)")
-                linear = LinearLayer(*weights.shape, seed=0)
-                linear.weights, linear.bias = weights, array(f"{i}.bias")
+                linear = LinearLayer.holding(weights, array(f"{i}.bias"))
                 width = linear.output_dim
                 layers.append(linear)
             elif name == "standardize":

@@ -158,14 +158,33 @@ class Program:
         return batch
 
     def cross_entropy(
-        self, z: Lanes, labels: np.ndarray, smoothing: float, *, gradient: bool, halt: bool = False
+        self,
+        z: Lanes,
+        labels: np.ndarray,
+        smoothing: float,
+        *,
+        gradient: bool,
+        halt: bool = False,
+        weights: Lanes | None = None,
     ) -> Lanes | None:
-        """The loss, and its gradient if asked for; with halt, a loss that is not finite ends the run there."""
+        """The loss, and its gradient if asked for; with halt, a loss that is not finite ends the run there.
+
+        weights: one feature, the weight of each row; the gradient is that of the weighted mean.
+        """
         g = self.lanes(z.features) if gradient else None
-        scratch = memory.aligned(memory.round_up(self.rows, LANES) // LANES * RESULT, np.uint8)
-        self.add(spmd.LOSS, z, 0 if g is None else g, z.features, labels, np.array([smoothing], np.float32), scratch,
-                 int(halt))  # fmt: skip
+        self.add(spmd.LOSS, z, 0 if g is None else g, z.features, labels, np.array([smoothing], np.float32),
+                 *self._loss_ends(halt, weights))  # fmt: skip
         return g
+
+    def target_loss(self, z: Lanes, targets: Lanes, kind: int, *, halt: bool, weights: Lanes | None = None) -> Lanes:
+        """The gradient of a loss of fastff.kernels.targets, whose value the run leaves; the rest as cross_entropy."""
+        g = self.lanes(z.features)
+        self.add(spmd.TARGET_LOSS, z, g, z.features, targets, kind, *self._loss_ends(halt, weights))
+        return g
+
+    def _loss_ends(self, halt: bool, weights: Lanes | None) -> "tuple[np.ndarray | Lanes | int, ...]":
+        scratch = memory.aligned(memory.round_up(self.rows, LANES) // LANES * RESULT, np.uint8)
+        return scratch, int(halt), np.ones(LANES, np.float32) if weights is None else weights, int(weights is not None)
 
     # --- running ---
 

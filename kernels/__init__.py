@@ -4,5 +4,5 @@ target     which vectors the CPU has            linear     forward, backward and
 compiler   flags and the cache of machine code  pointwise  activations and dropout
 vector     words of vector code                 softmax    softmax with cross-entropy
 tile       the register tile                    spmd       a program of these, run by several ranks
-lanes      rows to panels of lanes and back
+lanes      rows to panels of lanes and back    targets    losses against a target an output
 """

@@ -47,19 +47,19 @@ def exp(e, x):
     return e.select("<", x, e.const(LOWEST), e.const(0.0), b.fmul(p, b.bitcast(bits, VEC)))
 
 
-def _magnitude(e, x):
+def magnitude(e, x):
     return e.llvm(f"llvm.fabs.v{LANES}f32", VEC, x)
 
 
-def _sigmoid(e, x):
+def sigmoid(e, x):
     b, one = e.b, e.const(1.0)
-    small = exp(e, b.fneg(_magnitude(e, x)))
+    small = exp(e, b.fneg(magnitude(e, x)))
     top = e.select("<", x, e.const(0.0), small, one)
     return b.fdiv(top, b.fadd(one, small))
 
 
 def _tanh(e, x):
-    b, one, size = e.b, e.const(1.0), _magnitude(e, x)
+    b, one, size = e.b, e.const(1.0), magnitude(e, x)
     square = b.fmul(x, x)
     near = e.fma(b.fmul(x, square), _polynomial(e, square, _TANH), x)
     small = exp(e, b.fmul(size, e.const(-2.0)))
@@ -84,7 +84,7 @@ def relu_vectors(e, count, y, x):
 
 @emits(types.void, i64, address, address)
 def sigmoid_vectors(e, count, y, x):
-    _over(e, count, lambda y, x: _sigmoid(e, e.load(x)), y, x)
+    _over(e, count, lambda y, x: sigmoid(e, e.load(x)), y, x)
 
 
 @emits(types.void, i64, address, address)

@@ -19,8 +19,8 @@ from .vector import F32, IVEC, VEC, address, emits, f32, i64, load_f32, store_f6
 MAXIMUM, SUM, CHOSEN, HALF_MEAN, GUESS, SLOTS = range(6)
 
 
-@emits(types.void, address, address, i64, address, f32, f32, address)
-def softmax_vector(e, z, g, classes, labels, smoothing, scale, out):
+@emits(types.void, address, address, i64, address, f32, address, f32, address)
+def softmax_vector(e, z, g, classes, labels, smoothing, weights, scale, out):
     """LANES rows: the gradient to g (where it is not 0), and SLOTS vectors for the loss to out."""
     b = e.b
     label = b.load(b.inttoptr(labels, IVEC.as_pointer()))
@@ -66,9 +66,10 @@ def softmax_vector(e, z, g, classes, labels, smoothing, scale, out):
 
     over_classes(sums)
     with b.if_then(b.icmp_signed("!=", g, g.type(0))):
-        inverse = b.fdiv(e.splat(scale), b.load(total))
-        rest = b.fmul(e.splat(b.fmul(smoothing, scale)), share)
-        hit = e.splat(b.fmul(b.fsub(F32(1.0), smoothing), scale))
+        factor = b.fmul(e.load(weights), e.splat(scale))
+        inverse = b.fdiv(factor, b.load(total))
+        rest = b.fmul(b.fmul(e.splat(smoothing), factor), share)
+        hit = b.fmul(e.splat(b.fsub(F32(1.0), smoothing)), factor)
 
         def gradient(i, offset):
             at = b.add(g, offset)
@@ -82,26 +83,45 @@ def softmax_vector(e, z, g, classes, labels, smoothing, scale, out):
 
 
 @kernel
-def cross_entropy(z, g, classes, labels, smoothing, rows, scratch, rank, size):
-    """Loss and hits of each vector of rows to scratch, and the gradient of the batch's mean loss to g unless g is 0.
+def weight_scale(weights, weighted, rows):
+    """1 over the sum of the batch's weights, each 1 where not weighted."""
+    if weighted == 0:
+        return np.float32(1.0) / np.float32(rows)
+    total = 0.0
+    for i in range(rows):
+        total += np.float64(load_f32(lane_weights(weights, weighted, i)))
+    return np.float32(1.0 / total) if total > 0.0 else np.float32(0.0)
 
-    scratch holds, for every LANES rows, SLOTS * LANES floats, and then a float64 loss and an int64 count of hits.
+
+@kernel
+def lane_weights(weights, weighted, row):
+    """Where the weights of rows from `row` on stand: in lanes with one feature, or always at the start."""
+    return weights + (4 * (row // NR * padded(1) * NR + row % NR) if weighted != 0 else 0)
+
+
+@kernel
+def cross_entropy(z, g, classes, labels, smoothing, weights, weighted, rows, scratch, rank, size):
+    """Weighted loss and hits of each vector of rows to scratch, and the gradient of their mean to g unless g is 0.
+
+    weights: float32 in lanes, one feature; or LANES ones, with weighted 0. scratch holds, for every LANES rows,
+    SLOTS * LANES floats, and then a float64 loss and an int64 count of hits.
     """
-    pad, scale = padded(classes), np.float32(1.0) / np.float32(rows)
+    pad, scale = padded(classes), weight_scale(weights, weighted, rows)
     vectors = (rows + LANES - 1) // LANES
     for v in range(vectors * rank // size, vectors * (rank + 1) // size):
         first = v * LANES
         offset = 4 * (first // NR * pad * NR + first % NR)
-        out = scratch + v * RESULT
-        softmax_vector(z + offset, g + offset if g != 0 else 0, classes, labels + 4 * first, smoothing, scale, out)
+        out, w = scratch + v * RESULT, lane_weights(weights, weighted, first)
+        softmax_vector(z + offset, g + offset if g != 0 else 0, classes, labels + 4 * first, smoothing, w, scale, out)
         loss, hits = 0.0, 0
         for lane in range(min(LANES, rows - first)):
             at = out + 4 * lane
             top, chosen = np.float64(load_f32(at + 4 * LANES * MAXIMUM)), np.float64(load_f32(at + 4 * LANES * CHOSEN))
             half_mean = np.float64(load_f32(at + 4 * LANES * HALF_MEAN))
-            loss += np.log(np.float64(load_f32(at + 4 * LANES * SUM))) - (1.0 - smoothing) * (chosen - top)
+            own = np.log(np.float64(load_f32(at + 4 * LANES * SUM))) - (1.0 - smoothing) * (chosen - top)
             if smoothing != 0.0:  # else a logit of -inf would make it 0 * inf
-                loss -= smoothing * 2.0 * half_mean
+                own -= smoothing * 2.0 * half_mean
+            loss += np.float64(load_f32(w + 4 * lane)) * own
             hits += np.int64(load_f32(at + 4 * LANES * GUESS)) == _label(labels, first + lane)
         store_f64(out + 4 * LANES * SLOTS, loss)
         store_i64(out + 4 * LANES * SLOTS + 8, hits)

@@ -19,6 +19,7 @@ from .linear import backward, forward, update, update_bias
 from .pointwise import RELU, activate, derive, dropout
 from .softmax import RESULT, cross_entropy
 from .target import LANES
+from .targets import target_loss
 from .vector import (
     I32,
     address,
@@ -38,7 +39,8 @@ from .vector import (
 GATHER = 1  # data, dtype, row stride, stride, mean, scale, features, x, own index or 0 for the batch's
 LABELS = 2  # labels (int64), their copy in batch order (int32)
 FORWARD = 3  # x, y, weights, bias, in, out, activation
-LOSS = 4  # z, g, classes, labels, smoothing (address of a float32), scratch, whether to halt if it is not finite
+LOSS = 4  # z, g, classes, labels, smoothing (address of a float32), scratch, whether to halt if it is not finite,
+#           weights, whether there are any
 TRANSPOSE = 5  # g, gt, out
 BACKWARD = 6  # g, dx, h, weights, in, out, activation that made h
 UPDATE = 7  # x, gt, weights, m, v, in, out
@@ -48,6 +50,7 @@ ACTIVATE = 10  # x, y, activation, features
 DERIVE = 11  # g, h, activation, features
 DROPOUT = 12  # x, y, keys (int64, one an epoch of the run), threshold, scale (address of a float32), features
 AUGMENT = 13  # data, dtype, row stride, keys as in DROPOUT, shape, out
+TARGET_LOSS = 14  # z, g, outputs, targets, kind, then as LOSS
 CODE, BARRIER, ARGUMENTS = 0, 1, 2
 COLUMNS = 12
 
@@ -124,7 +127,9 @@ def _operate(op, index, epoch, step, first, rows, hyper, rank, size):
     elif code == FORWARD:
         forward(a0, a1, a2, a3, a4, a5, rows, a6 == RELU, rank, size)
     elif code == LOSS:
-        cross_entropy(a0, a1, a2, a3, load_f32(a4), rows, a5, rank, size)
+        cross_entropy(a0, a1, a2, a3, load_f32(a4), a7, a8, rows, a5, rank, size)
+    elif code == TARGET_LOSS:
+        target_loss(a4, a0, a1, a3, a2, a7, a8, rows, a5, rank, size)
     elif code == TRANSPOSE:
         transpose_gradient(a0, a1, a2, rows, rank, size)
     elif code == BACKWARD:
@@ -171,7 +176,7 @@ def run(rank, size, control, program, index, total, batch, first_step, last_step
                 return
             if op[CODE] == GATHER:
                 stop = load_i64(control + 8 * GO) != 0
-            elif op[CODE] == LOSS:
+            elif op[CODE] == LOSS or op[CODE] == TARGET_LOSS:
                 loss, right = _reduce_loss(op[ARGUMENTS + 5], rows)
                 if rank == 0:
                     store_f64(losses + 8 * step, loss)

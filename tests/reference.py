@@ -111,6 +111,15 @@ def cross_entropy_gradient(z, labels, smoothing=0.0):
     return (softmax(z) - targets(labels, z.shape[1], smoothing)).astype(z.dtype) / len(z)
 
 
+def target_loss(name, z, t):
+    """The loss of each output against its target, its derivative by z, and what that compares t with: (B, K) each."""
+    if name == "squared":
+        return (z - t) ** 2 / 2, z - t, z
+    if name == "logistic":
+        return np.logaddexp(0, z) - t * z, sigmoid(z) - t, sigmoid(z)
+    return np.exp(z) - t * z, np.exp(z) - t, np.exp(z)
+
+
 # --- optimizers: parameters, gradient and moments in; new parameters and moments out ---
 
 

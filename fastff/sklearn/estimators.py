@@ -1,0 +1,301 @@
+"""MLPClassifier and MLPRegressor: scikit-learn's own estimators, trained and applied by fastff's kernels.
+
+They are subclasses. Checks of parameters and data, labels, initial weights, the split for early stopping, the order of
+the minibatches, stopping rules, warnings and the lbfgs solver are scikit-learn's; what is replaced is the training of
+an epoch by adam or sgd, and the way forward through a network that is large enough. So the same random_state trains on
+the same minibatches from the same weights, and gives scikit-learn's results up to float32 rounding. What adam and sgd
+train, and predict from it, is float32, whatever X is.
+"""
+
+import inspect
+import time
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from joblib.parallel import get_active_backend
+from scipy.sparse import issparse
+from sklearn import neural_network
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network._base import ACTIVATIONS, LOSS_FUNCTIONS
+from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from fastff.layers import LinearLayer, ReLU, Sigmoid, Tanh
+from fastff.network import FeedForwardNeuralNetwork
+from fastff.program import Program
+from fastff.random_layers import Dropout
+from fastff.sklearn.epochs import Epochs
+
+_HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}
+NUMPY_WORK = 2_000_000  # multiply-adds below which the way forward is sooner done by NumPy than a program made
+FORWARD_ROWS = 1024
+# Training no larger than this, rows and then multiply-adds of one pass, is left to scikit-learn's float64: a program's
+# vectors would be half empty, and there is little time to save
+FEW_ROWS, LITTLE_WORK = 64, 200_000
+
+
+def _constructor(base: Any, **own: Any) -> Any:
+    """__init__ with the parameters of base, whichever this scikit-learn has, and own ones that only keywords reach."""
+    inherited = list(inspect.signature(base.__init__).parameters.values())
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
+    signature = inspect.Signature(inherited + added)
+
+    def __init__(*args: Any, **options: Any) -> None:
+        bound = signature.bind(*args, **options)
+        bound.apply_defaults()
+        values = dict(bound.arguments)
+        this = values.pop("self")
+        for name in own:
+            setattr(this, name, values.pop(name))
+        base.__init__(this, **values)
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    return __init__
+
+
+_Estimator: Any = object  # what the mixin is mixed into: no type checker sees scikit-learn's attributes
+
+
+class _Kernels(_Estimator):
+    """What replaces scikit-learn's NumPy: an epoch of training, and the way forward."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "decay": [StrOptions({"l2", "decoupled"})],
+        "precision": [StrOptions({"float32"})],
+        "threads": [Interval(Integral, 1, None, closed="left"), None],
+        "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
+        "on_epoch": [callable, None],
+    }
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    _no_improvement_count: int
+    validation_loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    _validation: tuple[Any, Any, Any] | None = None  # X, y, weights: the user's own, while fit runs
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: tuple[Any, ...] | None = None) -> Any:
+        """Fit to X (N, D) and y, as scikit-learn does.
+
+        sample_weight: (N,). validation_data: (X, y) or (X, y, sample_weight) to be scored after every epoch, instead of
+        a part of X where early_stopping is on; validation_scores_ and validation_loss_curve_ then hold the figures.
+        """
+        if validation_data is not None:
+            if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+                raise ValueError("validation_data should be (X, y) or (X, y, sample_weight)")
+            self._validation = (*validation_data, None)[:3]
+        try:
+            return super().fit(X, y, sample_weight=self._row_weights(y, sample_weight))
+        finally:
+            self.__dict__.pop("_validation", None)
+
+    def _row_weights(self, y: Any, sample_weight: Any) -> Any:
+        return sample_weight
+
+    # --- the way forward ---
+
+    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
+        if check_input:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        work = X.shape[0] * sum(c.size for c in self.coefs_)
+        kernels = {c.dtype for c in self.coefs_} == {np.dtype(np.float32)}  # lbfgs gives float64
+        if issparse(X) or X.dtype not in (np.float32, np.float64) or work < NUMPY_WORK or not kernels:
+            out = super()._forward_pass_fast(X, check_input=False)
+            return out.astype(self.coefs_[-1].dtype, copy=False)
+        program = Program(min(len(X), FORWARD_ROWS))
+        z, _ = self._network().lower_forward(program, X, training=False)
+        out = program.scatter(z, len(X))
+        program.run(np.arange(len(X)), threads=self._threads())
+        ACTIVATIONS[self.out_activation_](out)
+        return out
+
+    def _network(self, *, training: bool = False) -> FeedForwardNeuralNetwork:
+        """The network of coefs_ and intercepts_, for training with dropout if there is any."""
+        network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
+        network.layers = []
+        for i, (coefficients, intercepts) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
+            if i > 0:
+                kind = _HIDDEN[self.activation]
+                network.layers += [kind()] if kind else []
+                network.layers += [Dropout(self.dropout)] if training and self.dropout > 0 else []
+            network.layers.append(LinearLayer.holding(coefficients, intercepts))
+        return network
+
+    def _threads(self) -> int | None:
+        """As many as asked for; one inside a joblib worker, where others work beside it."""
+        if self.threads is not None:
+            return self.threads
+        return 1 if (get_active_backend()[0].nesting_level or 0) > 0 else None
+
+    # --- training ---
+
+    def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *rest: Any) -> None:
+        """Train with adam or sgd; rest is scikit-learn's own memory, and last whether this is partial_fit."""
+        if len(y) <= FEW_ROWS and len(y) * sum(c.size for c in self.coefs_) <= LITTLE_WORK and self._as_scikit_learn():
+            super()._fit_stochastic(X, y, sample_weight, *rest)
+            return
+        incremental = rest[-1]
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = self._new_optimizer()
+        X, y, sample_weight, validation = self._split(X, y, sample_weight)
+        batch_size = min(200, len(y)) if self.batch_size == "auto" else self.batch_size
+        if batch_size > len(y):
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
+            )
+        epochs = Epochs(self, X, y, sample_weight, int(min(batch_size, len(y))))
+        if validation is not None:
+            self.validation_loss_curve_ = []
+            if self.validation_scores_ is None:
+                self.validation_scores_ = []
+        start, self.n_iter_ = time.monotonic(), 0
+        try:
+            for _ in range(self.max_iter):
+                self.loss_ = epochs.run()
+                self.n_iter_ += 1
+                self.t_ += len(y)
+                self.loss_curve_.append(self.loss_)
+                if self.verbose:
+                    print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+                if validation is not None or self.on_epoch is not None:
+                    epochs.show()
+                stop = self._watch(validation)
+                epochs.step_size_changed(self._optimizer.iteration_ends, self.t_)
+                if self._no_improvement_count > self.n_iter_no_change:
+                    what = "Validation score" if self.early_stopping else "Training loss"
+                    message = (
+                        f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive "
+                        "epochs."
+                    )
+                    if epochs.step_size_changed(self._optimizer.trigger_stopping, message, self.verbose):
+                        break
+                    self._no_improvement_count = 0
+                late = self.max_seconds is not None and time.monotonic() - start >= self.max_seconds
+                if incremental or stop or late:
+                    break
+                if self.n_iter_ == self.max_iter:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+                        "hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=2,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+        finally:
+            epochs.show(moments=True)
+        if self.early_stopping:
+            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+
+    def _as_scikit_learn(self) -> bool:
+        """Whether nothing is asked for that scikit-learn's own training does not know."""
+        added = (self.dropout, getattr(self, "label_smoothing", 0.0), self.max_seconds, self.on_epoch, self._validation)
+        return not any(added) and self.decay == "l2"
+
+    def _new_optimizer(self) -> Any:
+        """scikit-learn's: it keeps the moments between calls of partial_fit, and the step size of the schedules."""
+        parameters = self.coefs_ + self.intercepts_
+        if self.solver == "sgd":
+            return SGDOptimizer(parameters, self.learning_rate_init, self.learning_rate, self.momentum,
+                                self.nesterovs_momentum, self.power_t)  # fmt: skip
+        return AdamOptimizer(parameters, self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
+
+    def _split(self, X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any, tuple[Any, Any, Any] | None]:
+        """The rows to train on, and those to validate with: the user's own, or those that early stopping sets aside."""
+        if self._validation is not None:
+            X_val, y_val, w_val = self._validation
+            X_val = validate_data(
+                self, X_val, accept_sparse=["csr", "csc"], reset=False, dtype=(np.float64, np.float32)
+            )
+            w_val = None if w_val is None else _check_sample_weight(w_val, X_val)
+            return X, y, weights, (X_val, y_val, w_val)
+        if not self.early_stopping:
+            return X, y, weights, None
+        arrays = [X, y] if weights is None else [X, y, weights]
+        parts = train_test_split(
+            *arrays, random_state=self._random_state, test_size=self.validation_fraction,
+            stratify=y if is_classifier(self) and self.n_outputs_ == 1 else None,
+        )  # fmt: skip
+        X, X_val, y, y_val, weights, w_val = parts if weights is not None else [*parts, None, None]
+        if X_val.shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        return (
+            X,
+            y,
+            weights,
+            (X_val, self._label_binarizer.inverse_transform(y_val) if is_classifier(self) else y_val, w_val),
+        )
+
+    def _watch(self, validation: tuple[Any, Any, Any] | None) -> bool:
+        """Count the epochs without improvement; True if on_epoch wants to end training."""
+        X, y, weights = validation or (None, None, None)
+        self._update_no_improvement_count(self.early_stopping, X, y, weights)
+        if validation is not None:
+            if not self.early_stopping and self.validation_scores_ is not None:
+                self.validation_scores_.append(self._score(X, y, sample_weight=weights))
+            self.validation_loss_curve_.append(self._loss_of(X, y, weights))
+        return bool(self.on_epoch is not None and self.on_epoch(self))
+
+    def _loss_of(self, X: Any, y: Any, weights: Any) -> float:
+        """The loss on other rows, without the penalty."""
+        y = self._label_binarizer.transform(y) if is_classifier(self) else np.asarray(y, np.float64)
+        name = "binary_log_loss" if is_classifier(self) and self.out_activation_ == "logistic" else self.loss
+        predicted = self._forward_pass_fast(X, check_input=False)
+        return float(LOSS_FUNCTIONS[name](y.reshape(len(predicted), -1), predicted, weights))
+
+
+_OWN = {
+    "dropout": 0.0, "decay": "l2", "precision": "float32", "threads": None, "max_seconds": None, "on_epoch": None
+}  # fmt: skip
+_DOC = """
+    Besides scikit-learn's parameters, all of which keep their meaning and default:
+
+    dropout: share of each hidden layer's values that training drops (Srivastava et al. 2014).
+    decay: "l2" divides alpha by the batch's rows and adds it to the gradient, as scikit-learn does; "decoupled"
+        multiplies weights by 1 - learning_rate_init * alpha at every step (AdamW, Loshchilov & Hutter 2019).
+    precision: "float32", in which training computes whatever type X has.
+    threads: None for as many as are useful, one inside a joblib worker.
+    max_seconds: training ends with the epoch in which it has taken so long.
+    on_epoch: called with the estimator after every epoch; training ends if it returns True.
+"""
+
+
+class MLPClassifier(_Kernels, neural_network.MLPClassifier):
+    __doc__ = f"""scikit-learn's MLPClassifier on fastff's kernels.
+{_DOC}    class_weight: None, "balanced", or a dict of weights by class.
+    label_smoothing: how much of the target is spread over all classes (Szegedy et al. 2016).
+    """
+
+    _parameter_constraints = (
+        neural_network.MLPClassifier._parameter_constraints
+        | _Kernels._parameter_constraints
+        | {
+            "class_weight": [dict, list, StrOptions({"balanced"}), None],
+            "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        }
+    )
+    __init__ = _constructor(neural_network.MLPClassifier, **_OWN, class_weight=None, label_smoothing=0.0)
+
+    def _row_weights(self, y: Any, sample_weight: Any) -> Any:
+        if self.class_weight is None:
+            return sample_weight
+        by_class = compute_sample_weight(self.class_weight, y)
+        return by_class if sample_weight is None else by_class * np.asarray(sample_weight)
+
+
+class MLPRegressor(_Kernels, neural_network.MLPRegressor):
+    __doc__ = f"""scikit-learn's MLPRegressor on fastff's kernels.
+{_DOC}    """
+
+    _parameter_constraints = neural_network.MLPRegressor._parameter_constraints | _Kernels._parameter_constraints
+    __init__ = _constructor(neural_network.MLPRegressor, **_OWN)
