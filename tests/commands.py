@@ -10,10 +10,10 @@ from unittest import mock
 
 import numpy as np
 
-from fastff import command, plots, predict, train
+from fastff import command, export, plots, predict, train
 from fastff.evaluate import __main__ as evaluate
 
-COMMANDS = {"train": train.main, "evaluate": evaluate.main, "predict": predict.main}
+COMMANDS = {"train": train.main, "evaluate": evaluate.main, "predict": predict.main, "export": export.main}
 # Any of them may make rich take a file for a terminal.
 PLAIN = dict.fromkeys(("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"), "")
 

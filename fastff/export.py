@@ -1,0 +1,41 @@
+"""python -m fastff.export RUN_DIR --out model.onnx: a trained network for other runtimes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from fastff import command
+from fastff.errors import ArgumentError
+from fastff.files import write_bytes
+from fastff.onnx_graph import onnx_bytes
+from fastff.runs import load_model
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a run's best network as an ONNX model that takes raw rows and gives probabilities.
+
+    Example: python -m fastff.export runs/digits --out digits.onnx
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR")]
+    """The folder of a training run."""
+    out: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """Where to: a name that ends in .onnx. Needs onnx: pip install 'fastff[onnx]'."""
+
+
+def main(arguments: list[str]) -> None:
+    options = tyro.cli(Options, args=arguments, prog="python -m fastff.export")
+    out = Path(options.out)
+    if out.suffix != ".onnx":
+        raise ArgumentError(f"--out: {out.name!r}, want a name that ends in .onnx")
+    model = load_model(options.run_dir)
+    data = onnx_bytes(model.network, model.class_names)
+    write_bytes(out, data)
+    print(f"{out}: rows (N, {model.network.input_dim}) to probabilities (N, {model.network.output_dim})")
+
+
+if __name__ == "__main__":
+    command.run(main)

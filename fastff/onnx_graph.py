@@ -1,0 +1,74 @@
+"""A network as an ONNX graph: raw rows in, probabilities out, for onnxruntime and whatever else reads the format.
+
+The preprocessing is inside, and what draws at random in training is left out, as in prediction. Only here is onnx
+imported.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastff import __version__
+from fastff.errors import ArgumentError, MissingExtra
+from fastff.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.network import FeedForwardNeuralNetwork
+from fastff.random_layers import RandomLayer
+
+OPSET, IR_VERSION = 13, 8  # old enough for every runtime in use, and new enough for all that is needed
+_FUNCTIONS = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
+
+
+def onnx_bytes(network: FeedForwardNeuralNetwork, class_names: Sequence[str] = ()) -> bytes:
+    """The network as an ONNX file: input "rows", float32 (N, input_dim); output "probabilities", float32 (N, classes).
+
+    The names of the classes become the model's metadata "class_names", one a line. Raises MissingExtra without onnx,
+    ArgumentError for a layer that fastff does not know.
+    """
+    try:
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError:
+        raise MissingExtra("exporting to ONNX needs onnx: pip install 'fastff[onnx]'") from None
+    nodes: list[Any] = []
+    constants: list[Any] = []
+    value = "rows"
+
+    def add(operation: str, *inputs: str, **attributes: Any) -> str:
+        output = f"{operation.lower()}_{len(nodes)}"
+        nodes.append(helper.make_node(operation, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(name: str, array: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+        return name
+
+    for i, layer in enumerate(network.layers):
+        if type(layer) is LinearLayer:
+            weights, bias = constant(f"{i}.weight", layer.weights), constant(f"{i}.bias", layer.bias[0])
+            value = add("Gemm", value, weights, bias)
+        elif type(layer) is Standardize:
+            value = add("Sub", value, constant(f"{i}.mean", layer.mean))
+            value = add("Mul", value, constant(f"{i}.scale", layer.scale))
+        elif type(layer) in _FUNCTIONS:
+            value = add(_FUNCTIONS[type(layer)], value)
+        elif not isinstance(layer, RandomLayer):
+            raise ArgumentError(f"layers[{i}]: {type(layer).__name__} is not one of fastff's layers")
+    nodes.append(helper.make_node("Softmax", [value], ["probabilities"], name="softmax", axis=1))
+    graph = helper.make_graph(
+        nodes,
+        "fastff",
+        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", network.input_dim])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", network.output_dim])],
+        constants,
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="fastff",
+        producer_version=__version__,
+    )
+    helper.set_model_props(model, {"class_names": "\n".join(class_names)} if class_names else {})
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
