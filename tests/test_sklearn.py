@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from fastff.kernels import targets
 from fastff.sklearn import MLPClassifier, MLPRegressor
@@ -36,6 +36,13 @@ OPTIONS = {"hidden_layer_sizes": (20, 9), "batch_size": 32, "max_iter": 6, "rand
 # Training in float32 and in float64 part by some ulps a step: 30 steps of rounding 6e-8, and Adam's quotient passes
 # on the relative error of a gradient, a sum of which may cancel to a hundredth of its parts
 CLOSE = {"rtol": 2e-4, "atol": 2e-5}
+
+
+def name_of(estimator, check):
+    return f"{type(estimator).__name__}-{check.func.__name__}-{check.keywords}"
+
+
+CHECKS = [pair for kind in (MLPClassifier, MLPRegressor) for pair in estimator_checks_generator(kind(max_iter=100))]
 
 
 def both(name, X, y, weights=None, **options):
@@ -307,6 +314,6 @@ def test_a_few_rows_are_left_to_scikit_learn_unless_more_is_asked_for():
 
 
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks([MLPClassifier(max_iter=100), MLPRegressor(max_iter=100)])
+@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=[name_of(*pair) for pair in CHECKS])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
