@@ -19,6 +19,7 @@ from scipy.sparse import issparse
 from sklearn import neural_network
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network._base import ACTIVATIONS, LOSS_FUNCTIONS
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
@@ -245,6 +246,14 @@ class _Kernels(_Estimator):
                 self.validation_scores_.append(self._score(X, y, sample_weight=weights))
             self.validation_loss_curve_.append(self._loss_of(X, y, weights))
         return bool(self.on_epoch is not None and self.on_epoch(self))
+
+    def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        # scikit-learn 1.7's own looks for NaN among labels, which may be words
+        predicted = self._predict(X, check_input=False)
+        if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
+            return float("nan")
+        measure = accuracy_score if is_classifier(self) else r2_score
+        return measure(y, predicted, sample_weight=sample_weight)
 
     def _loss_of(self, X: Any, y: Any, weights: Any) -> float:
         """The loss on other rows, without the penalty."""
