@@ -115,12 +115,19 @@ def test_lbfgs_is_scikit_learns():
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_early_stopping_keeps_the_best(name):
-    y = TWO if name == "classifier" else HIDDEN[:, 0]
+    y = (TWO == "yes").astype(int) if name == "classifier" else HIDDEN[:, 0]
     ours, theirs = both(name, X, y, early_stopping=True, max_iter=40, n_iter_no_change=3, learning_rate_init=0.01)
     assert len(ours.validation_scores_) == ours.n_iter_
     np.testing.assert_allclose(ours.validation_scores_[:4], theirs.validation_scores_[:4], atol=0.02)
     assert ours.best_validation_score_ == max(ours.validation_scores_)
     assert ours.best_loss_ is None
+
+
+def test_early_stopping_on_labels_that_are_words():
+    """Which scikit-learn 1.7 cannot."""
+    options = {**OPTIONS, "early_stopping": True}
+    words, numbers = (MLPClassifier(**options).fit(X, y) for y in (TWO, (TWO == "yes").astype(int)))
+    assert words.validation_scores_ == numbers.validation_scores_
 
 
 def test_partial_fit_goes_on_with_its_moments():
