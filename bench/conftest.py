@@ -1,8 +1,8 @@
 """Every group of benchmarks holds one of fastff and its NumPy twin: how many times faster the first must be.
 
-The ratio is of the fastest rounds of one run, so that it holds on any machine; the floors are about half of what two
-cores with AVX-512 give, to fail for a kernel that got slow and not for a busy machine. `tox -e bench` compares with the
-last run on the same machine besides.
+The ratio is of the fastest rounds of one run, so that it holds on any machine; the floors are about half of the least
+that two cores with AVX-512 gave, to fail for a kernel that got slow and not for a busy machine. `tox -e bench` compares
+with the last run on the same machine besides.
 """
 
 from collections import defaultdict
@@ -12,19 +12,19 @@ import pytest
 from pytest_benchmark.utils import parse_compare_fail
 
 FLOORS = {  # an epoch, of bench_epoch.py
-    "hst": 3.0,
-    "fmnist": 3.0,
-    "tab": 1.3,
-    "digits": 1.5,
-    "digits32": 3.0,
+    "hst": 1.6,
+    "fmnist": 1.4,
+    "tab": 1.0,
+    "digits": 1.2,
+    "digits32": 2.5,
     # kernels, of bench_kernels.py
-    "gather": 1.5,
-    "forward": 0.8,
-    "backward": 0.8,
+    "gather": 1.1,
+    "forward": 0.6,
+    "backward": 0.6,
     "update": 1.5,
-    "sigmoid": 1.5,
-    "tanh": 1.5,
-    "softmax, by hand": 0.4,  # mostly checks and copies of a small array
+    "sigmoid": 1.2,
+    "tanh": 0.35,  # NumPy's own vector code is faster
+    "softmax, by hand": 0.2,  # mostly checks and copies of a small array
 }
 ratios = pytest.StashKey[dict[str, float]]()
 

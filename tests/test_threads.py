@@ -148,6 +148,8 @@ def test_ranks_that_started_are_released_when_another_could_not(monkeypatch, err
     try:
         with pytest.raises(type(error)):
             threads.run_ranks(ranks.wait, 4, ranks.stop)
+        for thread in began:
+            thread.join(10)  # it has ended its work, but may not have left yet
         left = [thread for thread in began if thread.is_alive()]
     finally:
         ranks.released.set()  # whatever happened: no thread stays behind
