@@ -22,6 +22,7 @@ from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import SGD, Adam
 from fastff.random_layers import Augment, Dropout
 from fastff.trainer import Trainer
+from fastff.whiten import Whiten
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Standardize",
     "Tanh",
     "Trainer",
+    "Whiten",
     "display_example",
     "evaluate",
     "load_dataset",

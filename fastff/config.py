@@ -69,6 +69,8 @@ class Config:
     """The share of hidden values that is set to 0 in each step of training, below 1."""
     standardize: bool = True
     """Put a layer first that gives every feature mean 0 and deviation 1 over the training rows."""
+    whiten: int = 0
+    """Turn the rows into so many principal components of equal variance first; 0 leaves them as they are."""
     mirror: bool = False
     """Pictures: show half of them mirrored left to right, in training."""
     shift: int = 0

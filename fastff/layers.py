@@ -265,7 +265,7 @@ class Tanh(_Activation):
 
 
 def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
-    vector = _numbers(name, values, np.float64, "one finite number a feature").reshape(-1)
+    vector = numbers(name, values, np.float64, "one finite number a feature").reshape(-1)
     bad = vector[~np.isfinite(vector)]
     if bad.size or not vector.size:
         found = f"holds {bad[0]}" if bad.size else "empty"
@@ -274,13 +274,14 @@ def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _parameter(name: str, value: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    array = _numbers(name, value, np.float32, f"numbers, {shape}")
+    array = numbers(name, value, np.float32, f"numbers, {shape}")
     if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
         raise ArgumentError(f"{name}: shape {array.shape}, want {shape}")
     return array.reshape(shape)
 
 
-def _numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarray:
+def numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarray:
+    """values as an array; ArgumentError that names them where they are no numbers."""
     try:
         return np.asarray(values, dtype)
     except (TypeError, ValueError):

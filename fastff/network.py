@@ -14,6 +14,7 @@ from fastff.predictor import Predictor
 from fastff.program import Lanes, Program
 from fastff.random_layers import Augment, Dropout
 from fastff.validation import check_rows, check_seed, check_size
+from fastff.whiten import Whiten
 
 PREDICT_ROWS = 1024  # rows that predict takes through the network at a time
 
@@ -84,7 +85,9 @@ class FeedForwardNeuralNetwork:
 
     def backward(self, grad: np.ndarray) -> None:
         """Take dL/dlogits (B, output_dim) of the last forward back through all layers."""
-        first = next((i for i, layer in enumerate(self.layers) if not isinstance(layer, Augment | Standardize)), 0)
+        first = next(
+            (i for i, layer in enumerate(self.layers) if not isinstance(layer, Augment | Standardize | Whiten)), 0
+        )
         for i in range(len(self.layers) - 1, first - 1, -1):
             layer = self.layers[i]
             if i == first and isinstance(layer, LinearLayer):  # nobody needs the gradient of the data
@@ -210,6 +213,8 @@ class FeedForwardNeuralNetwork:
             entry: dict[str, Any] = {"layer": name}
             if isinstance(layer, Standardize):
                 arrays[f"{i}.mean"], arrays[f"{i}.std"] = layer.mean, layer.std
+            elif isinstance(layer, Whiten):
+                arrays[f"{i}.projection"], arrays[f"{i}.shift"] = layer.projection, layer.shift
             elif isinstance(layer, Dropout):
                 entry["rate"] = layer.rate
             elif isinstance(layer, Augment):
@@ -251,6 +256,7 @@ class inference:
 _NAMES: dict[str, type[Layer]] = {
     "augment": Augment,
     "standardize": Standardize,
+    "whiten": Whiten,
     "linear": LinearLayer,
     "relu": ReLU,
     "sigmoid": Sigmoid,
@@ -286,6 +292,12 @@ def layers_from(arrays: dict[str, np.ndarray], description: Any, path: object) -
             elif name == "standardize":
                 layers.append(Standardize(array(f"{i}.mean"), array(f"{i}.std")))
                 width = layers[-1].features_in
+            elif name == "whiten":
+                whiten = Whiten(array(f"{i}.projection"), array(f"{i}.shift"))
+                if width not in (None, whiten.features_in):
+                    raise ArgumentError(f"projection from {whiten.features_in} features, want {width}")
+                layers.append(whiten)
+                width = whiten.components
             elif name in ("dropout", "augment"):
                 layers.append(_NAMES[name](**{key: value for key, value in entry.items() if key != "layer"}))
             else:

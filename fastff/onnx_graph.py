@@ -14,6 +14,7 @@ from fastff.errors import ArgumentError, MissingExtra
 from fastff.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.network import FeedForwardNeuralNetwork
 from fastff.random_layers import RandomLayer
+from fastff.whiten import Whiten
 
 OPSET, IR_VERSION = 13, 8  # old enough for every runtime in use, and new enough for all that is needed
 _FUNCTIONS = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
@@ -47,6 +48,10 @@ def onnx_bytes(network: FeedForwardNeuralNetwork, class_names: Sequence[str] = (
         if type(layer) is LinearLayer:
             weights, bias = constant(f"{i}.weight", layer.weights), constant(f"{i}.bias", layer.bias[0])
             value = add("Gemm", value, weights, bias)
+        elif type(layer) is Whiten:
+            value = add(
+                "Gemm", value, constant(f"{i}.projection", layer.projection), constant(f"{i}.shift", layer.shift)
+            )
         elif type(layer) is Standardize:
             value = add("Sub", value, constant(f"{i}.mean", layer.mean))
             value = add("Mul", value, constant(f"{i}.scale", layer.scale))

@@ -9,6 +9,7 @@ from fastff import memory
 from fastff.errors import DataError
 from fastff.layers import LinearLayer
 from fastff.trainer import Best, EpochRecord, Progress, Trainer
+from fastff.whiten import Whiten
 
 
 def trainer_state(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -70,6 +71,9 @@ def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: d
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{source}: is not a whole checkpoint of a run: {error!r}") from None
     trainer.network.set_parameters(arrays)
+    for i, layer in enumerate(trainer.network.layers):
+        if isinstance(layer, Whiten):  # fitted anew it may differ in the last bits, as other libraries' threads do
+            trainer.network.layers[i] = Whiten(arrays[f"{i}.projection"], arrays[f"{i}.shift"])
     for (i, j), (weight, bias) in moments.items():
         layer = trainer.network.layers[i]
         memory.pack(weight, layer.moments[j])

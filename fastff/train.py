@@ -21,6 +21,7 @@ from fastff.random_layers import Augment, Dropout
 from fastff.runs import Run, choose_folder, find_run
 from fastff.trainer import EpochRecord, Trainer
 from fastff.validation import check_size
+from fastff.whiten import Whiten
 
 _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 
@@ -49,11 +50,18 @@ def main(arguments: list[str]) -> None:
 def make_trainer(options: Config, data: Dataset) -> Trainer:
     """The network and trainer that the options describe, for this data. Raises ArgumentError for bad values."""
     network = FeedForwardNeuralNetwork(
-        data.n_features, data.n_classes, options.hidden, optimizer=_optimizer(options), seed=options.seed
+        options.whiten or data.n_features,
+        data.n_classes,
+        options.hidden,
+        optimizer=_optimizer(options),
+        seed=options.seed,
     )
     network.layers = list(_dress(network.layers, options))
-    if options.standardize:
-        network.layers.insert(0, Standardize.fit(data.x_train))
+    standardize = Standardize.fit(data.x_train) if options.standardize else None
+    if options.whiten:
+        network.layers.insert(0, Whiten.fit(data.x_train, options.whiten, after=standardize))
+    if standardize:
+        network.layers.insert(0, standardize)
     if options.mirror or options.shift:
         if data.image_shape is None:
             raise ArgumentError(f"mirror and shift: {data.name} has no pictures, want neither")
@@ -167,6 +175,9 @@ def _draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
     plots.draw_confusion(folder / "confusion.png", matrix, class_names=data.class_names)
     if data.image_shape is not None:
         weights = trainer.network.linear_layers[0].weights
+        for layer in trainer.network.layers:
+            if isinstance(layer, Whiten):  # as what they see of a picture
+                weights = layer.projection @ weights
         plots.draw_weights(folder / "weights.png", weights, image_shape=data.image_shape)
         some = np.random.default_rng(0).permutation(len(rows))[:40]
         plots.draw_examples(

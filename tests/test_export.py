@@ -17,6 +17,7 @@ from fastff import (
     Sigmoid,
     Standardize,
     Tanh,
+    Whiten,
 )
 from fastff.onnx_graph import onnx_bytes
 
@@ -43,6 +44,7 @@ def through_onnxruntime(data, rows):
 def test_onnxruntime_gives_the_same_probabilities_for_raw_rows(kind):
     pytest.importorskip("onnx", reason="onnx is not installed")
     net, rows = network(kind), RNG.integers(0, 256, (70, 12)).astype(np.float32)
+    net.layers.insert(2, Whiten.fit(rows, 12, after=net.layers[1]))
     session, probabilities = through_onnxruntime(onnx_bytes(net, list("abcde")), rows)
     # Two float32 evaluations of logits up to some tens: sums of at most 40 terms each round by 40 U of their parts, and
     # the next layers pass that on
