@@ -135,6 +135,7 @@ def _summarise(run: Run, data: Dataset, compile_seconds: float) -> dict[str, Any
     seconds = sum(record.seconds for record in epochs)
     return {
         "dataset": data.name,
+        "test_rows": None if data.x_test is None else len(data.x_test),
         "epochs": len(epochs),
         "best_epoch": None if trainer.best is None else trainer.best.epoch,
         "train_accuracy": figures["train"][1],

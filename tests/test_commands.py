@@ -31,6 +31,7 @@ FILES = [
 ]
 SUMMARY = [
     "dataset",
+    "test_rows",
     "epochs",
     "best_epoch",
     "train_accuracy",
@@ -284,7 +285,7 @@ def shell(*arguments, **how):
     )
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "report"])
 def test_help_names_every_option(name):
     done = shell(f"fastff.{name}", "--help")
     assert (done.returncode, done.stderr) == (0, "")
@@ -292,10 +293,12 @@ def test_help_names_every_option(name):
         "train": [field.name for field in dataclasses.fields(Config)][1:],
         "evaluate": ["data_dir", "target", "split", "tta"],
         "predict": ["out"],
+        "report": [],
     }[name]
     for option in options:
         assert re.search(rf"│ --{option.replace('_', '-')}[ ,]", done.stdout), option
-    for word in {"train": ["DATASET"], "evaluate": ["RUN_DIR", "DATASET"], "predict": ["RUN_DIR", "INPUT"]}[name]:
+    words = {"train": "DATASET", "evaluate": "RUN_DIR DATASET", "predict": "RUN_DIR INPUT", "report": "RUN_DIR"}
+    for word in words[name].split():
         assert word in done.stdout
 
 

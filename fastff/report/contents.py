@@ -1,0 +1,150 @@
+"""What the report says about a run, as plain data for report.typ: figures as they are printed, and nothing laid out."""
+
+import dataclasses
+import json
+import math
+import sys
+from importlib.resources import files
+from statistics import NormalDist
+from typing import Any
+
+from fastff.config import Config
+from fastff.report.finished import FinishedRun
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MANY_CLASSES = 20  # more are counted, not named
+
+
+def contents(run: FinishedRun) -> dict[str, Any]:
+    """The report's texts and figures, as JSON has them."""
+    summary, model = run.summary, run.model
+    widths = [model.network.input_dim, *(layer.weights.shape[1] for layer in model.network.linear_layers)]
+    tested = summary["test_accuracy"] is not None
+    return {
+        "title": f"{summary['dataset']}: a feed-forward network {'–'.join(map(str, widths))}",
+        "kind": f"{'Image c' if model.image_shape else 'C'}lassifier, trained with fastff {summary['version']}.",
+        "dataset": summary["dataset"],
+        "result": _result(run),
+        "interval": _interval_note(summary),
+        "changed": _changed(run.options),
+        "config": [[name, _toml(run.options[name])] for name in _option_names() if name in run.options],
+        "ablation": ablation_of(summary["dataset"], studies()),
+        "split": "test" if tested else "validation",
+        "optimizer": _optimizer(run.options),
+    }
+
+
+def wilson(hits: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a share of which `hits` of `rows` were seen; both ends in 0..1. (Wilson 1927)"""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = hits / rows
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    reach = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+
+def ablation_of(dataset: str, measured: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What was measured on this data set, as it is printed, the costliest part first; None where nothing was."""
+    study = next((study for study in measured if study["dataset"] == dataset and study["rows"]), None)
+    if study is None:
+        return None
+    rows = sorted(study["rows"], key=lambda row: row["difference"])
+    most = max(rows, key=lambda row: abs(row["difference"]))
+    baseline = study["baseline"]
+    return {
+        "preset": study["preset"],
+        "seeds": ", ".join(map(str, study["seeds"])),
+        "baseline": [f"{baseline['mean']:.2f}", f"{baseline['spread']:.2f}"],
+        "most": most["removed"],
+        "change": _points(most["difference"]),
+        "rows": [
+            {
+                "removed": row["removed"],
+                "mean": f"{row['mean']:.2f}",
+                "spread": f"{row['spread']:.2f}",
+                "difference": row["difference"],
+                "points": _points(row["difference"]),
+            }
+            for row in rows
+        ],
+    }
+
+
+def studies() -> list[dict[str, Any]]:
+    """The measured leave-one-out studies that come with the package; ablation.toml says what is in one."""
+    return tomllib.loads(files("fastff.report").joinpath("ablation.toml").read_text(encoding="utf-8"))["study"]
+
+
+def _points(difference: float) -> str:
+    return f"{difference:+.2f}".replace("-", "−")
+
+
+def _result(run: FinishedRun) -> list[list[str]]:
+    summary, names = run.summary, run.model.class_names
+    test = "the data set has no test rows"
+    if summary["test_accuracy"] is not None:
+        hits, rows = _hits(summary), summary["test_rows"]
+        low, high = wilson(hits, rows)
+        test = f"{summary['test_accuracy']:.2%} ({hits:,} of {rows:,} rows), 95% interval {low:.1%} to {high:.1%}"
+    classes = ", ".join(names) if len(names) <= MANY_CLASSES else "not named here"
+    return [
+        ["Test accuracy", test],
+        ["Validation accuracy", f"{summary['val_accuracy']:.2%}, the best of all epochs"],
+        ["Training accuracy", f"{summary['train_accuracy']:.2%}"],
+        [
+            "Epochs",
+            f"{summary['epochs']}; the weights are those of epoch {summary['best_epoch']}, the best in validation",
+        ],
+        [
+            "Training time",
+            f"{summary['train_seconds']:,.2f} s, {summary['examples_per_second']:,.0f} rows/s, "
+            f"{summary['threads']} thread{'s' if summary['threads'] > 1 else ''}",
+        ],
+        ["Parameters", f"{summary['parameters']:,}"],
+        ["Classes", f"{len(names)}: {classes}"],
+    ]
+
+
+def _hits(summary: dict[str, Any]) -> int:
+    return round(summary["test_accuracy"] * summary["test_rows"])
+
+
+def _interval_note(summary: dict[str, Any]) -> str:
+    if summary["test_accuracy"] is None:
+        return "Validation chose the weights, so its accuracy is no estimate for new rows, and no interval is given."
+    return (
+        f"The interval is the Wilson score interval with n = {summary['test_rows']:,} test rows. It holds the "
+        "uncertainty from the choice of test rows, not that from the choice of the seed."
+    )
+
+
+def _option_names() -> list[str]:
+    return [field.name for field in dataclasses.fields(Config)]
+
+
+def _toml(value: Any) -> str:
+    """A value as config.toml has it, on one line."""
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _changed(options: dict[str, Any]) -> list[list[str]]:
+    """Name, value and default of each option that is not at its default, in the order of the help."""
+    defaults = dataclasses.asdict(Config())
+    differ = [name for name in _option_names() if name in options and options[name] != defaults[name]]
+    return [[name, _toml(options[name]), _toml(defaults[name])] for name in differ]
+
+
+def _optimizer(options: dict[str, Any]) -> str:
+    """The sentence after the derivation of Adam."""
+    o = {**dataclasses.asdict(Config()), **options}
+    rate = f"step size {o['step_size']:g} ({o['schedule']}), weight decay {o['weight_decay']:g}"
+    if o["optimizer"] == "sgd":
+        return f"This run did not use Adam but SGD with momentum {o['momentum']:g}: {rate}."
+    form = f"the {o['bias_correction']} correction and {'L2' if o['decay'] == 'l2' else 'decoupled'} decay"
+    return (
+        f"This run used Adam with {form}: {rate}, beta1 {o['beta1']:g}, beta2 {o['beta2']:g}, epsilon {o['epsilon']:g}."
+    )

@@ -1,0 +1,92 @@
+"""The folder of a finished run, read and checked: whatever is missing or damaged in it becomes one line.
+
+Reads files only, never data sets: a report can be written where the data is not.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastff import config
+from fastff.errors import DataError
+from fastff.runs import TrainedModel, load_model
+
+PICTURES = ("curves.png", "confusion.png", "examples.png", "weights.png")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """summary: the figures of summary.json. options: those in config.toml. pictures: the PNG files that are there."""
+
+    summary: dict[str, Any]
+    options: dict[str, Any]
+    model: TrainedModel
+    pictures: dict[str, bytes]
+
+
+def read_run(folder: Path) -> FinishedRun:
+    """Read a run's folder. Raises DataError where it is not that of a finished run, or a file in it is damaged."""
+    if not (folder / "summary.json").is_file():
+        raise DataError(f"{folder}: has no summary.json, want the folder of a finished run")
+    summary = _summary(folder / "summary.json")
+    pictures = {name: _bytes(folder / name) for name in PICTURES if (folder / name).exists()}
+    return FinishedRun(summary, config.read(folder / "config.toml"), load_model(folder), pictures)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    try:
+        figures = json.loads(_bytes(path).decode())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a JSON file: {error}, want that of a finished run") from None
+    if not isinstance(figures, dict):
+        raise DataError(f"{path}: holds {type(figures).__name__}, want the figures of a finished run")
+    for name, (fits, wanted) in _FIGURES.items():
+        if name not in figures:
+            raise DataError(f"{path}: has no {name}, want that of a finished run")
+        if not fits(figures[name]):
+            raise DataError(f"{path}: {name} = {figures[name]!r}, want {wanted}")
+    if (figures["test_rows"] is None) != (figures["test_accuracy"] is None):
+        raise DataError(f"{path}: test_rows = {figures['test_rows']!r}, want it exactly where there is a test_accuracy")
+    return figures
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+# What the report uses of summary.json
+_FIGURES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "dataset": (lambda value: isinstance(value, str), "a text"),
+    "test_rows": (_or_none(_is_count), "a whole number of at least 1, or null"),
+    "epochs": (_is_count, "a whole number of at least 1"),
+    "best_epoch": (_is_count, "a whole number of at least 1"),
+    "train_accuracy": (_is_share, "a number from 0 to 1"),
+    "val_accuracy": (_is_share, "a number from 0 to 1"),
+    "test_accuracy": (_or_none(_is_share), "a number from 0 to 1, or null"),
+    "train_seconds": (_is_number, "a number"),
+    "examples_per_second": (_is_number, "a number"),
+    "parameters": (_is_count, "a whole number of at least 1"),
+    "threads": (_is_count, "a whole number of at least 1"),
+    "version": (lambda value: isinstance(value, str), "a text"),
+}
