@@ -82,8 +82,8 @@ class Config:
     """How many rows each step of the optimizer looks at."""
     step_size: float = 0.001
     """The learning rate."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Whether the step size stays or falls to 0 over all epochs."""
+    schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant"
+    """How the step size changes over all epochs: not, by tenths at 1/2 and 3/4, to 0 along a cosine, or up first."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """The rule that moves the weights."""
     beta1: float = 0.9
@@ -103,7 +103,9 @@ class Config:
     label_smoothing: float = 0.0
     """How much of each row's target is spread evenly over all classes, below 1."""
     patience: Count = None
-    """Stop after so many epochs without a better validation accuracy; without it, never."""
+    """Stop after so many epochs without a better --monitor; without it, never."""
+    monitor: Literal["val_accuracy", "val_loss", "train_accuracy", "train_loss"] = "val_accuracy"
+    """The figure that the best epoch, whose weights are kept, is best in."""
 
     precision: Literal["float32"] = "float32"
     """The numbers that the layers multiply."""

@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     summary = _summarise(run, data, compile_seconds)
     _draw(run, data, summary)
     run.write_summary(summary)
-    print(_closing_lines(folder, summary))
+    print(_closing_lines(run, summary))
 
 
 def make_trainer(options: Config, data: Dataset) -> Trainer:
@@ -79,7 +79,7 @@ def make_trainer(options: Config, data: Dataset) -> Trainer:
         seed=options.seed,
         label_smoothing=options.label_smoothing,
         patience=options.patience,
-        monitor="val_accuracy",
+        monitor=options.monitor,
     )
 
 
@@ -192,15 +192,16 @@ def _draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
         )
 
 
-def _closing_lines(folder: Path, summary: dict[str, Any]) -> str:
+def _closing_lines(run: Run, summary: dict[str, Any]) -> str:
     names = [("test", "test_accuracy"), ("validation", "val_accuracy"), ("training", "train_accuracy")]
     accuracies = ", ".join(f"{name} {summary[key]:.2%}" for name, key in names if summary[key] is not None)
-    files = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    files = sorted(path.name for path in run.folder.iterdir() if not path.name.startswith("."))
     return (
-        f"{summary['dataset']}: accuracy {accuracies}, of epoch {summary['best_epoch']}, the best in validation\n"
+        f"{summary['dataset']}: accuracy {accuracies}, of epoch {summary['best_epoch']}, "
+        f"the best in {run.options.monitor}\n"
         f"{summary['epochs']} epochs of training in {summary['train_seconds']:.2f} s, "
         f"{summary['examples_per_second']:,.0f} rows/s, {summary['parameters']:,} parameters\n"
-        f"written to {folder}: {', '.join(files)}"
+        f"written to {run.folder}: {', '.join(files)}"
     )
 
 

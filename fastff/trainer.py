@@ -18,6 +18,7 @@ from fastff.loss import CrossEntropySoftmax
 from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import Optimizer, check_optimizer, check_step_size
 from fastff.program import Outcome, compile_kernels
+from fastff.schedules import SCHEDULES
 from fastff.steps import LayerSteps, ProgramSteps, Steps
 from fastff.threads import check_threads
 from fastff.validation import check_finite, check_labels, check_rows, check_seed, check_size
@@ -70,8 +71,8 @@ class Trainer:
     """Trains a network on minibatches of cross-entropy loss.
 
     optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an epoch
-    may be smaller. schedule: "cosine" lets step_size fall to 0 along half a cosine, over all epochs up to the end of
-    the fit under way (Loshchilov & Hutter 2017). threads: None uses as many as are useful. seed decides shuffling and
+    may be smaller. schedule: "constant", "step", "cosine" or "one-cycle" (fastff.schedules), over all epochs up to the
+    end of the fit under way. threads: None uses as many as are useful. seed decides shuffling and
     dropout. label_smoothing: as in CrossEntropySoftmax. monitor: "val_loss", "val_accuracy", "train_loss" or
     "train_accuracy": `best` keeps the weights of its best epoch. patience: stop after so many epochs without a better
     monitor (then "val_loss" unless it is given) and restore the best weights.
@@ -89,7 +90,7 @@ class Trainer:
         precision: Literal["float32"] = "float32",
         threads: int | None = None,
         seed: int = 0,
-        schedule: Literal["constant", "cosine"] = "constant",
+        schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant",
         label_smoothing: float = 0.0,
         patience: int | None = None,
         monitor: str | None = None,
@@ -99,8 +100,8 @@ class Trainer:
             network.optimizer = check_optimizer(optimizer)
         self.batch_size = check_size("batch_size", batch_size)
         self.step_size = check_step_size(step_size)
-        if schedule not in ("constant", "cosine"):
-            raise ArgumentError(f"schedule: {schedule!r}, want 'constant' or 'cosine'")
+        if schedule not in SCHEDULES:
+            raise ArgumentError(f"schedule: {schedule!r}, want one of {', '.join(SCHEDULES)}")
         self.schedule = schedule
         if precision != "float32":
             raise ArgumentError(f"precision: {precision!r}, want 'float32'")
@@ -268,11 +269,9 @@ class Trainer:
 
     def step_sizes(self, batches: int, epochs: int) -> np.ndarray:
         """The step size of each batch of the next epochs, from the first batch of the epoch under way."""
-        if self.schedule == "constant":
-            return np.full(batches * epochs, self.step_size)
         epoch = self.progress.epoch + np.arange(epochs)
         done = (epoch[:, None] + np.arange(batches) / batches).ravel() / self._last_epoch
-        return self.step_size * 0.5 * (1.0 + np.cos(np.pi * done))
+        return self.step_size * SCHEDULES[self.schedule](done)
 
 
 def check_finite_rows(X: np.ndarray, name: str) -> None:

@@ -624,8 +624,23 @@ def test_going_on_with_fewer_rows_than_the_interrupted_epoch_had_is_refused():
 # --- schedule ---
 
 
+DONE = np.arange(28) / 28
+FACTORS = {
+    "constant": np.ones(28),
+    "step": np.repeat([1, 0.1, 0.01], [14, 7, 7]),
+    "cosine": (1 + np.cos(np.pi * DONE)) / 2,
+    # up from 1/25 over the first 30%, as torch's OneCycleLR has it, and down to 0
+    "one-cycle": np.where(
+        DONE < 0.3,
+        1 - 24 / 25 * (1 + np.cos(np.pi * DONE / 0.3)) / 2,
+        (1 + np.cos(np.pi * (DONE - 0.3) / 0.7)) / 2,
+    ),
+}
+
+
 @pytest.mark.parametrize("layer", [None, Through], ids=["program", "layers"])
-def test_cosine_lets_the_step_size_fall_along_half_a_cosine(layer):
+@pytest.mark.parametrize("schedule", FACTORS)
+def test_the_step_size_follows_the_schedule(layer, schedule):
     seen = []
 
     class Watched(SGD):
@@ -635,8 +650,8 @@ def test_cosine_lets_the_step_size_fall_along_half_a_cosine(layer):
 
     net = FeedForwardNeuralNetwork(D, C, [], optimizer=Watched(), seed=0)
     net.layers[:0] = [layer()] if layer else []
-    Trainer(net, batch_size=16, step_size=0.5, schedule="cosine").fit(X, Y, epochs=4)
-    np.testing.assert_allclose(seen, 0.25 * (1 + np.cos(np.pi * np.arange(28) / 28)), rtol=1e-12)
+    Trainer(net, batch_size=16, step_size=0.5, schedule=schedule).fit(X, Y, epochs=4)
+    np.testing.assert_allclose(seen, 0.5 * FACTORS[schedule], rtol=1e-12)
 
 
 def test_an_interrupted_cosine_goes_on():
@@ -793,7 +808,7 @@ def test_rows_whose_sum_is_too_large_are_finite_all_the_same():
         ({"threads": True}, "threads: True, want a whole number of at least 1"),
         ({"seed": -1}, "seed: -1, want a whole number of at least 0"),
         ({"seed": None}, "seed: None, want a whole number of at least 0"),
-        ({"schedule": "linear"}, "schedule: 'linear', want 'constant' or 'cosine'"),
+        ({"schedule": "linear"}, "schedule: 'linear', want one of constant, step, cosine, one-cycle"),
         ({"label_smoothing": 1.0}, "label_smoothing: 1.0, want a number in [0, 1)"),
         ({"label_smoothing": None}, "label_smoothing: None, want a number in [0, 1)"),
         ({"patience": 0}, "patience: 0, want a whole number of at least 1"),

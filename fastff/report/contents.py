@@ -93,11 +93,12 @@ def _result(run: FinishedRun) -> list[list[str]]:
     classes = ", ".join(names) if len(names) <= MANY_CLASSES else "not named here"
     return [
         ["Test accuracy", test],
-        ["Validation accuracy", f"{summary['val_accuracy']:.2%}, the best of all epochs"],
+        ["Validation accuracy", f"{summary['val_accuracy']:.2%}"],
         ["Training accuracy", f"{summary['train_accuracy']:.2%}"],
         [
             "Epochs",
-            f"{summary['epochs']}; the weights are those of epoch {summary['best_epoch']}, the best in validation",
+            f"{summary['epochs']}; the weights are those of epoch {summary['best_epoch']}, "
+            f"the best in {_monitor(run.options)}",
         ],
         [
             "Training time",
@@ -107,6 +108,10 @@ def _result(run: FinishedRun) -> list[list[str]]:
         ["Parameters", f"{summary['parameters']:,}"],
         ["Classes", f"{len(names)}: {classes}"],
     ]
+
+
+def _monitor(options: dict[str, Any]) -> str:
+    return str({**dataclasses.asdict(Config()), **options}["monitor"])
 
 
 def _hits(summary: dict[str, Any]) -> int:
