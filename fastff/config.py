@@ -29,6 +29,9 @@ Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="
 File = Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
 Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
+Log = Annotated[
+    Literal["tensorboard", "mlflow"] | None, tyro.conf.arg(metavar="{tensorboard,mlflow}", help_behavior_hint="")
+]
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Config:
     """The folder of the run; by default runs/DATASET, with a number where that is taken."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     """Go on with the run in --out (by default the latest of this data set) until it has had --epochs in all."""
+    log: Log = None
+    """Show epochs in TensorBoard (tensorboard --logdir runs) or MLflow (mlflow ui) too: pip install 'fastff[NAME]'."""
 
     hidden: tuple[int, ...] = (256, 256)
     """The widths of the hidden layers, from the first to the last."""
@@ -115,7 +120,7 @@ class Config:
     """Decides initial weights, shuffling and dropout."""
 
 
-_PLACES = ("config", "out", "resume")  # where a run is kept, not what it is: not in config.toml
+_PLACES = ("config", "out", "resume", "log")  # where a run is kept, not what it is: not in config.toml
 _HINTS = get_type_hints(Config)
 _PROGRAM = "python -m fastff.train"
 
@@ -161,11 +166,16 @@ def read(path: Path) -> dict[str, Any]:
     return options
 
 
-def write(config: Config, path: Path) -> None:
-    """Write config.toml: every option but the places, so that --config gives the same run again."""
+def settings(config: Config) -> dict[str, Any]:
+    """What a run is: every option that has a value but the places, tuples as lists."""
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in _PLACES}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    write_text(path, tomli_w.dumps({name: value for name, value in plain.items() if value is not None}))
+    return {name: value for name, value in plain.items() if value is not None}
+
+
+def write(config: Config, path: Path) -> None:
+    """Write config.toml: the settings, so that --config gives the same run again."""
+    write_text(path, tomli_w.dumps(settings(config)))
 
 
 def _preset(name: str | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from fastff.data import Dataset, load_dataset
 from fastff.errors import ArgumentError
 from fastff.evaluate import evaluate
 from fastff.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.log import Log, make_log
 from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import SGD, Adam, Optimizer
 from fastff.progress import TrainingProgress, prepare_kernels
@@ -32,18 +33,22 @@ def main(arguments: list[str]) -> None:
     trainer = make_trainer(options, data)
     folder = Path(options.out) if options.resume and options.out else choose_folder(options)
     run = Run(folder, options, trainer, data)
+    log = make_log(run, data.name)
     run.start(resume=options.resume)
     compile_seconds = prepare_kernels()
-    try:
-        _fit(run, data)
-    except KeyboardInterrupt:
+    with log:
+        try:
+            _fit(run, data, log)
+        except KeyboardInterrupt:
+            run.save()
+            again = f"--resume --out {folder}" + (f" --log {options.log}" if options.log else "")
+            raise KeyboardInterrupt(f"saved in {folder}; python -m fastff.train {again} goes on") from None
         run.save()
-        raise KeyboardInterrupt(f"saved in {folder}; python -m fastff.train --resume --out {folder} goes on") from None
-    run.save()
-    trainer.restore_best()
-    summary = _summarise(run, data, compile_seconds)
-    _draw(run, data, summary)
-    run.write_summary(summary)
+        trainer.restore_best()
+        summary = _summarise(run, data, compile_seconds)
+        _draw(run, data, summary)
+        run.write_summary(summary)
+        log.summary(summary)
     print(_closing_lines(run, summary))
 
 
@@ -107,13 +112,14 @@ def _dress(layers: list[Any], options: Config) -> Iterator[Any]:
                 yield Dropout(options.dropout, seed=options.seed)
 
 
-def _fit(run: Run, data: Dataset) -> None:
+def _fit(run: Run, data: Dataset, log: Log) -> None:
     trainer, left = run.trainer, run.options.epochs - run.trainer.progress.epoch
     if left < 1:
         return
     with TrainingProgress(run.options.epochs, trainer.progress.epoch) as progress:
 
         def on_epoch(record: EpochRecord) -> None:
+            log.epoch(record)
             progress.show(record)
             run.save_now_and_then()
 

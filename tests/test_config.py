@@ -100,8 +100,8 @@ def test_a_config_survives_its_file(tmp_path_factory, **values):
 
 
 def test_where_a_run_is_kept_is_not_in_its_config(tmp_path):
-    text = toml(tmp_path / "config.toml", out="there", resume=True, config="other.toml").read_text()
-    assert not {"out", "resume", "config"} & {line.split(" = ")[0] for line in text.splitlines()}
+    text = toml(tmp_path / "config.toml", out="there", resume=True, config="other.toml", log="mlflow").read_text()
+    assert not {"out", "resume", "config", "log"} & {line.split(" = ")[0] for line in text.splitlines()}
 
 
 def test_a_whole_number_will_do_for_a_number(tmp_path):
