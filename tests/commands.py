@@ -12,8 +12,15 @@ import numpy as np
 
 from fastff import command, export, plots, predict, train
 from fastff.evaluate import __main__ as evaluate
+from fastff.tune import __main__ as tune
 
-COMMANDS = {"train": train.main, "evaluate": evaluate.main, "predict": predict.main, "export": export.main}
+COMMANDS = {
+    "train": train.main,
+    "evaluate": evaluate.main,
+    "predict": predict.main,
+    "export": export.main,
+    "tune": tune.main,
+}
 # Any of them may make rich take a file for a terminal.
 PLAIN = dict.fromkeys(("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"), "")
 
