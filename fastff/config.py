@@ -139,8 +139,16 @@ def parse(arguments: list[str], find_run: Callable[[Config], Path]) -> Config:
         run = find_run(dataclasses.replace(said, dataset=dataset))
         file = {**read(run / "config.toml"), **file, "out": str(run)}
         dataset = said.dataset or file["dataset"]
-    options = {**DEFAULTS.get(dataset, {}), **_preset(said.preset or file.get("preset")), **file, "dataset": dataset}
-    return tyro.cli(Config, args=arguments, prog=_PROGRAM, default=dataclasses.replace(Config(), **options))
+    return tyro.cli(Config, args=arguments, prog=_PROGRAM, default=start_from(dataset, said.preset, file))
+
+
+def start_from(dataset: str, preset: str | None, file: dict[str, Any]) -> Config:
+    """The Config of a data set before the command line says more: `file` (see read) over the preset over its defaults.
+
+    Raises ArgumentError for an unknown preset.
+    """
+    options = {**DEFAULTS.get(dataset, {}), **_preset(preset or file.get("preset")), **file, "dataset": dataset}
+    return dataclasses.replace(Config(), **options)
 
 
 def read(path: Path) -> dict[str, Any]:

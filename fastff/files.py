@@ -63,6 +63,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, data)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those it is in, where they are missing; raises DataError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot make this folder: {error.strerror}") from None
+
+
 def _flush(path: Path) -> None:
     """Have the disk hold what was written to a file, or to a folder's list of names."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)

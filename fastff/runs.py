@@ -17,7 +17,7 @@ from fastff import checkpoint, config
 from fastff.config import Config
 from fastff.data import Dataset
 from fastff.errors import DataError
-from fastff.files import write_text
+from fastff.files import make_folder, write_text
 from fastff.network import FeedForwardNeuralNetwork, layers_from
 from fastff.state import restore_trainer, trainer_state
 from fastff.trainer import Trainer
@@ -29,7 +29,7 @@ def find_run(options: Config) -> Path:
     """The folder to resume: --out, or the latest of runs/DATASET, runs/DATASET-2, ...; DataError if there is none."""
     folder = Path(options.out) if options.out is not None else _numbered(options.dataset)[0]
     if folder is None or not (folder / "checkpoint.safetensors").exists():
-        where = folder or Path("runs") / _label(options.dataset)
+        where = folder or Path("runs") / label(options.dataset)
         raise DataError(f"{where}: has no checkpoint.safetensors, want the folder of a run to resume")
     return folder
 
@@ -37,6 +37,11 @@ def find_run(options: Config) -> Path:
 def choose_folder(options: Config) -> Path:
     """The folder for a new run: --out, or the first free one of runs/DATASET, runs/DATASET-2, ..."""
     return Path(options.out) if options.out is not None else _numbered(options.dataset)[1]
+
+
+def label(dataset: str) -> str:
+    """What a data set's folders are called, given its name or path."""
+    return Path(dataset).stem or "run"
 
 
 class Run:
@@ -55,10 +60,7 @@ class Run:
         path = self.folder / "checkpoint.safetensors"
         if resume:
             restore_trainer(self.trainer, *checkpoint.load(path), path)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{self.folder}: cannot make this folder: {error.strerror}") from None
+        make_folder(self.folder)
         config.write(self.options, self.folder / "config.toml")
 
     def save_now_and_then(self) -> None:
@@ -112,13 +114,9 @@ def _is_shape(shape: Any, values: int | None) -> bool:
     return whole and math.prod(shape) == values
 
 
-def _label(dataset: str) -> str:
-    return Path(dataset).stem or "run"
-
-
 def _numbered(dataset: str) -> tuple[Path | None, Path]:
     """The latest folder of this data set that is there, and the first that is not."""
     latest, number = None, 1
-    while (folder := Path("runs") / (_label(dataset) + (f"-{number}" if number > 1 else ""))).exists():
+    while (folder := Path("runs") / (label(dataset) + (f"-{number}" if number > 1 else ""))).exists():
         latest, number = folder, number + 1
     return latest, folder

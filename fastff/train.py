@@ -1,7 +1,6 @@
 """python -m fastff.train: data in, a trained network, its figures and its pictures out."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +8,15 @@ import numpy as np
 
 import fastff
 from fastff import command, plots
-from fastff.config import Config, parse
+from fastff.build import make_trainer
+from fastff.config import parse
 from fastff.data import Dataset, load_dataset
-from fastff.errors import ArgumentError
 from fastff.evaluate import evaluate
-from fastff.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.log import Log, make_log
-from fastff.network import FeedForwardNeuralNetwork
-from fastff.optim import SGD, Adam, Optimizer
 from fastff.progress import TrainingProgress, prepare_kernels
-from fastff.random_layers import Augment, Dropout
 from fastff.runs import Run, choose_folder, find_run
-from fastff.trainer import EpochRecord, Trainer
-from fastff.validation import check_size
+from fastff.trainer import EpochRecord
 from fastff.whiten import Whiten
-
-_ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 
 
 def main(arguments: list[str]) -> None:
@@ -50,66 +42,6 @@ def main(arguments: list[str]) -> None:
         run.write_summary(summary)
         log.summary(summary)
     print(_closing_lines(run, summary))
-
-
-def make_trainer(options: Config, data: Dataset) -> Trainer:
-    """The network and trainer that the options describe, for this data. Raises ArgumentError for bad values."""
-    network = FeedForwardNeuralNetwork(
-        options.whiten or data.n_features,
-        data.n_classes,
-        options.hidden,
-        optimizer=_optimizer(options),
-        seed=options.seed,
-    )
-    network.layers = list(_dress(network.layers, options))
-    standardize = Standardize.fit(data.x_train) if options.standardize else None
-    if options.whiten:
-        network.layers.insert(0, Whiten.fit(data.x_train, options.whiten, after=standardize))
-    if standardize:
-        network.layers.insert(0, standardize)
-    if options.mirror or options.shift:
-        if data.image_shape is None:
-            raise ArgumentError(f"mirror and shift: {data.name} has no pictures, want neither")
-        network.layers.insert(
-            0, Augment(data.image_shape, mirror=options.mirror, shift=options.shift, seed=options.seed)
-        )
-    check_size("epochs", options.epochs)
-    return Trainer(
-        network,
-        batch_size=options.batch_size,
-        step_size=options.step_size,
-        schedule=options.schedule,
-        precision=options.precision,
-        threads=options.threads,
-        seed=options.seed,
-        label_smoothing=options.label_smoothing,
-        patience=options.patience,
-        monitor=options.monitor,
-    )
-
-
-def _optimizer(options: Config) -> Optimizer:
-    if options.optimizer == "sgd":
-        return SGD(momentum=options.momentum, weight_decay=options.weight_decay)
-    return Adam(
-        options.beta1,
-        options.beta2,
-        options.epsilon,
-        options.weight_decay,
-        decay=options.decay,
-        bias_correction=options.bias_correction,
-    )
-
-
-def _dress(layers: list[Any], options: Config) -> Iterator[Any]:
-    """The linear layers with the options' activation and dropout between them."""
-    linear = [layer for layer in layers if isinstance(layer, LinearLayer)]
-    for i, layer in enumerate(linear):
-        yield layer
-        if i < len(linear) - 1:
-            yield _ACTIVATIONS[options.activation]()
-            if options.dropout:
-                yield Dropout(options.dropout, seed=options.seed)
 
 
 def _fit(run: Run, data: Dataset, log: Log) -> None:

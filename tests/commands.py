@@ -13,6 +13,7 @@ import numpy as np
 from fastff import command, export, plots, predict, train
 from fastff.evaluate import __main__ as evaluate
 from fastff.report import __main__ as report
+from fastff.tune import __main__ as tune
 
 COMMANDS = {
     "train": train.main,
@@ -20,6 +21,7 @@ COMMANDS = {
     "predict": predict.main,
     "export": export.main,
     "report": report.main,
+    "tune": tune.main,
 }
 # Any of them may make rich take a file for a terminal.
 PLAIN = dict.fromkeys(("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"), "")

@@ -45,6 +45,8 @@ def draw_all(folder):
     plots.draw_examples(folder / "examples.png", rows, [0, 1], [0, 2], class_names=NAMES, image_shape=(3, 2, 2))
     plots.draw_confusion(folder / "confusion.png", np.eye(3, dtype=int), class_names=NAMES)
     plots.draw_weights(folder / "weights.png", np.eye(4), image_shape=(1, 2, 2))
+    plots.draw_history(folder / "history.png", [0, 1], [0.7, 0.8], [True, False], title="search")
+    plots.draw_importances(folder / "importances.png", {"step_size": 0.6, "layers": 0.4}, title="search")
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -75,7 +77,8 @@ def line(ax, label):
 
 
 def test_every_picture_is_a_whole_png_on_white(tmp_path):
-    assert draw_all(tmp_path) == ["confusion.png", "curves.png", "examples.png", "weights.png"]
+    names = ["confusion", "curves", "examples", "history", "importances", "weights"]
+    assert draw_all(tmp_path) == [f"{name}.png" for name in names]
     for path in tmp_path.iterdir():
         assert path.read_bytes().startswith(PNG)
         with Image.open(path) as image:
@@ -101,7 +104,7 @@ def test_pictures_can_be_drawn_in_a_thread(tmp_path):
     thread = threading.Thread(target=lambda: names.extend(draw_all(tmp_path)))
     thread.start()
     thread.join()
-    assert len(names) == 4
+    assert len(names) == 6
 
 
 def test_files_are_drawn_without_pyplot(tmp_path):
@@ -367,6 +370,31 @@ def test_at_most_64_units_are_drawn(tmp_path, figure):
 def test_weights_that_do_not_fit_are_refused(tmp_path, shape):
     with pytest.raises(ArgumentError, match="wanted"):
         plots.draw_weights(tmp_path / "w.png", np.zeros(shape), image_shape=(1, 2, 2))
+
+
+# --- a search
+
+
+def test_the_history_of_a_search_keeps_bad_trials_from_flattening_the_rest(tmp_path, figure):
+    accuracies = [0.90, 0.10, 0.92, 0.95, 0.93]
+    plots.draw_history(tmp_path / "h.png", range(5), accuracies, [True, True, True, True, False], title="search")
+    (ax,) = figure().axes
+    np.testing.assert_allclose(line(ax, "best so far").get_ydata(), [90, 90, 92, 95, 95])
+    places = {dots.get_label(): np.asarray(dots.get_offsets()).tolist() for dots in ax.collections}
+    low = ax.get_ylim()[0]
+    assert 80 < low <= 90
+    assert places[f"below {low:.0f}%"] == [[1, low]]
+    np.testing.assert_allclose(places["trial"], [[0, 90], [2, 92], [3, 95]])
+    np.testing.assert_allclose(places["stopped early"], [[4, 93]])
+
+
+def test_importances_are_bars_with_the_longest_on_top(tmp_path, figure):
+    shares = {"step_size": 0.7, "layers": 0.296, "mirror": 0.004}
+    plots.draw_importances(tmp_path / "i.png", shares, title="search")
+    (ax,) = figure().axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["mirror", "layers", "step size"]
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.4, 29.6, 70])
+    assert texts(ax) == ["< 1%", "30%", "70%"]
 
 
 # --- one example

@@ -1,0 +1,91 @@
+"""Pictures of a search for options: how the accuracy came about, and which options it depends on.
+
+Imports NumPy and matplotlib, and canvas beside it.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from fastff.plots import canvas
+from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED, RULE
+
+
+def draw_history(
+    path: str | os.PathLike[str], trials: Sequence[int], accuracies: Any, whole: Sequence[bool], *, title: str
+) -> None:
+    """Draw the accuracy of each trial, and as a line the best of the whole ones so far.
+
+    trials: (N,) ascending numbers, N at least 1. accuracies: (N,) within 0..1. whole: (N,), False for a trial that was
+    stopped early. Accuracies far below the others are drawn at the lower edge. Raises DataError when the file cannot be
+    written.
+    """
+    at, values, ended = np.array(trials), 100 * np.array(accuracies, np.float64), np.array(whole, bool)
+    figure, ax = canvas.chart(8.4, 4.4)
+    best = np.fmax.accumulate(np.where(ended, values, np.nan))
+    low = _lowest(values)
+    below = values < low
+    line: dict[str, Any] = {"color": RED, "linewidth": 2, "linestyle": "-", "marker": "none"}
+    ax.step(at, best, where="post", label="best so far", zorder=3, **line)
+    styles: list[tuple[Any, dict[str, Any]]] = [
+        (ended & ~below, {"color": BLUE, "label": "trial"}),
+        (~ended & ~below, {"facecolors": "white", "edgecolors": GREY, "label": "stopped early"}),
+    ]
+    for which, style in styles:
+        if which.any():
+            ax.scatter(at[which], values[which], s=26, linewidths=1, marker="o", zorder=4, **style)
+    if below.any():
+        edge = np.full(below.sum(), low)
+        ax.scatter(at[below], edge, s=26, color=GREY, marker="v", zorder=4, label=f"below {low:.0f}%", clip_on=False)
+    ax.set_ylim(low, values.max() + 0.04 * (values.max() - low) + 0.1)
+    ax.set_xlim(at[0] - 0.02 * (at[-1] - at[0]) - 0.5, at[-1] + 0.02 * (at[-1] - at[0]) + 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+    ax.grid(axis="y", color=RULE, linewidth=0.8)
+    ax.set_xlabel("trial", **canvas.text(10))
+    ax.set_ylabel("validation accuracy (%)", **canvas.text(10))
+    _frame(ax, title)
+    fonts = {"prop": {"family": FONT, "size": 9}, "labelcolor": INK}
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, **fonts)
+    canvas.write(figure, path)
+
+
+def draw_importances(path: str | os.PathLike[str], shares: Mapping[str, float], *, title: str) -> None:
+    """Draw a bar for each option, the longest on top; shares: within 0..1, one option or more.
+
+    Raises DataError when the file cannot be written.
+    """
+    names = sorted(shares, key=lambda name: shares[name])
+    widths = [100 * shares[name] for name in names]
+    figure, ax = canvas.chart(8.4, 1.2 + 0.34 * len(names))
+    ax.barh(range(len(names)), widths, color=BLUE, height=0.62)
+    for i, width in enumerate(widths):
+        number = "< 1" if 0 < width < 1 else f"{width:.0f}"
+        ax.annotate(f"{number}%", (width, i), xytext=(5, 0), textcoords="offset points", va="center", **canvas.text(9))
+    ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    ax.set_xlim(0, 1.1 * max(*widths, 1))
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.set_xticks([])
+    _frame(ax, title)
+    ax.spines["bottom"].set_visible(False)
+    canvas.write(figure, path)
+
+
+def _lowest(values: np.ndarray) -> float:
+    """Return where to begin the accuracies, a whole number, so that a few bad trials do not flatten the rest."""
+    median = float(np.median(values))
+    limit = median - 3 * max(values.max() - median, 1.0)
+    return float(max(np.floor(values[values >= limit].min() - 0.5), 0))
+
+
+def _frame(ax: Axes, title: str) -> None:
+    heading = ax.set_title(title, loc="left", pad=12, **canvas.text(12.5, weight="bold", parse_math=False))
+    canvas.shrink([heading], 7)
+    ax.spines[["left", "right", "top"]].set_visible(False)
+    ax.spines["bottom"].set_color(GREY)
+    ax.tick_params(axis="y", length=0, labelcolor=INK, labelsize=9, labelfontfamily=FONT)
+    ax.tick_params(axis="x", length=3, color=GREY, labelcolor=INK, labelsize=9, labelfontfamily=FONT)

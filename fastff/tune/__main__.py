@@ -1,0 +1,134 @@
+"""python -m fastff.tune DATASET --trials N: a search for the options that suit a data set best."""
+
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from fastff import command
+from fastff.build import make_trainer
+from fastff.config import Config, Count, File, Folder, Name, read, start_from
+from fastff.data import load_dataset
+from fastff.errors import DataError, MissingExtra
+from fastff.files import make_folder
+from fastff.progress import prepare_kernels
+from fastff.runs import label
+from fastff.threads import usable_cpus
+from fastff.tune.workers import run_here, run_in_workers
+from fastff.validation import check_seed, check_size
+
+
+@dataclass(frozen=True)
+class Options:
+    """Search for the network and the options that get most of a data set's validation rows right.
+
+    Hidden layers, step size, weight decay, batch size, dropout, label smoothing and, of pictures, how they are changed
+    in training: each trial trains with a choice of Optuna's, and is stopped where others were better by then. The first
+    trial is what fastff.train would do, so that the search never ends below it.
+    Needs optuna: pip install 'fastff[tune]'.
+
+    The trials are kept in a storage: the same line with a larger --trials goes on where the last one ended, or was
+    interrupted. Run one search at a time on a study.
+
+    Examples: python -m fastff.tune digits --trials 100                       (into runs/tune-digits)
+              python -m fastff.train --config runs/tune-digits/best.toml
+              python -m fastff.tune wine.csv --target quality --trials 50 --epochs 20 --jobs 4
+    """
+
+    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
+    """A known name or a path, as for fastff.train."""
+    trials: Annotated[int, tyro.conf.arg(metavar="N")]
+    """How many trials there are to be in all, those of earlier calls counted."""
+    jobs: Count = None
+    """How many to train at once, each in a process of its own that holds the data, on one thread; by default as many as
+    there are CPUs to use."""
+    data_dir: Folder = None
+    """The folder that holds a named data set's files; without it they are downloaded once."""
+    target: Name = None
+    """The column of a .csv or .parquet file that is the class."""
+    preset: Name = None
+    """A named set of options of fastff.train to start from."""
+    config: File = None
+    """A TOML file of options of fastff.train to start from, such as a best.toml."""
+    epochs: Count = None
+    """How often each trial goes through the training rows; by default as often as fastff.train would."""
+    seed: int = 0
+    """Decides what is tried. With one job the same seed tries the same; with several the trials also depend on which of
+    them end first."""
+    storage: Annotated[str | None, tyro.conf.arg(metavar="URL", help_behavior_hint="")] = None
+    """Where the trials are kept: a database's URL, or a journal file that ends in .log; by default OUT/study.db."""
+    out: Folder = None
+    """The folder for best.toml, trials.csv and the pictures; by default runs/tune-DATASET."""
+
+
+def main(arguments: list[str]) -> None:
+    options = tyro.cli(Options, args=arguments, prog="python -m fastff.tune")
+    check_size("trials", options.trials)
+    jobs = usable_cpus() if options.jobs is None else check_size("jobs", options.jobs)
+    check_seed(options.seed, required=True)
+    try:
+        from fastff.tune.results import write_results
+        from fastff.tune.search import Search, open_study
+    except ImportError as error:
+        if error.name is None or not error.name.startswith("optuna"):
+            raise
+        raise MissingExtra("fastff.tune needs optuna: pip install 'fastff[tune]'") from None
+    start = _start(options)
+    data = load_dataset(start.dataset, data_dir=start.data_dir, target=start.target).with_validation()
+    make_trainer(start, data)  # what cannot be trained is refused before anything is written
+    shape = data.image_shape
+    name = label(start.dataset)
+    folder = Path(options.out or f"runs/tune-{name}")
+    make_folder(folder)
+    prepare_kernels()
+    with open_study(options.storage or f"sqlite:///{folder / 'study.db'}", name) as study:
+        search = Search(study, start, shape, total=options.trials, seed=options.seed)
+        interrupted = False
+        try:
+            if jobs == 1:
+                run_here(search, data)
+            else:
+                del data  # the workers have their own
+                run_in_workers(search, jobs, start)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            search.requeue_running()
+        names = write_results(folder, study, start, shape)
+        if interrupted:
+            again = shlex.join(["python", "-m", "fastff.tune", *arguments])
+            raise KeyboardInterrupt(f"finished trials are kept; {again} goes on")
+        print(_closing_lines(folder, names, study))
+
+
+def _start(options: Options) -> Config:
+    file = {} if options.config is None else read(Path(options.config))
+    said: dict[str, Any] = {name: getattr(options, name) for name in ("data_dir", "target", "epochs")}
+    start = start_from(options.dataset, options.preset, file)
+    return dataclasses.replace(start, **{name: value for name, value in said.items() if value is not None})
+
+
+def _closing_lines(folder: Path, names: list[str], study: Any) -> str:
+    from fastff.tune.results import FEWEST
+    from fastff.tune.search import best_trial, finished
+
+    best = best_trial(study)
+    count = len(finished(study))
+    if best is None:
+        raise DataError(f"{study.study_name}: none of {count} trials came to its end; {folder / 'trials.csv'} says why")
+    lines = [
+        f"{study.study_name}: best validation accuracy {best.value:.2%}, "
+        f"of trial {best.number} at epoch {best.user_attrs['best_epoch']}; {count} trials",
+        f"train with it: python -m fastff.train --config {shlex.quote(str(folder / 'best.toml'))}",
+        f"written to {folder}: {', '.join(names)}",
+    ]
+    if "importances.png" not in names:
+        lines.append(f"no importances.png yet: it takes {FEWEST} trials that are not stopped early")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command.run(main)

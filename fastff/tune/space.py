@@ -1,0 +1,98 @@
+"""What the search tries: options of fastff.config.Config and their limits, as plain data.
+
+An option that has limits of its own, whatever the others are, needs no more than a line in `_options`. Limits give way
+to the value that the search starts from, so that this can always be tried first. Imports fastff.config only.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from fastff.config import Config
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Whole numbers from low to high; with log, as many small ones as large ones."""
+
+    low: int
+    high: int
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Real:
+    """Numbers from low to high; with log, as many small ones as large ones."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of these values, in no order."""
+
+    values: tuple[Any, ...]
+
+
+Limits = Whole | Real | OneOf
+
+LAYERS = Whole(1, 4)  # hidden ones
+WIDTH = Whole(32, 1024, log=True)
+STEP_SIZE = {"adam": Real(1e-4, 1e-2, log=True), "sgd": Real(1e-3, 1.0, log=True)}
+DECAY = {"adam": OneOf(("none", "l2", "decoupled")), "sgd": OneOf(("none", "l2"))}
+WEIGHT_DECAY = Real(1e-6, 1e-1, log=True)  # where there is any
+
+
+def _options(start: Config, image_shape: tuple[int, int, int] | None) -> dict[str, Limits]:
+    found: dict[str, Limits] = {
+        "step_size": STEP_SIZE[start.optimizer],
+        "batch_size": Whole(16, 512, log=True),
+        "dropout": Real(0.0, 0.6),
+        "label_smoothing": Real(0.0, 0.3),
+        "schedule": OneOf(("constant", "step", "cosine", "one-cycle")),
+    }
+    if image_shape is not None:
+        found["mirror"] = OneOf((False, True))
+        found["shift"] = Whole(0, min(image_shape[1:]) // 8)  # an eighth of a picture
+        found["whiten"] = OneOf((0, start.whiten or math.prod(image_shape) // 12))
+    return found
+
+
+def suggest(trial: Any, start: Config, image_shape: tuple[int, int, int] | None) -> Config:
+    """`start` with what an Optuna trial (a running or a finished one) has chosen for each parameter of the search.
+
+    image_shape: (channels, height, width) where rows are pictures, which are then changed in training too.
+    """
+    known = start_parameters(start, image_shape)
+
+    def choose(name: str, limits: Limits) -> Any:
+        if isinstance(limits, OneOf):
+            return trial.suggest_categorical(name, limits.values)
+        low, high = min(limits.low, known.get(name, limits.low)), max(limits.high, known.get(name, limits.high))
+        method = trial.suggest_int if isinstance(limits, Whole) else trial.suggest_float
+        return method(name, low, high, log=limits.log)
+
+    widths = [choose(f"width_{i + 1}", WIDTH) for i in range(choose("layers", LAYERS))]
+    options: dict[str, Any] = {"hidden": tuple(widths), "weight_decay": 0.0}
+    kind = choose("decay", DECAY[start.optimizer])
+    if kind != "none":
+        options["weight_decay"] = choose("weight_decay", WEIGHT_DECAY)
+        if start.optimizer == "adam":
+            options["decay"] = kind
+    options |= {name: choose(name, limits) for name, limits in _options(start, image_shape).items()}
+    return dataclasses.replace(start, **options)
+
+
+def start_parameters(start: Config, image_shape: tuple[int, int, int] | None) -> dict[str, Any]:
+    """The parameters with which suggest(trial, start, image_shape) gives back `start`."""
+    kind = "none" if start.weight_decay == 0 else start.decay if start.optimizer == "adam" else "l2"
+    return {
+        "layers": len(start.hidden),
+        **{f"width_{i + 1}": width for i, width in enumerate(start.hidden)},
+        "decay": kind,
+        **({} if kind == "none" else {"weight_decay": start.weight_decay}),
+        **{name: getattr(start, name) for name in _options(start, image_shape)},
+    }
