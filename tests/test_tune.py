@@ -86,7 +86,7 @@ def test_the_table_holds_every_trial(digits):
         assert (row["best_epoch"] in ("1", "2"), row["epochs"], row["note"]) == (True, "2", "")
         for i in range(1, 5):
             assert (row.get(f"width_{i}", "") != "") == (i <= int(row["layers"]))
-        assert (row["weight_decay"] == "") == (row["decay"] == "none")
+        assert (row.get("weight_decay", "") == "") == (row["decay"] == "none")
         assert row["mirror"] in ("True", "False")
 
 

@@ -1,0 +1,106 @@
+"""What each part of a data set's settings is worth: python bench/ablation.py [DATASET] --data-dir DIR --out FILE
+
+Trains with all of a preset's settings, and then once more without each part of them, over several seeds, one network a
+core. Prints the mean of the best validation accuracy and its sample standard deviation over the seeds, as
+fastff/report/ablation.toml has it. The test rows are never looked at. What FILE (JSON lines) holds already is not run
+again, so that an interrupted study goes on.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from fastff.build import make_trainer
+from fastff.config import Config
+from fastff.data import load_dataset
+from fastff.presets import DEFAULTS, PRESETS
+from fastff.threads import usable_cpus
+
+WITHOUT: dict[str, dict[str, Any]] = {
+    "whitening": {"whiten": 0},
+    "mirroring": {"mirror": False},
+    "shifts": {"shift": 0},
+    "dropout": {"dropout": 0.0},
+    "label smoothing": {"label_smoothing": 0.0},
+    "weight decay": {"weight_decay": 0.0},
+    "the cosine schedule": {"schedule": "constant"},
+    "the one-cycle schedule": {"schedule": "cosine"},
+    "the third hidden layer": {"hidden": 2},
+}
+
+
+def settings(name: str) -> dict[str, Any]:
+    return {**DEFAULTS.get(name, {}), **PRESETS.get(name, {})}
+
+
+def variants(base: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options of the whole preset, and of the preset without each part that it has."""
+    found = {"": base}
+    plain = dataclasses.asdict(Config())
+    for part, change in WITHOUT.items():
+        (option, value), *_ = change.items()
+        if option == "hidden":
+            if len(base["hidden"]) > value:
+                found[part] = {**base, "hidden": base["hidden"][:value]}
+        elif option == "schedule":
+            if part.split()[1] == base.get("schedule"):
+                found[part] = {**base, **change}
+        elif base.get(option, plain[option]) != value:
+            found[part] = {**base, **change}
+    return found
+
+
+def best_accuracy(dataset: str, data_dir: str | None, options: dict[str, Any], seed: int) -> float:
+    config = Config(dataset=dataset, **{**options, "threads": 1, "seed": seed})
+    data = load_dataset(dataset, data_dir=data_dir).with_validation()
+    trainer = make_trainer(config, data)
+    history = trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=config.epochs)
+    return 100 * max(record.val_accuracy or 0.0 for record in history.epochs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", nargs="?", default="cifar10-hst")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--preset", help="its settings on top of the data set's own")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=usable_cpus())
+    parser.add_argument("--out", type=Path, required=True, help="results so far, as JSON lines")
+    a = parser.parse_args()
+    base = {**settings(a.dataset), **(PRESETS[a.preset] if a.preset else {})}
+    lines = a.out.read_text().splitlines() if a.out.exists() else []
+    done = {(line["part"], line["seed"]): line["accuracy"] for line in map(json.loads, lines)}
+    with ProcessPoolExecutor(a.jobs, mp_context=get_context("spawn")) as pool, a.out.open("a") as out:
+        runs = {
+            pool.submit(best_accuracy, a.dataset, a.data_dir, options, seed): (part, seed)
+            for seed in a.seeds
+            for part, options in variants(base).items()
+            if (part, seed) not in done
+        }
+        for run in as_completed(runs):
+            part, seed = runs[run]
+            done[part, seed] = run.result()
+            print(json.dumps({"part": part, "seed": seed, "accuracy": run.result()}), file=out, flush=True)
+            print(f"without {part or 'nothing'}, seed {seed}: {run.result():.2f}", flush=True)
+    spread = {}
+    for part in variants(base):
+        values = [done[part, seed] for seed in a.seeds]
+        spread[part] = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    mean, deviation = spread.pop("")
+    print(f'[[study]]\ndataset = "{a.dataset}"\npreset = "{a.preset or a.dataset}"\nseeds = {a.seeds}')
+    print(f"baseline = {{ mean = {mean:.2f}, spread = {deviation:.2f} }}\nrows = [")
+    for part, (own, own_deviation) in sorted(spread.items(), key=lambda item: item[1]):
+        print(
+            f'    {{ removed = "{part}", mean = {own:.2f}, spread = {own_deviation:.2f}, '
+            f"difference = {round(own, 2) - round(mean, 2):.2f} }},"
+        )
+    print("]")
+
+
+if __name__ == "__main__":
+    main()
