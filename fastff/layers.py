@@ -54,6 +54,13 @@ class Layer:
     def _enter(self, program: Program, rows: np.ndarray) -> Lanes:
         return program.gather(rows)
 
+    def _check_width(self, found: int) -> None:
+        """ArgumentError unless the layer before gives as many values as this one takes, for kernels look no further."""
+        if found != self.features_in:
+            raise ArgumentError(
+                f"layers: {type(self).__name__} takes {self.features_in} values a row, is given {found}"
+            )
+
     def _enter_backward(self, grad: np.ndarray) -> tuple[Program, Lanes, Any]:
         if self._last is None:
             raise ArgumentError(
@@ -110,6 +117,7 @@ class Standardize(Layer):
 
     def gather(self, program: Program, rows: np.ndarray, *, in_batch: bool = False) -> Lanes:
         """The batch of raw rows, standardised as it is gathered."""
+        self._check_width(rows.shape[1])
         return program.gather(rows, self.mean, self.scale, in_batch=in_batch)
 
 
@@ -178,6 +186,7 @@ class LinearLayer(Layer):
         return self._stored_gradient()[1]
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+        self._check_width(x.features)
         return program.linear(x, self._matrix.panels, self._bias, self.output_dim), x
 
     def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:

@@ -64,7 +64,10 @@ class FeedForwardNeuralNetwork:
     def output_dim(self) -> int | None:
         """The number of logits; None where the layers don't say."""
         known = itertools.takewhile(lambda layer: isinstance(layer, Layer), reversed(self.layers))
-        return next((layer.output_dim for layer in known if isinstance(layer, LinearLayer)), None)
+        widths = (
+            (layer.components if isinstance(layer, Whiten) else getattr(layer, "output_dim", None)) for layer in known
+        )
+        return next((width for width in widths if width is not None), None)
 
     @property
     def linear_layers(self) -> list[LinearLayer]:
@@ -283,27 +286,21 @@ def layers_from(arrays: dict[str, np.ndarray], description: Any, path: object) -
             raise DataError(f"{path}: layer {i} is {name!r}, want one of {', '.join(_NAMES)}")
         try:
             if name == "linear":
-                weights = array(f"{i}.weight")
-                if weights.ndim != 2 or (width is not None and weights.shape[0] != width):
-                    raise ArgumentError(f"shape {weights.shape}, want ({width or 'in'}, out)")
-                linear = LinearLayer.holding(weights, array(f"{i}.bias"))
-                width = linear.output_dim
-                layers.append(linear)
+                layer: Layer = LinearLayer.holding(array(f"{i}.weight"), array(f"{i}.bias"))
             elif name == "standardize":
-                layers.append(Standardize(array(f"{i}.mean"), array(f"{i}.std")))
-                width = layers[-1].features_in
+                layer = Standardize(array(f"{i}.mean"), array(f"{i}.std"))
             elif name == "whiten":
-                whiten = Whiten(array(f"{i}.projection"), array(f"{i}.shift"))
-                if width not in (None, whiten.features_in):
-                    raise ArgumentError(f"projection from {whiten.features_in} features, want {width}")
-                layers.append(whiten)
-                width = whiten.components
-            elif name in ("dropout", "augment"):
-                layers.append(_NAMES[name](**{key: value for key, value in entry.items() if key != "layer"}))
+                layer = Whiten(array(f"{i}.projection"), array(f"{i}.shift"))
             else:
-                layers.append(_NAMES[name]())
+                layer = _NAMES[name](**{key: value for key, value in entry.items() if key != "layer"})
         except (ArgumentError, TypeError) as error:
             raise DataError(f"{path}: layer {i} ({name}): {error}") from None
+        if width is not None and layer.features_in not in (None, width):
+            raise DataError(f"{path}: layer {i} ({name}) takes {layer.features_in} values, want {width} as before it")
+        layers.append(layer)
+        width = getattr(layer, "output_dim", None) or getattr(layer, "components", None) or layer.features_in or width
+    if width is None:
+        raise DataError(f"{path}: no layer says how wide it is; is it a network that fastff saved?")
     return layers
 
 

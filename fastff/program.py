@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastff import memory
+from fastff.errors import DataError
 from fastff.kernels import compiler, spmd
 from fastff.kernels.lanes import FLOAT32, FLOAT64, UINT8
 from fastff.kernels.pointwise import IDENTITY, RELU
@@ -44,6 +45,7 @@ class Program:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.flops = 0  # of a full batch
+        self._classes = 0  # that the labels need
         self._table: list[list[int]] = []
         self._kept: list[np.ndarray] = []
         self.outcome: Outcome | None = None  # of the last run, or the run under way
@@ -153,6 +155,7 @@ class Program:
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """The labels (N,) int64 of the batch, in its order; put this before the gather, whose barrier it shares."""
+        self._classes = int(labels.max()) + 1
         batch = memory.aligned(memory.round_up(self.rows, LANES), np.int32)
         self.add(spmd.LABELS, labels, batch, barrier=False)
         return batch
@@ -171,6 +174,8 @@ class Program:
 
         weights: one feature, the weight of each row; the gradient is that of the weighted mean.
         """
+        if self._classes > z.features:  # where the network did not say how wide it is: the kernel would read beyond it
+            raise DataError(f"labels: {self._classes - 1}, want class numbers below the {z.features} of the network")
         g = self.lanes(z.features) if gradient else None
         self.add(spmd.LOSS, z, 0 if g is None else g, z.features, labels, np.array([smoothing], np.float32),
                  *self._loss_ends(halt, weights))  # fmt: skip

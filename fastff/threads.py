@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fastff import cgroup
 from fastff.errors import ArgumentError
 
 
@@ -20,13 +21,18 @@ def usable_cpus() -> int:
 
 
 @lru_cache
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+def _cgroup_quota(root: Path = cgroup.ROOT, own: Path = cgroup.OWN) -> float:
+    """CPUs, as a share of time: the least that the process's own group or one above it allows."""
+    return min((_folder_quota(folder) for folder in cgroup.folders("cpu", root, own)), default=math.inf)
+
+
+def _folder_quota(folder: Path) -> float:
     try:
-        quota, period = (root / "cpu.max").read_text().split()[:2]  # version 2
+        quota, period = (folder / "cpu.max").read_text().split()[:2]  # version 2
     except (OSError, ValueError):
         try:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text()  # version 1
-            period = (root / "cpu/cpu.cfs_period_us").read_text()
+            quota = (folder / "cpu.cfs_quota_us").read_text()  # version 1
+            period = (folder / "cpu.cfs_period_us").read_text()
         except OSError:
             return math.inf
     try:
