@@ -2,7 +2,6 @@
 
     python tests/fuzz_loaders.py --files 10000 --seed 0              every loader, each in a process of its own
     python tests/fuzz_loaders.py --loaders npz csv --files 1000      some of them
-    python tests/fuzz_loaders.py --loaders npz --coverage 100000     one, guided by coverage (pip install atheris)
 
 A file is a valid one with bytes flipped, cut out, doubled, spliced in from another, or numbers set to extremes. Where a
 checksum would refuse all of these at the door, the damage is done inside it, and the sum is right. What a loader gives
@@ -404,41 +403,15 @@ def _too_long(*_: object) -> None:
     raise TimeoutError(f"took more than {PATIENCE} s")
 
 
-def guided(name: str, runs: int) -> None:
-    """The same loader with bytes that coverage chooses; ends at the first finding."""
-    import atheris
-
-    with atheris.instrument_imports(include=["fastff.data", "fastff.config", "fastff.checkpoint", "fastff.state"]):
-        for module in [m for m in sys.modules if m.startswith(("fastff.data", "fastff.config", "fastff.checkpoint"))]:
-            del sys.modules[module]
-        import fastff.data  # noqa: F401
-    loader, folder = make_loaders()[name], Path(tempfile.mkdtemp())
-    corpus = Path(tempfile.mkdtemp())
-    for i, seed in enumerate(loader.seeds):
-        (corpus / str(i)).write_bytes(seed)
-
-    def one(data: bytes) -> None:
-        said = problem(loader, folder, data)
-        if said is not None:
-            raise AssertionError(said)
-
-    atheris.Setup([sys.argv[0], f"-runs={runs}", f"-timeout={PATIENCE}", "-max_len=100000", str(corpus)], one)
-    atheris.Fuzz()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=10_000, help="damaged files a loader")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--loaders", nargs="+", choices=sorted(make_loaders()), help="by default all")
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="folder for what was found")
-    parser.add_argument("--coverage", type=int, metavar="RUNS", help="so many runs of one loader, guided by coverage")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     names = options.loaders or list(make_loaders())
-    if options.coverage:
-        guided(names[0], options.coverage)
-        return 0
     options.findings.mkdir(parents=True, exist_ok=True)
     if options.here:
         return min(1, fuzz(names[0], options.files, options.seed, options.findings))
