@@ -210,7 +210,7 @@ class Program:
 
         For programs without a loss or an update, which `run` would have to make room for.
         """
-        table, control, index = self.table, np.zeros(spmd.CONTROL, np.int64), _counting(self.rows)
+        table, control, index = self.table, np.zeros(spmd.control_slots(1), np.int64), _counting(self.rows)
         addresses = control.ctypes.data, index.ctypes.data
         compile_kernels()
 
@@ -239,10 +239,10 @@ class Program:
         steps = index.size // total * -(-total // self.rows)
         table = self.table
         losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
-        control = np.zeros(spmd.CONTROL, np.int64)
+        size = self.threads_for(threads, steps - first_step)
+        control = np.zeros(spmd.control_slots(size), np.int64)
         control[spmd.STEP] = first_step
         outcome = self.outcome = Outcome(losses, hits, control[spmd.STEP : spmd.STEP + 1], steps)
-        size = self.threads_for(threads, steps - first_step)
         numbers = 0 if hyper is None else hyper.ctypes.data
 
         def call(rank: int) -> None:
@@ -256,7 +256,7 @@ class Program:
         if size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
             call(0)
         else:
-            run_ranks(call, size, stop)
+            run_ranks(call, size, stop, control[spmd.SEEN :: spmd.LINE])
         return outcome
 
 
