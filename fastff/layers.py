@@ -14,6 +14,7 @@ from fastff.kernels import pointwise
 from fastff.kernels.target import NR
 from fastff.optim import Adam, Optimizer, check_step_size, store_gradient
 from fastff.program import Lanes, Program
+from fastff.room import check_room
 from fastff.validation import check_finite, check_rows, check_seed, check_size
 
 
@@ -147,6 +148,7 @@ class LinearLayer(Layer):
         return layer
 
     def _allocate(self, n_in: int, n_out: int) -> None:
+        check_room(f"a layer of {n_in} x {n_out} weights", 3 * 4 * (n_in + 1) * n_out)  # with two moments
         shape = self.input_dim, self.output_dim = n_in, n_out
         self.features_in = n_in
         self.optimizer: Optimizer = Adam()
@@ -174,6 +176,14 @@ class LinearLayer(Layer):
     @bias.setter
     def bias(self, value: np.ndarray) -> None:
         self._bias[: self.output_dim] = _parameter("bias", value, (1, self.output_dim))[0]
+
+    def parameters(self, out: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of weights (in, out) and bias (out,), in `out` if given."""
+        if out is None:
+            return self._matrix.copy(), self.bias[0].copy()
+        self._matrix.copy(out[0])
+        out[1][:] = self.bias[0]
+        return out
 
     @property
     def grad_weights(self) -> np.ndarray:

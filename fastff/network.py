@@ -13,6 +13,7 @@ from fastff.optim import Adam, Optimizer, check_optimizer
 from fastff.predictor import Predictor
 from fastff.program import Lanes, Program
 from fastff.random_layers import Augment, Dropout
+from fastff.room import check_room
 from fastff.validation import check_rows, check_seed, check_size
 from fastff.whiten import Whiten
 
@@ -47,6 +48,9 @@ class FeedForwardNeuralNetwork:
         check_seed(seed)
         hidden = _hidden_widths(hidden_dim, num_layers)
         widths = [check_size("input_dim", input_dim), *hidden, check_size("output_dim", output_dim)]
+        sizes = itertools.pairwise(widths)
+        count = sum((n_in + 1) * n_out for n_in, n_out in sizes)
+        check_room(f"a network of {count:,} parameters", 3 * 4 * count)  # and their two moments
         seeds = np.random.SeedSequence(seed).spawn(len(widths) - 1)
         self.layers: list[Any] = []
         for i, own_seed in enumerate(seeds):
@@ -192,11 +196,17 @@ class FeedForwardNeuralNetwork:
 
     # --- on disk ---
 
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Copies of all weights "0.weight" (in, out) and biases "0.bias" (out,), by the layer's place in `layers`."""
-        pairs = [(i, layer) for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer)]
-        weights = {f"{i}.weight": layer.weights.copy() for i, layer in pairs}
-        return weights | {f"{i}.bias": layer.bias[0].copy() for i, layer in pairs}
+    def parameters(self, out: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """Copies of all weights "0.weight" (in, out) and biases "0.bias" (out,), by the layer's place in `layers`.
+
+        out: an earlier result, whose arrays are written over instead of making new ones.
+        """
+        pairs = {}
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, LinearLayer):
+                pairs[i] = layer.parameters(None if out is None else (out[f"{i}.weight"], out[f"{i}.bias"]))
+        weights = {f"{i}.weight": weight for i, (weight, _) in pairs.items()}
+        return weights | {f"{i}.bias": bias for i, (_, bias) in pairs.items()}
 
     def set_parameters(self, parameters: dict[str, np.ndarray]) -> None:
         """Give the linear layers the weights and biases named as in parameters()."""
@@ -308,7 +318,9 @@ def _hidden_widths(hidden_dim: int | Sequence[int], num_layers: int | None) -> l
     if isinstance(hidden_dim, int | np.integer):
         if num_layers is None:
             raise ArgumentError("num_layers: missing, want the number of linear layers, or a sequence as hidden_dim")
-        return [check_size("hidden_dim", hidden_dim)] * (check_size("num_layers", num_layers) - 1)
+        layers = check_size("num_layers", num_layers)
+        check_room(f"a network of {layers:,} layers", 4096 * layers)  # however narrow they are
+        return [check_size("hidden_dim", hidden_dim)] * (layers - 1)
     if not isinstance(hidden_dim, list | tuple | np.ndarray):
         raise ArgumentError(f"hidden_dim: {hidden_dim!r}, want a whole number or a sequence of them")
     widths = [check_size("hidden_dim", width) for width in hidden_dim]

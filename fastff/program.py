@@ -19,6 +19,7 @@ from fastff.kernels.lanes import FLOAT32, FLOAT64, UINT8
 from fastff.kernels.pointwise import IDENTITY, RELU
 from fastff.kernels.softmax import RESULT
 from fastff.kernels.target import LANES
+from fastff.room import check_room
 from fastff.threads import run_ranks, usable_cpus
 
 _DTYPES = {np.dtype(np.float32): FLOAT32, np.dtype(np.uint8): UINT8, np.dtype(np.float64): FLOAT64}
@@ -46,6 +47,7 @@ class Program:
         self.rows = rows
         self.flops = 0  # of a full batch
         self._classes = 0  # that the labels need
+        self._room = 0  # bytes of activations and gradients
         self._table: list[list[int]] = []
         self._kept: list[np.ndarray] = []
         self.outcome: Outcome | None = None  # of the last run, or the run under way
@@ -66,6 +68,8 @@ class Program:
         return row
 
     def lanes(self, features: int) -> Lanes:
+        self._room += 4 * features * self.rows
+        check_room(f"a batch of {self.rows:,} rows", self._room)
         return Lanes(memory.lanes(features, self.rows), features)
 
     def gather(
@@ -100,6 +104,7 @@ class Program:
 
     def scatter(self, x: Lanes, rows: int) -> np.ndarray:
         """A new array (rows, features), float32, that the program fills batch by batch."""
+        check_room(f"an array of {rows:,} x {x.features:,} values", 4 * rows * x.features)
         out = np.empty((rows, x.features), np.float32)
         self.add(spmd.SCATTER, x, x.features, out)
         return out
