@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastff import memory
-from fastff.errors import ArgumentError
+from fastff.errors import ArgumentError, DataError
 from fastff.kernels import pointwise
 from fastff.kernels.target import NR
 from fastff.optim import Adam, Optimizer, check_step_size, store_gradient
@@ -95,16 +95,26 @@ class Standardize(Layer):
 
     @classmethod
     def fit(cls, X: np.ndarray) -> "Standardize":
-        """The layer for the mean and standard deviation of each column of X (N, D), summed in float64."""
+        """The layer for the mean and standard deviation of each column of X (N, D), summed in float64.
+
+        Raises DataError where a deviation is too large for float32 to hold its inverse (8.5e37).
+        """
         X = check_rows(X, "X")
         check_finite(X, "X")
         size = max(1, (1 << 20) // X.shape[1])
         blocks = [X[i : i + size] for i in range(0, len(X), size)]
-        mean = sum(block.sum(0, dtype=np.float64) for block in blocks) / len(X)
-        variance = sum(np.square(block - mean).sum(0) for block in blocks) / len(X)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            mean = sum(block.sum(0, dtype=np.float64) for block in blocks) / len(X)
+            deviation = np.sqrt(sum(np.square(block - mean).sum(0) for block in blocks) / len(X))
+        usable = deviation < 1 / np.finfo(np.float32).tiny
+        if not usable.all():
+            column = int(np.argmin(usable))
+            raise DataError(
+                f"X: column {column} deviates by {deviation[column]:.2g}, want less than 8.5e37: scale it down"
+            )
         # rounding leaves a constant column a deviation of some ulps: that is noise, not scale
         constant = np.all([(block == X[0]).all(0) for block in blocks], axis=0)
-        return cls(mean, np.where(constant, 0.0, np.sqrt(variance)))
+        return cls(mean, np.where(constant, 0.0, deviation))
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
         return x, None  # all was done by the gather
