@@ -50,7 +50,8 @@ def measure(name: str, threads: int) -> list[tuple[str, float, float, float]]:
 def _time(program: Program, table: np.ndarray, order: np.ndarray, trainer: Trainer, threads: int) -> float:
     steps = min(len(order) // program.rows, 64)
     hyper = trainer.optimizer.hyper(5, np.full(steps, 1e-6))
-    losses, hits, control = np.zeros(steps), np.zeros(steps, np.int64), np.zeros(spmd.CONTROL, np.int64)
+    losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
+    control = np.zeros(spmd.control_slots(threads), np.int64)
     table = np.ascontiguousarray(table)
 
     def call(rank: int) -> None:

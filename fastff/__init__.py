@@ -14,7 +14,7 @@ if not (Path(__file__).parent / "kernels").exists():
     __path__.append(str(Path(__file__).parents[1]))
 
 from fastff.data import Dataset, load_dataset
-from fastff.errors import ArgumentError, DataError, DivergenceError, FastffError, MissingExtra
+from fastff.errors import ArgumentError, DataError, DivergenceError, FastffError, MissingExtra, NoRoom, StalledError
 from fastff.evaluate import evaluate
 from fastff.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.loss import CrossEntropySoftmax
@@ -39,8 +39,10 @@ __all__ = [
     "FeedForwardNeuralNetwork",
     "LinearLayer",
     "MissingExtra",
+    "NoRoom",
     "ReLU",
     "Sigmoid",
+    "StalledError",
     "Standardize",
     "Tanh",
     "Trainer",

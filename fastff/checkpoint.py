@@ -75,7 +75,13 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     text = notes[_METADATA_KEY]
     if notes[_CHECKSUM_KEY] != _checksum(arrays, text):
         raise DataError(f"{path} is corrupted: its content does not match its checksum, restore it from a copy")
-    return arrays, json.loads(text)
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError) as error:  # a checksum that is right says nothing of who made it
+        raise DataError(f"{path} is corrupted: its metadata is not JSON: {_one_line(error)}") from error
+    if not isinstance(metadata, dict):
+        raise DataError(f"{path} is corrupted: its metadata is a {type(metadata).__name__}, want a dictionary")
+    return arrays, metadata
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -120,6 +120,7 @@ class Config:
     """Decides initial weights, shuffling and dropout."""
 
 
+LARGEST = 1 << 20  # bytes of a config file; one has about 700
 _PLACES = ("config", "out", "resume", "log")  # where a run is kept, not what it is: not in config.toml
 _HINTS = get_type_hints(Config)
 _PROGRAM = "python -m fastff.train"
@@ -154,11 +155,16 @@ def start_from(dataset: str, preset: str | None, file: dict[str, Any]) -> Config
 def read(path: Path) -> dict[str, Any]:
     """The options in a TOML file, checked by name and type; DataError, in one line, for what does not fit."""
     try:
-        text = path.read_bytes().decode()
-        options = tomllib.loads(text)
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise DataError(f"{path}: more than {LARGEST:,} bytes, want a config.toml")
+        options = tomllib.loads(text.decode())
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}, want a config.toml") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except DataError:
+        raise
+    except (ValueError, RecursionError) as error:  # also of numbers of thousands of digits, lists in lists in lists
         raise DataError(f"{path}: not a TOML file: {error}") from None
     for name, value in options.items():
         if name not in _HINTS or name in _PLACES:
@@ -166,7 +172,7 @@ def read(path: Path) -> dict[str, Any]:
                 f"{path}: unknown option {name!r}, want one of {', '.join(n for n in _HINTS if n not in _PLACES)}"
             )
         if not _fits(value, _HINTS[name]):
-            raise DataError(f"{path}: {name} = {value!r}, want {_wanted(_HINTS[name])}")
+            raise DataError(f"{path}: {name} = {_shown(value)}, want {_wanted(_HINTS[name])}")
         if isinstance(value, list):
             options[name] = tuple(value)
         elif _HINTS[name] is float:
@@ -203,7 +209,16 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, option) for option in get_args(hint) if option is not type(None))
     if isinstance(value, bool):
         return hint is bool
+    if isinstance(value, int) and abs(value) >= 1 << 63:  # TOML has none; Python reads them and can't print them
+        return False
     return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return "a number of thousands of digits"
 
 
 def _wanted(hint: Any) -> str:

@@ -4,9 +4,14 @@ Everything fastff raises on purpose derives from FastffError, so a command can p
 Imports nothing of the project: every module may use it.
 """
 
+LONGEST = 1000  # characters of a message; a file can hold names of any length
+
 
 class FastffError(Exception):
-    """The base of all errors that fastff raises on purpose."""
+    """The base of all errors that fastff raises on purpose: one line, whatever a file or an argument holds."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_one_line(message))
 
 
 class DataError(FastffError, ValueError):
@@ -23,3 +28,19 @@ class DivergenceError(FastffError, ArithmeticError):
 
 class MissingExtra(FastffError, ImportError):
     """An optional dependency is not installed: the message names the extra to install."""
+
+
+class NoRoom(FastffError, MemoryError):
+    """What is asked for needs more memory than there is: the message gives both numbers. Nothing was allocated."""
+
+
+class StalledError(FastffError, RuntimeError):
+    """A thread of a training step has stopped for good: the message names its rank."""
+
+
+def _one_line(message: str) -> str:
+    # A file's own names may hold line ends, or control characters that a terminal would obey.
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(message))
+    if len(line) <= LONGEST:
+        return line
+    return f"{line[: LONGEST * 2 // 3]} ... {line[-LONGEST // 3 :]}"

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from fastff import memory
-from fastff.errors import ArgumentError
+from fastff.errors import ArgumentError, DataError
 from fastff.kernels import pointwise
 from fastff.kernels.target import NR
 from fastff.optim import Adam, Optimizer, check_step_size, store_gradient
 from fastff.program import Lanes, Program
+from fastff.room import check_room
 from fastff.validation import check_finite, check_rows, check_seed, check_size
 
 
@@ -54,6 +55,13 @@ class Layer:
     def _enter(self, program: Program, rows: np.ndarray) -> Lanes:
         return program.gather(rows)
 
+    def _check_width(self, found: int) -> None:
+        """ArgumentError unless the layer before gives as many values as this one takes, for kernels look no further."""
+        if found != self.features_in:
+            raise ArgumentError(
+                f"layers: {type(self).__name__} takes {self.features_in} values a row, is given {found}"
+            )
+
     def _enter_backward(self, grad: np.ndarray) -> tuple[Program, Lanes, Any]:
         if self._last is None:
             raise ArgumentError(
@@ -87,16 +95,26 @@ class Standardize(Layer):
 
     @classmethod
     def fit(cls, X: np.ndarray) -> "Standardize":
-        """The layer for the mean and standard deviation of each column of X (N, D), summed in float64."""
+        """The layer for the mean and standard deviation of each column of X (N, D), summed in float64.
+
+        Raises DataError where a deviation is too large for float32 to hold its inverse (8.5e37).
+        """
         X = check_rows(X, "X")
         check_finite(X, "X")
         size = max(1, (1 << 20) // X.shape[1])
         blocks = [X[i : i + size] for i in range(0, len(X), size)]
-        mean = sum(block.sum(0, dtype=np.float64) for block in blocks) / len(X)
-        variance = sum(np.square(block - mean).sum(0) for block in blocks) / len(X)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            mean = sum(block.sum(0, dtype=np.float64) for block in blocks) / len(X)
+            deviation = np.sqrt(sum(np.square(block - mean).sum(0) for block in blocks) / len(X))
+        usable = deviation < 1 / np.finfo(np.float32).tiny
+        if not usable.all():
+            column = int(np.argmin(usable))
+            raise DataError(
+                f"X: column {column} deviates by {deviation[column]:.2g}, want less than 8.5e37: scale it down"
+            )
         # rounding leaves a constant column a deviation of some ulps: that is noise, not scale
         constant = np.all([(block == X[0]).all(0) for block in blocks], axis=0)
-        return cls(mean, np.where(constant, 0.0, np.sqrt(variance)))
+        return cls(mean, np.where(constant, 0.0, deviation))
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
         return x, None  # all was done by the gather
@@ -110,6 +128,7 @@ class Standardize(Layer):
 
     def gather(self, program: Program, rows: np.ndarray, *, in_batch: bool = False) -> Lanes:
         """The batch of raw rows, standardised as it is gathered."""
+        self._check_width(rows.shape[1])
         return program.gather(rows, self.mean, self.scale, in_batch=in_batch)
 
 
@@ -139,6 +158,7 @@ class LinearLayer(Layer):
         return layer
 
     def _allocate(self, n_in: int, n_out: int) -> None:
+        check_room(f"a layer of {n_in} x {n_out} weights", 3 * 4 * (n_in + 1) * n_out)  # with two moments
         shape = self.input_dim, self.output_dim = n_in, n_out
         self.features_in = n_in
         self.optimizer: Optimizer = Adam()
@@ -167,6 +187,14 @@ class LinearLayer(Layer):
     def bias(self, value: np.ndarray) -> None:
         self._bias[: self.output_dim] = _parameter("bias", value, (1, self.output_dim))[0]
 
+    def parameters(self, out: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of weights (in, out) and bias (out,), in `out` if given."""
+        if out is None:
+            return self._matrix.copy(), self.bias[0].copy()
+        self._matrix.copy(out[0])
+        out[1][:] = self.bias[0]
+        return out
+
     @property
     def grad_weights(self) -> np.ndarray:
         """dL/dW of the last backward, (in, out), without decay: computed when asked for."""
@@ -178,6 +206,7 @@ class LinearLayer(Layer):
         return self._stored_gradient()[1]
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+        self._check_width(x.features)
         return program.linear(x, self._matrix.panels, self._bias, self.output_dim), x
 
     def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 
 from fastff.kernels.target import LANES, MR, NR
+from fastff.room import check_room
 
 LINE = 64  # bytes of a cache line: arrays start on one
 
@@ -14,8 +15,9 @@ def round_up(n: int, multiple: int) -> int:
 
 
 def aligned(count: int, dtype: type = np.float32) -> np.ndarray:
-    """`count` zeros that start on a cache line."""
+    """`count` zeros that start on a cache line. Raises NoRoom where memory lacks."""
     itemsize = np.dtype(dtype).itemsize
+    check_room("an array of the network", count * itemsize)
     raw = np.zeros(count * itemsize + LINE, np.uint8)
     start = -raw.ctypes.data % LINE
     return raw[start : start + count * itemsize].view(dtype)
@@ -80,6 +82,10 @@ class Matrix:
             pack(self._shown, self._panels)
             self._forget()
         return self._panels
+
+    def copy(self, out: np.ndarray | None = None) -> np.ndarray:
+        """The matrix, (in, out), as an array of its own or in `out`; nothing else is allocated."""
+        return unpack(self.panels, self.shape, out=out)
 
     def changed(self) -> None:
         """Say that a kernel has written to the panels."""

@@ -13,6 +13,7 @@ from fastff.optim import Adam, Optimizer, check_optimizer
 from fastff.predictor import Predictor
 from fastff.program import Lanes, Program
 from fastff.random_layers import Augment, Dropout
+from fastff.room import check_room
 from fastff.validation import check_rows, check_seed, check_size
 from fastff.whiten import Whiten
 
@@ -47,6 +48,9 @@ class FeedForwardNeuralNetwork:
         check_seed(seed)
         hidden = _hidden_widths(hidden_dim, num_layers)
         widths = [check_size("input_dim", input_dim), *hidden, check_size("output_dim", output_dim)]
+        sizes = itertools.pairwise(widths)
+        count = sum((n_in + 1) * n_out for n_in, n_out in sizes)
+        check_room(f"a network of {count:,} parameters", 3 * 4 * count)  # and their two moments
         seeds = np.random.SeedSequence(seed).spawn(len(widths) - 1)
         self.layers: list[Any] = []
         for i, own_seed in enumerate(seeds):
@@ -64,7 +68,10 @@ class FeedForwardNeuralNetwork:
     def output_dim(self) -> int | None:
         """The number of logits; None where the layers don't say."""
         known = itertools.takewhile(lambda layer: isinstance(layer, Layer), reversed(self.layers))
-        return next((layer.output_dim for layer in known if isinstance(layer, LinearLayer)), None)
+        widths = (
+            (layer.components if isinstance(layer, Whiten) else getattr(layer, "output_dim", None)) for layer in known
+        )
+        return next((width for width in widths if width is not None), None)
 
     @property
     def linear_layers(self) -> list[LinearLayer]:
@@ -189,11 +196,17 @@ class FeedForwardNeuralNetwork:
 
     # --- on disk ---
 
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Copies of all weights "0.weight" (in, out) and biases "0.bias" (out,), by the layer's place in `layers`."""
-        pairs = [(i, layer) for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer)]
-        weights = {f"{i}.weight": layer.weights.copy() for i, layer in pairs}
-        return weights | {f"{i}.bias": layer.bias[0].copy() for i, layer in pairs}
+    def parameters(self, out: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """Copies of all weights "0.weight" (in, out) and biases "0.bias" (out,), by the layer's place in `layers`.
+
+        out: an earlier result, whose arrays are written over instead of making new ones.
+        """
+        pairs = {}
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, LinearLayer):
+                pairs[i] = layer.parameters(None if out is None else (out[f"{i}.weight"], out[f"{i}.bias"]))
+        weights = {f"{i}.weight": weight for i, (weight, _) in pairs.items()}
+        return weights | {f"{i}.bias": bias for i, (_, bias) in pairs.items()}
 
     def set_parameters(self, parameters: dict[str, np.ndarray]) -> None:
         """Give the linear layers the weights and biases named as in parameters()."""
@@ -283,27 +296,21 @@ def layers_from(arrays: dict[str, np.ndarray], description: Any, path: object) -
             raise DataError(f"{path}: layer {i} is {name!r}, want one of {', '.join(_NAMES)}")
         try:
             if name == "linear":
-                weights = array(f"{i}.weight")
-                if weights.ndim != 2 or (width is not None and weights.shape[0] != width):
-                    raise ArgumentError(f"shape {weights.shape}, want ({width or 'in'}, out)")
-                linear = LinearLayer.holding(weights, array(f"{i}.bias"))
-                width = linear.output_dim
-                layers.append(linear)
+                layer: Layer = LinearLayer.holding(array(f"{i}.weight"), array(f"{i}.bias"))
             elif name == "standardize":
-                layers.append(Standardize(array(f"{i}.mean"), array(f"{i}.std")))
-                width = layers[-1].features_in
+                layer = Standardize(array(f"{i}.mean"), array(f"{i}.std"))
             elif name == "whiten":
-                whiten = Whiten(array(f"{i}.projection"), array(f"{i}.shift"))
-                if width not in (None, whiten.features_in):
-                    raise ArgumentError(f"projection from {whiten.features_in} features, want {width}")
-                layers.append(whiten)
-                width = whiten.components
-            elif name in ("dropout", "augment"):
-                layers.append(_NAMES[name](**{key: value for key, value in entry.items() if key != "layer"}))
+                layer = Whiten(array(f"{i}.projection"), array(f"{i}.shift"))
             else:
-                layers.append(_NAMES[name]())
+                layer = _NAMES[name](**{key: value for key, value in entry.items() if key != "layer"})
         except (ArgumentError, TypeError) as error:
             raise DataError(f"{path}: layer {i} ({name}): {error}") from None
+        if width is not None and layer.features_in not in (None, width):
+            raise DataError(f"{path}: layer {i} ({name}) takes {layer.features_in} values, want {width} as before it")
+        layers.append(layer)
+        width = getattr(layer, "output_dim", None) or getattr(layer, "components", None) or layer.features_in or width
+    if width is None:
+        raise DataError(f"{path}: no layer says how wide it is; is it a network that fastff saved?")
     return layers
 
 
@@ -311,7 +318,9 @@ def _hidden_widths(hidden_dim: int | Sequence[int], num_layers: int | None) -> l
     if isinstance(hidden_dim, int | np.integer):
         if num_layers is None:
             raise ArgumentError("num_layers: missing, want the number of linear layers, or a sequence as hidden_dim")
-        return [check_size("hidden_dim", hidden_dim)] * (check_size("num_layers", num_layers) - 1)
+        layers = check_size("num_layers", num_layers)
+        check_room(f"a network of {layers:,} layers", 4096 * layers)  # however narrow they are
+        return [check_size("hidden_dim", hidden_dim)] * (layers - 1)
     if not isinstance(hidden_dim, list | tuple | np.ndarray):
         raise ArgumentError(f"hidden_dim: {hidden_dim!r}, want a whole number or a sequence of them")
     widths = [check_size("hidden_dim", width) for width in hidden_dim]

@@ -13,11 +13,13 @@ from functools import lru_cache
 import numpy as np
 
 from fastff import memory
+from fastff.errors import DataError
 from fastff.kernels import compiler, spmd
 from fastff.kernels.lanes import FLOAT32, FLOAT64, UINT8
 from fastff.kernels.pointwise import IDENTITY, RELU
 from fastff.kernels.softmax import RESULT
 from fastff.kernels.target import LANES
+from fastff.room import check_room
 from fastff.threads import run_ranks, usable_cpus
 
 _DTYPES = {np.dtype(np.float32): FLOAT32, np.dtype(np.uint8): UINT8, np.dtype(np.float64): FLOAT64}
@@ -44,6 +46,8 @@ class Program:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.flops = 0  # of a full batch
+        self._classes = 0  # that the labels need
+        self._room = 0  # bytes of activations and gradients
         self._table: list[list[int]] = []
         self._kept: list[np.ndarray] = []
         self.outcome: Outcome | None = None  # of the last run, or the run under way
@@ -64,6 +68,8 @@ class Program:
         return row
 
     def lanes(self, features: int) -> Lanes:
+        self._room += 4 * features * self.rows
+        check_room(f"a batch of {self.rows:,} rows", self._room)
         return Lanes(memory.lanes(features, self.rows), features)
 
     def gather(
@@ -98,6 +104,7 @@ class Program:
 
     def scatter(self, x: Lanes, rows: int) -> np.ndarray:
         """A new array (rows, features), float32, that the program fills batch by batch."""
+        check_room(f"an array of {rows:,} x {x.features:,} values", 4 * rows * x.features)
         out = np.empty((rows, x.features), np.float32)
         self.add(spmd.SCATTER, x, x.features, out)
         return out
@@ -153,6 +160,7 @@ class Program:
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """The labels (N,) int64 of the batch, in its order; put this before the gather, whose barrier it shares."""
+        self._classes = int(labels.max()) + 1
         batch = memory.aligned(memory.round_up(self.rows, LANES), np.int32)
         self.add(spmd.LABELS, labels, batch, barrier=False)
         return batch
@@ -171,6 +179,8 @@ class Program:
 
         weights: one feature, the weight of each row; the gradient is that of the weighted mean.
         """
+        if self._classes > z.features:  # where the network did not say how wide it is: the kernel would read beyond it
+            raise DataError(f"labels: {self._classes - 1}, want class numbers below the {z.features} of the network")
         g = self.lanes(z.features) if gradient else None
         self.add(spmd.LOSS, z, 0 if g is None else g, z.features, labels, np.array([smoothing], np.float32),
                  *self._loss_ends(halt, weights))  # fmt: skip
@@ -205,7 +215,7 @@ class Program:
 
         For programs without a loss or an update, which `run` would have to make room for.
         """
-        table, control, index = self.table, np.zeros(spmd.CONTROL, np.int64), _counting(self.rows)
+        table, control, index = self.table, np.zeros(spmd.control_slots(1), np.int64), _counting(self.rows)
         addresses = control.ctypes.data, index.ctypes.data
         compile_kernels()
 
@@ -234,10 +244,10 @@ class Program:
         steps = index.size // total * -(-total // self.rows)
         table = self.table
         losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
-        control = np.zeros(spmd.CONTROL, np.int64)
+        size = self.threads_for(threads, steps - first_step)
+        control = np.zeros(spmd.control_slots(size), np.int64)
         control[spmd.STEP] = first_step
         outcome = self.outcome = Outcome(losses, hits, control[spmd.STEP : spmd.STEP + 1], steps)
-        size = self.threads_for(threads, steps - first_step)
         numbers = 0 if hyper is None else hyper.ctypes.data
 
         def call(rank: int) -> None:
@@ -251,7 +261,7 @@ class Program:
         if size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
             call(0)
         else:
-            run_ranks(call, size, stop)
+            run_ranks(call, size, stop, control[spmd.SEEN :: spmd.LINE])
         return outcome
 
 

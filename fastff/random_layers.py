@@ -66,6 +66,7 @@ class Augment(RandomLayer):
 
     def lower_rows(self, program: Program, rows: np.ndarray) -> np.ndarray:
         """The batch of raw rows, changed, for the gather."""
+        self._check_width(rows.shape[1])
         return program.augment(rows, self.image_shape, mirror=self.mirror, shift=self.shift, key=self._key)
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:

@@ -58,17 +58,22 @@ def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: d
         if not all(np.allclose(arrays[name], own[name]) for name in own if name.endswith((".mean", ".std"))):
             raise DataError(f"{source}: was trained on rows of another mean or deviation, want the same data to go on")
         moments = {
-            (i, j): (arrays[f"{i}.weight.moment{j + 1}"], arrays[f"{i}.bias.moment{j + 1}"])
+            (i, j): [_like(own[f"{i}.{kind}"], arrays[f"{i}.{kind}.moment{j + 1}"]) for kind in ("weight", "bias")]
             for i, _ in _linear(trainer)
             for j in range(2)
         }
-        epochs = [EpochRecord(**record) for record in metadata["epochs"]]
-        progress = Progress(**metadata["progress"])
-        kept = {name: arrays[f"best.{name}"] for name in trainer.network.parameters()} if metadata["best"] else {}
-        best = Best(**metadata["best"], arrays=kept) if kept else None
-        updates = [int(count) for count in metadata["updates"]]
+        epochs = [EpochRecord(**_counted(record)) for record in metadata["epochs"]]
+        progress = Progress(**_counted(metadata["progress"]))
+        parameters = trainer.network.parameters() if metadata["best"] else {}
+        kept = {name: _like(array, arrays[f"best.{name}"]) for name, array in parameters.items()}
+        best = Best(**_counted(metadata["best"]), arrays=kept) if kept else None
+        updates = [count for _, count in zip(_linear(trainer), metadata["updates"], strict=True)]
+        if not all(isinstance(count, int) and 0 <= count < 1 << 53 for count in updates):
+            raise TypeError(f"updates {updates}")
         losses, accuracies = arrays["history.batch_losses"].tolist(), arrays["history.batch_accuracies"].tolist()
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{source}: is not a whole checkpoint of a run: {error!r}") from None
     trainer.network.set_parameters(arrays)
     for i, layer in enumerate(trainer.network.layers):
@@ -83,6 +88,23 @@ def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: d
     trainer.progress = progress
     trainer.history.epochs, trainer.history.batch_losses, trainer.history.batch_accuracies = epochs, losses, accuracies
     trainer.best = best
+
+
+def _like(own: np.ndarray, found: np.ndarray) -> np.ndarray:
+    if found.shape != own.shape:
+        raise ValueError(f"an array of shape {found.shape}, want {own.shape}")
+    return found
+
+
+def _counted(fields: dict[str, Any]) -> dict[str, Any]:
+    """fields, if its values are numbers or None, and the counts whole and not negative."""
+    for name, value in fields.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name in ("epoch", "batch") and not (isinstance(value, int) and 0 <= value < 1 << 53):
+            raise TypeError(f"{name} {value}")
+        if not number and value is not None:
+            raise TypeError(f"{name} {value!r}")
+    return fields
 
 
 def _linear(trainer: Trainer) -> list[tuple[int, LinearLayer]]:

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fastff.errors import ArgumentError
+from fastff import cgroup
+from fastff.errors import ArgumentError, StalledError
+
+POLL = 0.1  # seconds between looks at waiting ranks
+LOOKS = 600  # looks without any progress, before a rank that sleeps elsewhere is given up: a minute
 
 
 def usable_cpus() -> int:
@@ -20,13 +24,18 @@ def usable_cpus() -> int:
 
 
 @lru_cache
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+def _cgroup_quota(root: Path = cgroup.ROOT, own: Path = cgroup.OWN) -> float:
+    """CPUs, as a share of time: the least that the process's own group or one above it allows."""
+    return min((_folder_quota(folder) for folder in cgroup.folders("cpu", root, own)), default=math.inf)
+
+
+def _folder_quota(folder: Path) -> float:
     try:
-        quota, period = (root / "cpu.max").read_text().split()[:2]  # version 2
+        quota, period = (folder / "cpu.max").read_text().split()[:2]  # version 2
     except (OSError, ValueError):
         try:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text()  # version 1
-            period = (root / "cpu/cpu.cfs_period_us").read_text()
+            quota = (folder / "cpu.cfs_quota_us").read_text()  # version 1
+            period = (folder / "cpu.cfs_period_us").read_text()
         except OSError:
             return math.inf
     try:
@@ -47,15 +56,21 @@ def check_threads(threads: int | None) -> int | None:
     return int(threads)
 
 
-def run_ranks(call: Callable[[int], None], size: int, stop: Callable[[bool], None]) -> None:
+def run_ranks(
+    call: Callable[[int], None], size: int, stop: Callable[[bool], None], arrivals: np.ndarray | None = None
+) -> None:
     """Run call(0) .. call(size - 1) at the same time and return when all have.
 
     The caller's thread only waits, so that Ctrl-C reaches it: then stop(False) asks the ranks to end at the next step,
     and KeyboardInterrupt is raised once they have. stop(True) tells the others that a rank has failed.
+
+    arrivals: (size,) how often each rank has come to a barrier, if they have any. Raises StalledError, which names the
+    rank, where the others wait at one for a rank that will not come.
     """
     failures: list[BaseException] = []
     interrupts: list[BaseException] = []
     done = [threading.Event() for _ in range(size)]
+    ranks: list[threading.Thread] = []
     started, go = 0, threading.Event()
 
     def rank_main(rank: int) -> None:
@@ -81,15 +96,19 @@ def run_ranks(call: Callable[[int], None], size: int, stop: Callable[[bool], Non
     try:
         try:
             for rank in range(size):
-                threading.Thread(target=rank_main, args=(rank,), daemon=True).start()
+                ranks.append(threading.Thread(target=rank_main, args=(rank,), daemon=True))
+                ranks[-1].start()
                 started += 1
         except BaseException as error:
             failures.append(error)
         go.set()
+        watch = _Watch(ranks[:started], done, np.zeros(size) if arrivals is None else arrivals)
         for rank in range(started):
-            while not done[rank].is_set():
+            while not done[rank].is_set() and rank not in watch.lost:
                 try:
-                    done[rank].wait(0.1)
+                    if not done[rank].wait(POLL) and watch.stalled():
+                        failures.append(watch.error())
+                        stop(True)
                 except BaseException as error:  # from somebody's own signal handler
                     interrupts.append(error)
                     stop(False)
@@ -98,3 +117,47 @@ def run_ranks(call: Callable[[int], None], size: int, stop: Callable[[bool], Non
             signal.signal(signal.SIGINT, signal.default_int_handler)
     if failures or interrupts:
         raise (failures + interrupts)[0]
+
+
+class _Watch:
+    """Notices a rank for which the others wait at a barrier in vain, and no other: a rank that computes, waits for a
+    core or for the disk is slow, and a suspended machine does not look.
+    """
+
+    def __init__(self, ranks: list[threading.Thread], done: list[threading.Event], arrivals: np.ndarray) -> None:
+        self.lost: set[int] = set()
+        self._ranks, self._done, self._arrivals = ranks, done, arrivals
+        self._idle, self._before = 0, b""
+
+    def stalled(self) -> bool:
+        """Whether, at LOOKS looks on end, nothing has moved and a rank that is missing has slept or has gone."""
+        now = self._arrivals.tobytes() + bytes(event.is_set() for event in self._done)
+        missing = {
+            rank
+            for rank, thread in enumerate(self._ranks)
+            if self._arrivals[rank] < self._arrivals.max() and (self._done[rank].is_set() or _idle(thread))
+        }
+        self._idle = self._idle + 1 if missing and now == self._before else 0
+        self._before = now
+        if self._idle < LOOKS or self.lost:
+            return False
+        self.lost = missing
+        return True
+
+    def error(self) -> StalledError:
+        ranks = ", ".join(map(str, sorted(self.lost)))
+        return StalledError(
+            f"rank {ranks} of {len(self._ranks)} has not come to where the other threads have waited for "
+            f"{LOOKS * POLL:.0f} s; the step under way is lost, its weights are not whole: go on from a checkpoint"
+        )
+
+
+def _idle(thread: threading.Thread) -> bool:
+    """Whether a thread sleeps, as one does that waits for another's lock, or has ended. False where nobody can tell."""
+    if not thread.is_alive():
+        return True
+    try:
+        status = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] == "S"

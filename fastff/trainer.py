@@ -254,8 +254,20 @@ class Trainer:
             return True
         sign, value = (1.0 if _HIGHER_IS_BETTER[self.monitor] else -1.0), getattr(record, self.monitor)
         if self.best is None or sign * value > sign * self.best.value or math.isnan(self.best.value):
-            self.best = Best(value, record.epoch, self.network.parameters())
+            self._keep(value, record.epoch)
+            return True
         return self.patience is None or record.epoch - self.best.epoch < self.patience
+
+    def _keep(self, value: float, epoch: int) -> None:
+        """Make the network as it is now the best, in the memory of the one before."""
+        arrays = None if self.best is None else self.best.arrays
+        self.best = None  # until all of it is there
+        try:
+            arrays = self.network.parameters(arrays)
+        except KeyboardInterrupt:  # half of it is there, and the weights are still the same
+            self.best = Best(value, epoch, self.network.parameters(arrays))
+            raise
+        self.best = Best(value, epoch, arrays)
 
     def _diverged(self, X: np.ndarray, rows: np.ndarray) -> None:
         batch = self.progress.batch

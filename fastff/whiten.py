@@ -65,6 +65,7 @@ class Whiten(Layer):
         return cls(projection, -centre @ projection)
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+        self._check_width(x.features)
         return program.linear(x, self._panels, self._shift, self.components), None
 
     def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:

@@ -26,10 +26,12 @@ from .vector import (
     atomic_add,
     atomic_load,
     emits,
+    flush_subnormals,
     i64,
     load_f32,
     load_f64,
     load_i64,
+    restore_subnormals,
     spin_pause,
     store_f64,
     store_i64,
@@ -56,7 +58,8 @@ COLUMNS = 12
 
 # Slots of the control block, int64, a cache line apart
 ARRIVED, STOP, STEP, GO, ABANDON = 0, 8, 16, 24, 32
-CONTROL = 40
+SEEN = 40  # and a slot for each rank: how often it has come to a barrier
+LINE = 8  # slots of a cache line
 LONG_WAIT = 1 << 15  # spins, about half a millisecond: the rank waited for has lost its core, so don't take another
 HYPER = 16  # float32 slots of a step's hyperparameters; the weights' row comes first, then the biases'
 
@@ -71,11 +74,17 @@ def _sleep(e, microseconds):
     e.llvm("usleep", I32, e.b.trunc(microseconds, I32))
 
 
+def control_slots(size):
+    """The slots of a control block for so many ranks."""
+    return SEEN + LINE * size
+
+
 @kernel
-def barrier(control, size):
+def barrier(control, rank, size):
     """Wait for all ranks; False if the run is abandoned. Spins, then yields, so that more ranks than cores get on."""
     if size > 1:
-        arrived = control + 8 * ARRIVED
+        arrived, seen = control + 8 * ARRIVED, control + 8 * (SEEN + LINE * rank)
+        store_i64(seen, load_i64(seen) + 1)
         target = (atomic_add(arrived, 1) + size) // size * size
         spins = 0
         while atomic_load(arrived) < target:
@@ -150,16 +159,8 @@ def _operate(op, index, epoch, step, first, rows, hyper, rank, size):
         dropout(a0, a1, load_i64(a2 + 8 * epoch) + step, a3, load_f32(a4), a5, rows, rank, size)
 
 
-@cached
-def run(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits):
-    """Run the program for steps first_step..last_step, `batch` of an epoch's `total` rows at a time. Returns nothing.
-
-    control, program (operations, COLUMNS), and addresses: index (int64, total an epoch, one epoch after the other),
-    hyper (float32, 2 * HYPER a step from first_step on, or 0), losses (float64, a step's sum over its rows) and hits
-    (int64). Steps are counted through all epochs; an epoch's last batch may be short. Where LOSS halts, nothing after
-    it is done; a STOP in the control block ends the run before the next step begins. control's STEP then holds the
-    step that was not done, otherwise last_step.
-    """
+@kernel
+def _run_steps(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits):
     stop = False
     steps = (total + batch - 1) // batch  # an epoch
     for step in range(first_step, last_step):
@@ -172,7 +173,7 @@ def run(rank, size, control, program, index, total, batch, first_step, last_step
         for i in range(len(program)):
             op = program[i]
             _operate(op, index + 8 * (epoch * total + first), epoch, of_epoch, first, rows, params, rank, size)
-            if op[BARRIER] != 0 and not barrier(control, size):
+            if op[BARRIER] != 0 and not barrier(control, rank, size):
                 return
             if op[CODE] == GATHER:
                 stop = load_i64(control + 8 * GO) != 0
@@ -186,3 +187,20 @@ def run(rank, size, control, program, index, total, batch, first_step, last_step
                 return
         if rank == 0:
             store_i64(control + 8 * STEP, step + 1)
+
+
+@cached
+def run(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits):
+    """Run the program for steps first_step..last_step, `batch` of an epoch's `total` rows at a time. Returns nothing.
+
+    control, program (operations, COLUMNS), and addresses: index (int64, total an epoch, one epoch after the other),
+    hyper (float32, 2 * HYPER a step from first_step on, or 0), losses (float64, a step's sum over its rows) and hits
+    (int64). Steps are counted through all epochs; an epoch's last batch may be short. Where LOSS halts, nothing after
+    it is done; a STOP in the control block ends the run before the next step begins. control's STEP then holds the
+    step that was not done, otherwise last_step.
+
+    Subnormal numbers count as zero: moments that decay towards 0 would take a hundred times as long at the end.
+    """
+    mode = flush_subnormals()
+    _run_steps(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits)
+    restore_subnormals(mode)

@@ -35,9 +35,16 @@ def _choose() -> str:
     return "avx2" if FEATURES.get("avx2") and FEATURES.get("fma") else "simd128"
 
 
+def _architecture() -> str:
+    triple = llvm.get_default_triple()
+    return next((name for start, name in _TRIPLES.items() if triple.startswith(start)), "other")
+
+
+_TRIPLES = {"x86": "x86", "i686": "x86", "aarch64": "arm", "arm64": "arm"}
+ARCHITECTURE = _architecture()
 FEATURES = _features()
 ISA = _choose()
 LANES, VECTORS, MR = _SHAPES[ISA]
 NR = LANES * VECTORS
 # A fused multiply-add that the CPU lacks would become a library call an element: let LLVM split it there.
-FMA = "llvm.fma" if FEATURES.get("fma") or not llvm.get_default_triple().startswith(("x86", "i686")) else "llvm.fmuladd"
+FMA = "llvm.fma" if FEATURES.get("fma") or ARCHITECTURE != "x86" else "llvm.fmuladd"

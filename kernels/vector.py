@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .target import FMA, LANES
+from .target import ARCHITECTURE, FMA, LANES
 
 F32, F64, I8, I32, I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 VEC = ir.VectorType(F32, LANES)
@@ -151,3 +151,42 @@ def spin_pause(e):
     """Tell the core that this is a waiting loop."""
     if "x86_64" in str(e.b.module.triple) or not e.b.module.triple:
         e.llvm("llvm.x86.sse2.pause", ir.VoidType())
+
+
+_X86_FLUSH = 0x8040  # MXCSR: flush results to zero, and take operands as zero
+_ARM_FLUSH = 1 << 24  # FPCR: both
+
+
+@emits(i64)
+def flush_subnormals(e):
+    """Have this thread take numbers below the smallest normal one as zero; returns the mode to restore."""
+    if ARCHITECTURE == "x86":
+        mode = e.b.zext(_mxcsr(e), I64)
+        _set_mxcsr(e, e.b.or_(mode, I64(_X86_FLUSH)))
+    elif ARCHITECTURE == "arm":
+        mode = e.llvm("llvm.aarch64.get.fpcr", I64)
+        e.llvm("llvm.aarch64.set.fpcr", ir.VoidType(), e.b.or_(mode, I64(_ARM_FLUSH)))
+    else:
+        mode = I64(0)
+    return mode
+
+
+@emits(types.void, i64)
+def restore_subnormals(e, mode):
+    """Put the thread back into the mode it was in: the setting is every library's in it."""
+    if ARCHITECTURE == "x86":
+        _set_mxcsr(e, mode)
+    elif ARCHITECTURE == "arm":
+        e.llvm("llvm.aarch64.set.fpcr", ir.VoidType(), mode)
+
+
+def _mxcsr(e):
+    place = cgutils.alloca_once(e.b, I32)
+    e.llvm("llvm.x86.sse.stmxcsr", ir.VoidType(), e.b.bitcast(place, I8.as_pointer()))
+    return e.b.load(place)
+
+
+def _set_mxcsr(e, mode):
+    place = cgutils.alloca_once(e.b, I32)
+    e.b.store(e.b.trunc(mode, I32), place)
+    e.llvm("llvm.x86.sse.ldmxcsr", ir.VoidType(), e.b.bitcast(place, I8.as_pointer()))

@@ -181,7 +181,10 @@ def test_fashion_mnist_is_found_beside_mnist(tmp_path):
     [
         ({"train_images": idx(IMAGES)[:-1]}, "declares 24 x 4 x 5 = 480 bytes, found 479"),
         ({"train_images": idx(IMAGES) + b"x"}, "declares .* = 480 bytes, found more than 480"),
-        ({"train_images": idx(IMAGES, sizes=[2**32 - 1] * 3)}, "declares 4294967295 x .* bytes, found 480"),
+        (
+            {"train_images": idx(IMAGES, sizes=[2**32 - 1] * 3)},
+            "(declares 4294967295 x .* bytes, found 480|.* that unpack)",
+        ),
         ({"train_images": idx(IMAGES, magic=0x801)}, "starts with 0x00000801, want 0x00000803"),
         ({"train_labels": idx(LABELS, magic=0xD01)}, "starts with 0x00000d01, want 0x00000801"),
         ({"train_images": idx(IMAGES)[:9]}, "ends in the header, after 9 bytes"),

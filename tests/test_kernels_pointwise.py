@@ -106,6 +106,7 @@ def test_sigmoid_over_all_of_float32():
 
 def test_tanh_over_all_of_float32():
     x, y = over_everything("tanh")
+    x = reference.flush(x)
     truth = np.tanh(exact(x))
     np.testing.assert_array_equal(np.isnan(y), np.isnan(x))
     usual = ~np.isnan(x)
@@ -121,7 +122,7 @@ def test_tanh_over_all_of_float32():
 
 def test_relu_is_exact_and_keeps_nan():
     x, y = over_everything("relu")
-    np.testing.assert_array_equal(y, reference.relu(x))
+    np.testing.assert_array_equal(y, reference.relu(reference.flush(x)))
 
 
 @given(functions, sizes, sizes, threads, st.integers(0, 99))

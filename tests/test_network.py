@@ -384,12 +384,16 @@ LINEAR = {"0.weight": np.ones((2, 3), np.float32), "0.bias": np.ones(3, np.float
         ({}, {"layers": [{"layer": "linear"}]}, "has no array '0.weight'"),
         ({"0.weight": LINEAR["0.weight"]}, {"layers": [{"layer": "linear"}]}, "has no array '0.bias'"),
         ({**LINEAR, "0.bias": np.ones(2)}, {"layers": [{"layer": "linear"}]}, r"shape \(2,\), want \(1, 3\)"),
-        ({**LINEAR, "0.weight": np.ones(3)}, {"layers": [{"layer": "linear"}]}, r"layer 0 \(linear\): shape \(3,\)"),
+        (
+            {**LINEAR, "0.weight": np.ones(3)},
+            {"layers": [{"layer": "linear"}]},
+            r"layer 0 \(linear\): weights: shape \(3,\)",
+        ),
         ({**LINEAR, "0.weight": np.ones((0, 3))}, {"layers": [{"layer": "linear"}]}, r"layer 0 \(linear\): .*want"),
         (
             {**LINEAR, "1.weight": np.ones((2, 3)), "1.bias": np.ones(3)},
             {"layers": [{"layer": "linear"}, {"layer": "linear"}]},
-            r"layer 1 \(linear\): shape \(2, 3\), want \(3, out\)",
+            r"layer 1 \(linear\) takes 2 values, want 3",
         ),
         (
             LINEAR,

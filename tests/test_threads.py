@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastff import memory, threads
-from fastff.errors import ArgumentError
+from fastff.errors import ArgumentError, StalledError
 from fastff.kernels import spmd
 from fastff.kernels.target import NR
 from fastff.program import Program, compile_kernels
@@ -51,6 +51,50 @@ def test_quota_of_cgroup_version_1(tmp_path, quota_us, period_us, quota):
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota_us)
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text(period_us)
     assert threads._cgroup_quota(tmp_path) == quota
+
+
+def cpu_tree(tmp_path, own, **limits):
+    """A tree of groups with these limits, "" the root's, and the process's own place in it."""
+    for folder, text in limits.items():
+        place = tmp_path / "tree" / folder.replace("_", "/")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "cpu.max").write_text(text)
+    (tmp_path / "own").write_text(own)
+    return tmp_path / "tree", tmp_path / "own"
+
+
+@pytest.mark.parametrize(
+    ("limits", "quota"),
+    [
+        ({"a_b": "200000 100000"}, 2.0),
+        ({"a_b": "max 100000", "a": "150000 100000"}, 1.5),
+        ({"a_b": "400000 100000", "a": "300000 100000"}, 3.0),  # the tighter of the two
+        ({"a_c": "100000 100000"}, math.inf),  # a neighbour's
+        ({"a_b_c": "100000 100000"}, math.inf),  # a child's
+        ({}, math.inf),
+    ],
+)
+def test_quota_of_the_process_own_group_and_those_above(tmp_path, limits, quota):
+    assert threads._cgroup_quota(*cpu_tree(tmp_path, "0::/a/b\n", **limits)) == quota
+
+
+def test_quota_of_a_container_that_is_told_a_path_it_cannot_see(tmp_path):
+    root, own = cpu_tree(tmp_path, "0::/system.slice/docker-0.scope\n")
+    root.mkdir()
+    (root / "cpu.max").write_text("200000 100000")
+    assert threads._cgroup_quota(root, own) == 2.0
+    own.write_text("0::/../neighbour\n")
+    threads._cgroup_quota.cache_clear()
+    assert threads._cgroup_quota(root, own) == 2.0
+
+
+def test_quota_of_version_1s_own_tree(tmp_path):
+    place = tmp_path / "cpu" / "job" / "7"
+    place.mkdir(parents=True)
+    (place.parent / "cpu.cfs_quota_us").write_text("250000")
+    (place.parent / "cpu.cfs_period_us").write_text("100000")
+    (tmp_path / "own").write_text("12:memory:/job/7\n4:cpu,cpuacct:/job/7\n1:name=systemd:/\nnonsense\n")
+    assert threads._cgroup_quota(tmp_path, tmp_path / "own") == 2.5
 
 
 def test_no_cgroup_is_no_limit(tmp_path):
@@ -305,3 +349,80 @@ def test_ctrl_c_during_a_short_run_is_raised_after_it(monkeypatch, size):
         program.run(np.arange(40), threads=size)
     assert program.outcome.done == 40
     np.testing.assert_array_equal(out, rows[:, :1])
+
+
+# --- ranks that will not come
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(threads, "POLL", 0.005)
+    monkeypatch.setattr(threads, "LOOKS", 3)
+
+
+def test_a_rank_that_sleeps_elsewhere_is_named_and_the_others_are_released(monkeypatch, impatient):
+    if not os.path.exists("/proc/self/stat"):
+        pytest.skip("only Linux says what a thread does")
+    rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
+    program, out = slow_copy(rows, 8)
+    run, left, locked, ended = spmd.run, [], threading.Event(), threading.Event()
+
+    def stuck(rank, *rest):
+        if rank == 1:
+            assert locked.wait(60)
+        run(rank, *rest)
+        left.append(rank)
+        if rank == 1:
+            ended.set()
+
+    monkeypatch.setattr(spmd, "run", stuck)
+    try:
+        with pytest.raises(StalledError, match=r"^rank 1 of 3 has not come to where the other threads have waited"):
+            program.run(np.arange(8), threads=3)
+        assert sorted(left) == [0, 2]
+    finally:
+        locked.set()
+    assert ended.wait(60)  # it finds that the run was abandoned
+    monkeypatch.setattr(spmd, "run", run)
+    assert program.run(np.arange(8), threads=3).done == 8
+    np.testing.assert_array_equal(out, rows[:, :1])
+
+
+def test_a_rank_that_left_early_is_named(monkeypatch, impatient):
+    rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
+    program, _ = slow_copy(rows, 8)
+    run = spmd.run
+    monkeypatch.setattr(spmd, "run", lambda rank, *rest: None if rank == 0 else run(rank, *rest))
+    with pytest.raises(StalledError, match=r"^rank 0 of 2 "):
+        program.run(np.arange(8), threads=2)
+
+
+def test_a_rank_that_is_slow_is_waited_for(monkeypatch, impatient):
+    arrivals, looks, enough = np.zeros(2), [], threading.Event()
+
+    def call(rank):
+        if rank == 0:
+            arrivals[0] = 1  # waits for the other
+        assert enough.wait(60)
+
+    def awake(thread):  # it computes, or has no core to compute on
+        looks.append(thread)
+        if len(looks) > 50:
+            enough.set()
+        return False
+
+    monkeypatch.setattr(threads, "_idle", awake)
+    threads.run_ranks(call, 2, lambda abandon: None, arrivals)
+    assert len(looks) > 50
+
+
+def test_progress_starts_the_count_again(impatient):
+    done, arrivals = [threading.Event(), threading.Event()], np.array([1, 0])
+    gone = threading.Thread(target=lambda: None)
+    watch = threads._Watch([gone, gone], done, arrivals)
+    for _ in range(20):
+        assert not watch.stalled()
+        assert not watch.stalled()
+        arrivals += 1
+    assert [watch.stalled() for _ in range(5)] == [False, False, False, True, False]
+    assert watch.lost == {1}

@@ -103,5 +103,5 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, data):
     arrays, layers = network.state()
     save(tmp_path / "bad.safetensors", arrays, {"layers": layers})
     assert load(tmp_path / "bad.safetensors")
-    with pytest.raises(DataError, match=r"layer 2 \(linear\): shape \(8, 16\), want \(9, out\)"):
+    with pytest.raises(DataError, match=r"layer 2 \(linear\) takes 8 values, want 9"):
         FeedForwardNeuralNetwork.load(str(tmp_path / "bad.safetensors"))

@@ -1,26 +1,38 @@
 """Reads what NumPy writes: data sets in one .npz or a folder of .npy files, and single arrays. .npy files stay on disk.
 
+NumPy's own reader evaluates a header as Python and makes room for what it says before it looks whether the bytes are
+there. Here three expressions read it, and it is held against the size of the file.
+
 Imports NumPy and the data package's own modules only.
 """
 
+import math
+import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from fastff.data.dataset import SPLITS, Split, contents, reading
 from fastff.errors import DataError
+from fastff.room import check_unpacked
 
+LONGEST_HEADER = 10_000  # characters; one of plain numbers has about 100
+CHUNK = 1 << 20
+DESCR = re.compile(r"""['"]descr['"]\s*:\s*['"]([<>=|]?[?biufcSUVO]\d*)['"]""")
+ORDER = re.compile(r"""['"]fortran_order['"]\s*:\s*(True|False)""")
+SHAPE = re.compile(r"""['"]shape['"]\s*:\s*\(([\d\sL,]*)\)""")
 NPY_NAMES = frozenset(f"{a}_{split}.npy" for split in SPLITS for a in "xy")
 
 
 def read_npz(path: Path) -> dict[str, Split]:
     """The splits in an .npz with x_train, y_train and, where there are, x_val, y_val, x_test, y_test."""
     with _open_npz(path) as archive:
-        names = _pairs(set(archive.files), path, "")
-        return {s: (archive[x], archive[y]) for s, (x, y) in names.items()}
+        pairs = _pairs(archive.names, path, "")
+        return {s: (archive.read(x), archive.read(y)) for s, (x, y) in pairs.items()}
 
 
 def read_npy_folder(folder: Path) -> dict[str, Split]:
@@ -37,28 +49,77 @@ def read_array(path: Path) -> np.ndarray:
     if path.suffix.lower() != ".npz":
         return _open_npy(path)
     with _open_npz(path) as archive:
-        name = archive.files[0] if len(archive.files) == 1 else "x"
-        if name not in archive.files:
-            found = ", ".join(archive.files[:10]) or "nothing"
+        name = next(iter(archive.names)) if len(archive.names) == 1 else "x"
+        if name not in archive.names:
+            found = ", ".join(sorted(archive.names)[:10]) or "nothing"
             raise DataError(f"{path}: found {found}; want one array, or one called x")
-        return archive[name]
+        return archive.read(name)
 
 
 def _open_npy(path: Path) -> np.ndarray:
     with reading(path, ".npy file"):
-        # np.load would also open a zip archive or a pickle of that name.
-        return np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as stream:
+            shape, dtype, order = _header(stream, path.stat().st_size)
+            offset = stream.tell()
+        return np.memmap(path, dtype, "r", offset, shape, order)
+
+
+class _Npz:
+    """The arrays of an open .npz, read by name, each once."""
+
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
+        self._archive, self._path = archive, path
+        self.names = {name.removesuffix(".npy") for name in archive.namelist()}
+
+    def read(self, name: str) -> np.ndarray:
+        inside = next(n for n in (f"{name}.npy", name) if n in self._archive.namelist())
+        info = self._archive.getinfo(inside)
+        check_unpacked(f"{self._path}: {name}", info.file_size, min(info.compress_size, self._path.stat().st_size))
+        with self._archive.open(info) as stream:
+            shape, dtype, order = _header(stream, info.file_size)
+            flat = np.empty(math.prod(shape), dtype)
+            room, at = flat.view(np.uint8), 0
+            while piece := stream.read(CHUNK):  # to the end, where its sum is checked
+                piece = piece[: len(room) - at]
+                room[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+                at += len(piece)
+        if at < len(room):
+            raise ValueError(f"{name} ends after {at:,} of {len(room):,} bytes")
+        return flat.reshape(shape, order=order)
 
 
 @contextmanager
-def _open_npz(path: Path) -> Iterator[NpzFile]:
+def _open_npz(path: Path) -> Iterator[_Npz]:
     with reading(path, ".npz file"), path.open("rb") as stream:
-        # A file that is a single array or a pickle would otherwise be loaded, or refused in words about pickles.
+        # zipfile also takes an archive that stands behind something else.
         if stream.read(2) != b"PK":
             raise ValueError("it is not a zip archive")
-        stream.seek(0)
-        with np.load(stream, allow_pickle=False) as archive:
-            yield archive
+        with zipfile.ZipFile(stream) as archive:
+            yield _Npz(archive, path)
+
+
+def _header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype, Literal["C", "F"]]:
+    """Shape, type and order of the array that starts here; the stream then stands at its first value.
+
+    ValueError unless it is a plain array that has, within `size` bytes with the header, as many as it declares.
+    """
+    start = stream.read(8)
+    if start[:6] != b"\x93NUMPY" or start[6:] not in (b"\1\0", b"\2\0", b"\3\0"):
+        raise ValueError(f"it starts with {start!r}, want NumPy's format, version 1 to 3")
+    length = int.from_bytes(stream.read(2 if start[6] == 1 else 4), "little")
+    if length > LONGEST_HEADER:
+        raise ValueError(f"a header of {length:,} bytes, want at most {LONGEST_HEADER:,}")
+    text = stream.read(length).decode("latin1")
+    descr, fortran, sides = DESCR.search(text), ORDER.search(text), SHAPE.search(text)
+    if descr is None or fortran is None or sides is None:
+        raise ValueError(f"the header {text.strip()!r}, want descr, fortran_order and shape of a plain array")
+    if "O" in descr[1]:  # whose bytes are a pickle
+        raise ValueError("Object arrays cannot be loaded, want numbers")
+    dtype, shape = np.dtype(descr[1]), tuple(int(side) for side in re.findall(r"\d+", sides[1]))
+    declared, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if declared > there or dtype.itemsize == 0:
+        raise ValueError(f"it declares shape {shape} of {dtype}, {declared:,} bytes; found {there:,}")
+    return shape, dtype, "F" if fortran[1] == "True" else "C"
 
 
 def _pairs(present: set[str], source: Path, suffix: str) -> dict[str, tuple[str, str]]:

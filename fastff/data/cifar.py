@@ -5,8 +5,6 @@ Imports NumPy and the data package's own modules only.
 """
 
 import gzip
-import tarfile
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import IO, cast
@@ -15,7 +13,9 @@ import numpy as np
 
 from fastff.data.dataset import Dataset, Split, contents, hold_out, make_dataset, reading
 from fastff.data.pickles import load_pickle
+from fastff.data.tar import files
 from fastff.errors import DataError
+from fastff.room import say
 from fastff.validation import check_finite, check_labels, check_rows
 
 PIXELS = 3072
@@ -30,10 +30,12 @@ FORMS = {  # file names in the order of the rows, the test batch last
     "python": (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
     "binary": (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
 }
+BATCHES = frozenset(name for names in FORMS.values() for name in names)
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
 ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-10-python.tar", "cifar-10-binary.tar")
 BLOCK_ROWS = 256  # rows converted in one go, to keep temporary arrays in cache
 LARGEST_BATCH = 64 << 20  # bytes; the real ones are 31 MB, a forged archive can promise anything
+LARGEST_ARCHIVE = 400 << 20  # bytes, unpacked; the real ones are 186 MB
 
 
 def find_cifar(folder: Path) -> Path | None:
@@ -120,6 +122,9 @@ def _batches_in_folder(folder: Path) -> tuple[str, dict[str, Split]]:
     found = {}
     for name in present.intersection(FORMS[form]):
         with reading(folder / name, "CIFAR-10 batch"):
+            size = (folder / name).stat().st_size
+            if size > LARGEST_BATCH:
+                raise DataError(f"{folder / name}: {size:,} bytes, want a batch of at most {say(LARGEST_BATCH)}")
             found[name] = _batch(form, (folder / name).read_bytes(), folder / name)
     return form, found
 
@@ -129,28 +134,11 @@ def _batches_in_archive(path: Path) -> tuple[str, dict[str, Split]]:
     with reading(path, "CIFAR-10 archive"), path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
-        # tarfile's own gzip stream skips the checksum; GzipFile checks it when it comes to the end.
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
-        for name, data in _members(stream, path):
+        for name, data in files(stream, path, BATCHES.__contains__, largest=LARGEST_BATCH, in_all=LARGEST_ARCHIVE):
             form = "binary" if name.endswith(".bin") else "python"
             found[name] = _batch(form, data, f"{path}: {name}")
-        while stream.read(1 << 20):
-            pass
     return form, found
-
-
-def _members(stream: IO[bytes], path: Path) -> Iterator[tuple[str, bytes]]:
-    wanted = {name for names in FORMS.values() for name in names}
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in archive:
-            name = member.name.rsplit("/", 1)[-1]
-            if name not in wanted or not member.isreg():
-                continue
-            if member.size > LARGEST_BATCH:
-                raise DataError(f"{path}: {name} has {member.size:,} bytes, want a batch of about 31 MB")
-            content = archive.extractfile(member)
-            assert content is not None  # it is a regular file
-            yield name, content.read()
 
 
 def _batch(form: str, data: bytes, source: object) -> Split:
@@ -175,4 +163,9 @@ def _fields(content: dict, rows: str, labels: str, source: object) -> Split:
         if key not in content:
             found = ", ".join(sorted(content)[:10]) or "nothing"
             raise DataError(f"{source}: has no {key!r}; found {found}")
+        value = content[key]
+        # An array of texts would take as much for each as the longest does.
+        for item in value if isinstance(value, (list, tuple)) else ():
+            if not all(isinstance(v, (int, float, np.number)) for v in (item if isinstance(item, list) else [item])):
+                raise DataError(f"{source}: {key!r} holds {type(item).__name__} values, want numbers")
     return content[rows], content[labels]

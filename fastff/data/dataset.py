@@ -1,7 +1,7 @@
 """The one form in which data reaches a network: splits of rows and labels that are checked when they are made.
 
 Every reader ends in make_dataset, so whatever the file, the same arrays are refused with the same words.
-Imports NumPy, fastff.validation and fastff.errors only.
+Imports NumPy, fastff.validation, fastff.room and fastff.errors only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fastff.errors import ArgumentError, DataError, FastffError
+from fastff.room import check_room
 from fastff.validation import check_finite, check_labels, check_rows
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -108,6 +109,7 @@ def make_dataset(
 
 def hold_out(x: np.ndarray, y: np.ndarray, rows: int, seed: int) -> tuple[Split, Split]:
     """Split rows (N, D) and labels (N,) into the rest and `rows` held out by the seed, both in their old order."""
+    check_room(f"a copy of {len(x):,} rows", x.nbytes)
     # NumPy promises the raw numbers of a bit generator for good, but not its shuffles: sorting raw numbers gives the
     # same split in every version.
     order = np.argsort(np.random.PCG64(seed).random_raw(len(x)), kind="stable")

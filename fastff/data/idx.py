@@ -13,6 +13,7 @@ import numpy as np
 
 from fastff.data.dataset import Split, contents, reading
 from fastff.errors import DataError
+from fastff.room import check_unpacked
 
 STEMS = {"train": "train", "test": "t10k"}
 CHUNK = 1 << 20
@@ -44,6 +45,8 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
             raise DataError(f"{path}: ends in the header, after {len(header)} bytes")
         shape = struct.unpack(f">{dimensions}I", header[4:])
         size = int(np.prod(shape, dtype=object))
+        if packed:
+            check_unpacked(path, size, path.stat().st_size)
         data = _read_up_to(stream, size + 1)
     if len(data) != size:
         found = f"{len(data):,}" if len(data) < size else f"more than {size:,}"

@@ -1,13 +1,15 @@
 """Reads the pickles of the course and of CIFAR-10 without running what a pickle may ask to run.
 
 A pickle is a small program that can call any importable function. Here it may build dicts, lists, tuples, strings and
-numbers, and call five names, for each of which a stand-in of ours answers. NumPy's own array and dtype never see the
-pickle's state, so a forged one meets our checks and not C code that trusts it. Imports NumPy and fastff.errors only.
+numbers, and call seven names, for each of which a stand-in of ours answers. NumPy's own array and dtype never see the
+pickle's state, so a forged one meets our checks and not C code that trusts it. Nor may a pickle grow: what it makes is
+at most as large as its file. Imports NumPy and the data package's own modules only.
 """
 
 import pickle
 import re
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
 from typing import IO, Any
 
 import numpy as np
@@ -25,18 +27,47 @@ def load_pickle(stream: IO[bytes], source: object) -> dict[str, Any]:
     pickle, one that names anything but NumPy arrays (nothing of it is imported or called), and arrays of objects.
     """
     with reading(source, "pickle"):
-        content = _Unpickler(stream, source).load()
+        bounded = _Bounded(stream)
+        content = _Unpickler(bounded, source).load()
         if not isinstance(content, dict):
             raise pickle.UnpicklingError(f"it holds a {type(content).__name__}, want a dict")
-        return {_text(k): v.array() if isinstance(v, _Array) else v for k, v in content.items()}
+        return {_text(key): _value(value, bounded.size) for key, value in content.items()}
+
+
+class _Bounded:
+    """A stream that makes no room for what a file merely claims to hold: reads ask for no more than all of it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.size = stream.seek(0, 2)
+        stream.seek(0)
+        self.readline, self._read = stream.readline, stream.read
+
+    def read(self, size: int) -> bytes:
+        return self._read(min(size, self.size))
+
+
+def _value(value: Any, size: int) -> Any:
+    """A value of the pickled dict, with an array for its stand-in."""
+    if isinstance(value, _Array):
+        return value.array()
+    # A list may hold itself, or one long row a million times, which would only show where an array is made of it.
+    if isinstance(value, (list, tuple)):
+        rows = [row for row in value if isinstance(row, (list, tuple))]
+        if sum(map(len, rows)) + len(value) > size or any(isinstance(v, (list, tuple)) for row in rows for v in row):
+            raise pickle.UnpicklingError("it holds lists in lists that are larger than the file")
+    return value
 
 
 # The unpickler in Python: the one in C sets aside memory for any index a damaged file holds, up to 64 GB.
-class _Unpickler(pickle._Unpickler):
-    def __init__(self, stream: IO[bytes], source: object) -> None:
+_PythonUnpickler: Any = pickle._Unpickler
+
+
+class _Unpickler(_PythonUnpickler):
+    def __init__(self, stream: _Bounded, source: object) -> None:
         # Python 2 wrote the bytes of an array as a str: only this encoding hands them on untouched.
         super().__init__(stream, encoding="bytes")
         self.source = source
+        self.left = stream.size  # of text that may be encoded
 
     def find_class(self, module: str, name: str) -> Any:
         # Old NumPy says numpy.core, new NumPy numpy._core; they mean the same functions.
@@ -45,7 +76,48 @@ class _Unpickler(pickle._Unpickler):
             raise DataError(
                 f"{self.source}: a pickle that asks for {module}.{name}; want NumPy arrays in plain containers"
             )
-        return _Admitted(function)
+        return _Admitted(self._encode if function is _encode else function)
+
+    def _encode(self, text: str, encoding: str) -> bytes:
+        self.left -= len(text)
+        if self.left < 0:
+            raise pickle.UnpicklingError("it encodes more text than it has")
+        return _encode(text, encoding)
+
+    def load_bytearray8(self) -> None:
+        # As inherited it would first make room for whatever length is claimed.
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(size)))
+
+    def load_setitem(self) -> None:
+        _check_keys([self.stack[-2]])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        _check_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        _check_keys(self.stack[::2])
+        super().load_dict()
+
+    dispatch = {  # noqa: RUF012 (as pickle has it)
+        **_PythonUnpickler.dispatch,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+    }
+    for code in (pickle.EMPTY_SET, pickle.FROZENSET):
+        del dispatch[code[0]]
+    del code
+
+
+def _check_keys(keys: Iterable[Any]) -> None:
+    # The hash of a tuple in a tuple in a tuple, a million deep, overflows the stack and ends the process.
+    for key in keys:
+        if not isinstance(key, (str, bytes, int)):
+            raise pickle.UnpicklingError(f"a key of type {type(key).__name__}, want texts")
 
 
 class _Admitted:

@@ -7,13 +7,17 @@ import csv
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fastff.data.dataset import Split, reading
 from fastff.errors import DataError, MissingExtra
+from fastff.room import check_unpacked
 
 Table = tuple[dict[str, Split], Sequence[str] | None]  # the training split, and the classes' names if they have names
+
+PARQUET_ROWS = 1 << 16  # read in one go
 
 
 def read_csv(path: Path, target: str | None) -> Table:
@@ -74,28 +78,53 @@ def read_parquet(path: Path, target: str | None) -> Table:
     except ImportError:
         raise MissingExtra(f"{path}: reading .parquet needs pyarrow: pip install 'fastff[parquet]'") from None
     with reading(path, "Parquet file"), path.open("rb") as stream:
-        table = pq.read_table(stream)
-    at = _target_index(table.column_names, target, path)
-    rows = table.num_rows
-    if rows == 0:
-        raise DataError(f"{path}: no rows")
-    x = np.empty((rows, table.num_columns - 1), np.float32)
-    for position, name in enumerate(table.column_names):
-        column = table.column(position)
-        if column.null_count:
-            raise DataError(f"{path}: column {name!r}: {column.null_count} of {rows} values are missing")
-        if position == at:
-            continue
-        kind = column.type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-            raise DataError(f"{path}: column {name!r}: {kind} values, want numbers")
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused below
-            cells = column.to_numpy().astype(np.float32)
-        if not np.isfinite(cells).all():
-            row = int(np.argmin(np.isfinite(cells)))
-            raise DataError(f"{path}: column {name!r}: {cells[row]} at row {row}, want a finite number")
-        x[:, position - (position > at)] = cells
-    return _table(x, [str(value) for value in table.column(at).to_pylist()])
+        file = pq.ParquetFile(stream, pre_buffer=False)
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        at = _target_index(schema.names, target, path)
+        if rows < 1:
+            raise DataError(f"{path}: no rows")
+        for position, (name, kind) in enumerate(zip(schema.names, schema.types, strict=True)):
+            if position != at and not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == pa.bool_()):
+                raise DataError(f"{path}: column {name!r}: {kind} values, want numbers")
+            if position == at and pa.types.is_nested(kind):
+                raise DataError(f"{path}: column {name!r}: {kind} values, want classes")
+        # A billion equal values take a few bytes, so their number alone says nothing of what is in the file.
+        check_unpacked(path, rows * len(schema) * 4, path.stat().st_size)
+        x = np.empty((rows, len(schema) - 1), np.float32)
+        classes: list[str] = []
+        # A long text a million times is stored once, and read so.
+        texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if pa.types.is_string(kind)]
+        file = pq.ParquetFile(stream, pre_buffer=False, read_dictionary=texts)
+        for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
+            start, end = len(classes), len(classes) + len(batch)
+            if end > rows:
+                break
+            for position, (name, column) in enumerate(zip(schema.names, batch.columns, strict=True)):
+                if column.null_count:
+                    raise DataError(f"{path}: column {name!r}: {column.null_count} of {len(batch)} values are missing")
+                if position == at:
+                    classes += _texts(column)
+                else:
+                    x[start:end, position - (position > at)] = _numbers(column, name, start, path)
+    if len(classes) != rows:
+        raise DataError(f"{path}: declares {rows} rows, found {len(classes)}")
+    return _table(x, classes)
+
+
+def _texts(column: Any) -> list[str]:
+    if not hasattr(column, "dictionary"):
+        return [str(value) for value in column.to_pylist()]
+    names = [str(value) for value in column.dictionary.to_pylist()]
+    return [names[i] for i in column.indices.to_pylist()]
+
+
+def _numbers(column: Any, name: str, start: int, path: Path) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused below
+        cells = column.to_numpy(zero_copy_only=False).astype(np.float32)
+    if not np.isfinite(cells).all():
+        row = int(np.argmin(np.isfinite(cells)))
+        raise DataError(f"{path}: column {name!r}: {cells[row]} at row {start + row}, want a finite number")
+    return cells
 
 
 def _target_index(columns: list[str], target: str | None, path: Path) -> int:
@@ -112,8 +141,10 @@ def _table(x: np.ndarray, classes: list[str]) -> Table:
     try:
         y = np.array([float(label) for label in classes])
     except ValueError:
-        found, y = np.unique(classes, return_inverse=True)
-        return {"train": (x, y)}, [str(name) for name in found]
+        # An array of texts would take as much for each as the longest does.
+        names = sorted(set(classes))
+        numbers = {name: i for i, name in enumerate(names)}
+        return {"train": (x, np.array([numbers[name] for name in classes]))}, names
     return {"train": (x, y)}, None
 
 

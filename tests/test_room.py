@@ -1,0 +1,137 @@
+"""Training takes four times its parameters and no more; what needs more memory than there is is refused beforehand."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from commands import run, write_flowers
+
+from fastff import FeedForwardNeuralNetwork, LinearLayer, Trainer, cgroup, room
+from fastff.errors import NoRoom
+
+MEASURE = """
+import resource, sys
+import numpy as np
+from fastff import FeedForwardNeuralNetwork, Trainer
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+def data(rows, width):
+    return np.random.default_rng(0).random((rows, width), np.float32), np.arange(rows) % 10
+
+x, y = data(64, 64)
+Trainer(FeedForwardNeuralNetwork(64, 10, [32], seed=0)).fit(x, y, epochs=1)  # what the machinery takes
+before = peak()
+x, y = data(2048, 2048)
+network = FeedForwardNeuralNetwork(2048, 10, [4096, 2048], seed=0)
+Trainer(network, batch_size=64, threads=2, monitor="val_accuracy").fit(x, y, x[:256], y[:256], epochs=3)
+network.predict(x)
+print(peak() - before, x.nbytes, 4 * network.parameter_count)
+"""
+
+
+def test_training_takes_data_and_four_times_the_parameters():
+    pytest.importorskip("resource", reason="no such figures here")
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=300)
+    took, data, parameters = map(int, done.stdout.split())
+    assert parameters > 64 << 20
+    # The epoch's order, batches of 64 to 1,024 rows through all layers, and what the allocator keeps
+    assert took <= data + 4 * parameters + (48 << 20)
+
+
+@pytest.fixture
+def little(monkeypatch):
+    """There are 100 MB."""
+    monkeypatch.setattr(room, "available", lambda: 100_000_000)
+
+
+def test_networks_that_do_not_fit_are_refused_in_numbers(little):
+    with pytest.raises(
+        NoRoom, match=r"^a network of 100,020,001 parameters: needs 1.2 GB of memory, 100.0 MB are there$"
+    ):
+        FeedForwardNeuralNetwork(10_000, 1, [10_000])
+    with pytest.raises(NoRoom, match=r"^a layer of 10000 x 10000 weights: needs 1.2 GB of memory"):
+        LinearLayer(10_000, 10_000)
+    FeedForwardNeuralNetwork(1000, 10, [1000])
+
+
+@pytest.mark.parametrize(
+    ("widths", "said"),
+    [
+        ((10**12, 3, 4, 2), "needs 48.0 TB"),
+        ((4, 3, 10**40, 2), r"needs 10\^42 bytes"),
+        ((4, 3, 4, 10**15), "layers: needs"),
+    ],
+)
+def test_absurd_networks_are_refused_on_every_machine(widths, said):
+    with pytest.raises(NoRoom, match=said):
+        FeedForwardNeuralNetwork(*widths)
+
+
+def test_batches_that_do_not_fit_are_refused_before_training(little):
+    network = FeedForwardNeuralNetwork(4, 2, [2000], seed=0)
+    before = network.parameters()
+    rows = np.zeros((20_000, 4), np.float32)
+    with pytest.raises(NoRoom, match=r"^a batch of 20,000 rows: needs 160.\d MB of memory, 100.0 MB are there$"):
+        Trainer(network, batch_size=10**12).fit(rows, np.zeros(20_000, int), epochs=1)
+    for name, array in network.parameters().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_result_that_does_not_fit_is_refused(little):
+    with pytest.raises(NoRoom, match="an array of 60,000 x 500 values"):
+        FeedForwardNeuralNetwork(1, 500, [2], seed=0).predict(np.zeros((60_000, 1), np.uint8))
+
+
+def test_the_command_says_it_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_flowers(tmp_path)
+    result = run("train", "flowers.npz", "--hidden", 10**7, 10**7, "--out", "run")
+    assert result.status == 1
+    assert result.err.startswith("error: a network of 100,000,090,000,003 parameters: needs 1,200.0 TB of memory, ")
+    assert result.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+# --- how much there is
+
+
+def test_available_is_the_machines_within_the_groups(tmp_path, monkeypatch):
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:   4000000 kB\n")
+    monkeypatch.setattr(room, "MEMINFO", tmp_path / "meminfo")
+    for name, limits in {"a": ("3000000000", "1000000000"), "a/b": ("max", "999")}.items():
+        (tmp_path / name).mkdir()
+        for file, text in zip(("memory.max", "memory.current"), limits, strict=True):
+            (tmp_path / name / file).write_text(text)
+    monkeypatch.setattr(cgroup, "folders", lambda controller: [tmp_path / "a/b", tmp_path / "a", tmp_path])
+    assert room.available() == 2_000_000_000
+    (tmp_path / "a" / "memory.stat").write_text("anon 5\ninactive_file 500000000\n")
+    assert room.available() == 2_500_000_000
+    (tmp_path / "a" / "memory.max").write_text("max")
+    assert room.available() == 4_096_000_000
+    (tmp_path / "a" / "memory.limit_in_bytes").write_text("9223372036854771712")  # version 1's word for none
+    (tmp_path / "a" / "memory.usage_in_bytes").write_text("5")
+    assert room.available() == 4_096_000_000
+
+
+def test_where_nobody_knows_nothing_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "MEMINFO", tmp_path / "missing")
+    monkeypatch.setattr(cgroup, "folders", lambda controller: [])
+    assert room.available() is None
+    room.check_room("all", 1 << 60)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (999, "999 bytes"),
+        (1_500_000, "1.5 MB"),
+        (32 << 30, "34.4 GB"),
+        (5 * 10**15, "5,000.0 TB"),
+        (10**20, "10^20 bytes"),
+    ],
+)
+def test_sizes_in_words(size, said):
+    assert room.say(size) == said
