@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fastff.errors import ArgumentError
+from fastff.signals import HeldSignals
 
 
 def usable_cpus() -> int:
@@ -51,7 +52,8 @@ def run_ranks(call: Callable[[int], None], size: int, stop: Callable[[bool], Non
     """Run call(0) .. call(size - 1) at the same time and return when all have.
 
     The caller's thread only waits, so that Ctrl-C reaches it: then stop(False) asks the ranks to end at the next step,
-    and KeyboardInterrupt is raised once they have. stop(True) tells the others that a rank has failed.
+    and KeyboardInterrupt is raised once they have; under HeldSignals, what its `check` raises. stop(True) tells the
+    others that a rank has failed.
     """
     failures: list[BaseException] = []
     interrupts: list[BaseException] = []
@@ -76,9 +78,12 @@ def run_ranks(call: Callable[[int], None], size: int, stop: Callable[[bool], Non
     # An exception may be raised between any two bytecodes of a waiting thread; a flag can't be missed.
     ours = threading.current_thread() is threading.main_thread()
     ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    held = HeldSignals.in_force()
     if ours:
         signal.signal(signal.SIGINT, interrupted)
     try:
+        if held is not None:
+            held.watch(stop)
         try:
             for rank in range(size):
                 threading.Thread(target=rank_main, args=(rank,), daemon=True).start()
@@ -90,11 +95,17 @@ def run_ranks(call: Callable[[int], None], size: int, stop: Callable[[bool], Non
             while not done[rank].is_set():
                 try:
                     done[rank].wait(0.1)
+                    if held is not None and held.wants_stop():
+                        stop(False)
                 except BaseException as error:  # from somebody's own signal handler
                     interrupts.append(error)
                     stop(False)
     finally:
+        if held is not None:
+            held.unwatch()
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+    if held is not None and not (failures or interrupts):
+        held.check()
     if failures or interrupts:
         raise (failures + interrupts)[0]

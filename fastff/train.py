@@ -1,6 +1,8 @@
 """python -m fastff.train: data in, a trained network, its figures and its pictures out."""
 
 import math
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import fastff
 from fastff import command, plots
 from fastff.config import Config, parse
 from fastff.data import Dataset, load_dataset
-from fastff.errors import ArgumentError
+from fastff.errors import ArgumentError, DivergenceError
 from fastff.evaluate import evaluate
 from fastff.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.network import FeedForwardNeuralNetwork
@@ -19,6 +21,7 @@ from fastff.optim import SGD, Adam, Optimizer
 from fastff.progress import TrainingProgress, prepare_kernels
 from fastff.random_layers import Augment, Dropout
 from fastff.runs import Run, choose_folder, find_run
+from fastff.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
 from fastff.trainer import EpochRecord, Trainer
 from fastff.validation import check_size
 from fastff.whiten import Whiten
@@ -32,18 +35,13 @@ def main(arguments: list[str]) -> None:
     trainer = make_trainer(options, data)
     folder = Path(options.out) if options.resume and options.out else choose_folder(options)
     run = Run(folder, options, trainer, data)
-    run.start(resume=options.resume)
-    compile_seconds = prepare_kernels()
-    try:
+    with run.start(resume=options.resume):
+        compile_seconds = prepare_kernels()
         _fit(run, data)
-    except KeyboardInterrupt:
-        run.save()
-        raise KeyboardInterrupt(f"saved in {folder}; python -m fastff.train --resume --out {folder} goes on") from None
-    run.save()
-    trainer.restore_best()
-    summary = _summarise(run, data, compile_seconds)
-    _draw(run, data, summary)
-    run.write_summary(summary)
+        trainer.restore_best()
+        summary = _summarise(run, data, compile_seconds)
+        _draw(run, data, summary)
+        run.write_summary(summary)
     print(_closing_lines(folder, summary))
 
 
@@ -108,16 +106,36 @@ def _dress(layers: list[Any], options: Config) -> Iterator[Any]:
 
 
 def _fit(run: Run, data: Dataset) -> None:
-    trainer, left = run.trainer, run.options.epochs - run.trainer.progress.epoch
-    if left < 1:
+    """Train what is left, saved; a signal saves too and ends it with Stopped, which says how to go on."""
+    if run.finished:
         return
-    with TrainingProgress(run.options.epochs, trainer.progress.epoch) as progress:
+    with (
+        TrainingProgress(run.options.epochs, run.trainer.progress.epoch) as progress,
+        HeldSignals(run.save_due) as signals,
+    ):
 
         def on_epoch(record: EpochRecord) -> None:
             progress.show(record)
             run.save_now_and_then()
+            signals.check()
 
-        trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
+        try:
+            while not run.finished:
+                left = run.options.epochs - run.trainer.progress.epoch
+                try:
+                    run.trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
+                except SaveDue:
+                    run.save()
+                except DivergenceError as error:
+                    print(run.back_off(error), file=sys.stderr)
+        except StoppedAtOnce:
+            raise
+        except KeyboardInterrupt as stop:
+            if run.save_rest():
+                text = f"saved in {run.folder}; python -m fastff.train --resume --out {run.folder} goes on"
+            else:
+                text = f"nothing was trained yet, {run.folder} is as it was"
+            raise Stopped(getattr(stop, "number", signal.SIGINT), text) from None
 
 
 def _summarise(run: Run, data: Dataset, compile_seconds: float) -> dict[str, Any]:

@@ -308,11 +308,6 @@ def test_resuming_where_there_is_no_run(here):
     assert not (here / "new").exists()
 
 
-def test_resuming_without_its_config(here):
-    (here / "old" / "config.toml").unlink()
-    refuse(here, "train", "--resume", "--out", "old", status=1, saying="config.toml")
-
-
 def test_resuming_from_a_damaged_checkpoint(here):
     path = here / "old" / "checkpoint.safetensors"
     whole = path.read_bytes()
