@@ -123,6 +123,7 @@ def _fit(run: Run, data: Dataset) -> None:
             while not run.finished:
                 left = run.options.epochs - run.trainer.progress.epoch
                 try:
+                    signals.check()
                     run.trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
                 except SaveDue:
                     run.save()

@@ -3,7 +3,7 @@
 python tests/kill_and_resume.py --runs 100
 
 Every run is a real command that gets SIGKILL, once or several times: while it starts, trains, saves or draws. At the
-end its folder must hold what a run that nobody disturbed leaves. tests/test_runs_killed.py does a few of these.
+end its folder must hold what a run that nobody disturbed leaves. tests/test_runs_stopped.py does a few of them.
 """
 
 import argparse
