@@ -104,9 +104,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 def remove_leftovers(folder: Path, names: Collection[str]) -> None:
     """Remove the temporary files that writers of these names left when they were killed. Nobody may be writing them."""
-    for path in folder.glob(".*.tmp"):
-        found = re.fullmatch(r"\.(.+)\.[0-9a-f]{16}\.tmp", path.name)
-        if found and found[1] in names:
+    for path in folder.glob(".*"):
+        ours = re.fullmatch(r"\.(.+)\.[0-9a-f]{16}\.tmp", path.name)
+        # safetensors writes beside the file that it is told to write, too
+        if (ours and ours[1] in names) or re.fullmatch(r"\.tmp[0-9A-Za-z]{6}", path.name):
             with contextlib.suppress(OSError):
                 path.unlink()
 

@@ -132,6 +132,19 @@ def test_a_kill_while_an_earlier_run_is_replaced_leaves_one_of_the_two(flowers, 
     assert seeds == [0] + [1] * (number - 2)
 
 
+def test_what_killed_writers_left_is_cleared_away(old):
+    kept = (".gitignore", ".report.pdf.0123456789abcdef.tmp")  # not a run's: somebody may be writing it
+    for name in (
+        ".tmpAbC123",
+        ".checkpoint.safetensors.0123456789abcdef.tmp",
+        ".curves.png.0123456789abcdef.tmp",
+        *kept,
+    ):
+        (old / name).write_text("half")
+    succeed("train", "--resume", "--out", old)
+    assert sorted(path.name for path in old.glob(".*")) == sorted(kept)
+
+
 @pytest.mark.slow
 def test_runs_that_are_killed_at_random_end_with_the_same_bits():
     script = Path(__file__).with_name("kill_and_resume.py")
