@@ -28,6 +28,7 @@ else:
 Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
 File = Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
+Minutes = Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="")]
 Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 Log = Annotated[
     Literal["tensorboard", "mlflow"] | None, tyro.conf.arg(metavar="{tensorboard,mlflow}", help_behavior_hint="")
@@ -65,6 +66,13 @@ class Config:
     """Go on with the run in --out (by default the latest of this data set) until it has had --epochs in all."""
     log: Log = None
     """Show epochs in TensorBoard (tensorboard --logdir runs) or MLflow (mlflow ui) too: pip install 'fastff[NAME]'."""
+
+    checkpoint_epochs: Count = None
+    """Save every N epochs; by default after every epoch, unless saving would then take more than 2% of the time."""
+    checkpoint_minutes: Minutes = None
+    """Save within long epochs too, F minutes after the last time; by default 10, or more if that would take over 2%."""
+    on_divergence: Literal["stop", "backoff"] = "stop"
+    """When the loss is no longer finite: stop, or go back an epoch and halve the step size, 5 times at most."""
 
     hidden: tuple[int, ...] = (256, 256)
     """The widths of the hidden layers, from the first to the last."""
@@ -126,8 +134,10 @@ _HINTS = get_type_hints(Config)
 _PROGRAM = "python -m fastff.train"
 
 
-def parse(arguments: list[str], find_run: Callable[[Config], Path]) -> Config:
-    """The Config that a command line asks for; with --resume, the run that find_run names says the rest.
+def parse(arguments: list[str], find_run: Callable[[Config], tuple[Path, dict[str, Any]]]) -> Config:
+    """The Config that a command line asks for; with --resume, the run that find_run finds says the rest.
+
+    find_run: the folder of the run, and its options as `checked` returns them.
 
     Exits with 2 on bad usage and with 0 after --help, as tyro does. Raises ArgumentError for an unknown preset and
     DataError for a config file that cannot be used.
@@ -137,9 +147,9 @@ def parse(arguments: list[str], find_run: Callable[[Config], Path]) -> Config:
     file = {} if said.config is None else read(Path(said.config))
     dataset = said.dataset or file.get("dataset", Config.dataset)
     if said.resume:
-        run = find_run(dataclasses.replace(said, dataset=dataset))
-        file = {**read(run / "config.toml"), **file, "out": str(run)}
-        dataset = said.dataset or file["dataset"]
+        run, saved = find_run(dataclasses.replace(said, dataset=dataset))
+        file = {**saved, **file, "out": str(run)}
+        dataset = said.dataset or file.get("dataset", Config.dataset)
     return tyro.cli(Config, args=arguments, prog=_PROGRAM, default=start_from(dataset, said.preset, file))
 
 
@@ -166,7 +176,13 @@ def read(path: Path) -> dict[str, Any]:
         raise
     except (ValueError, RecursionError) as error:  # also of numbers of thousands of digits, lists in lists in lists
         raise DataError(f"{path}: not a TOML file: {error}") from None
-    for name, value in options.items():
+    return checked(options, path)
+
+
+def checked(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """`settings` as they come back from the file at path, as options; DataError, in one line, for what does not fit."""
+    options = dict(values)
+    for name, value in values.items():
         if name not in _HINTS or name in _PLACES:
             raise DataError(
                 f"{path}: unknown option {name!r}, want one of {', '.join(n for n in _HINTS if n not in _PLACES)}"
@@ -187,9 +203,9 @@ def settings(config: Config) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value is not None}
 
 
-def write(config: Config, path: Path) -> None:
-    """Write config.toml: the settings, so that --config gives the same run again."""
-    write_text(path, tomli_w.dumps(settings(config)))
+def write(values: dict[str, Any], path: Path) -> None:
+    """Write config.toml from a run's settings, so that --config gives the same run again."""
+    write_text(path, tomli_w.dumps(values))
 
 
 def _preset(name: str | None) -> dict[str, Any]:

@@ -6,12 +6,16 @@ Imports the standard library and fastff.errors only.
 
 import contextlib
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from fastff.errors import DataError
+
+if os.name == "posix":
+    import fcntl
 
 
 @contextlib.contextmanager
@@ -69,6 +73,51 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: cannot make this folder: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold folder/.lock for the block: DataError where another process, or another block of this one, holds it.
+
+    The kernel lets go of it when its owner dies, however that happens; the file that is left then locks nothing.
+    """
+    if os.name != "posix":  # two runs in one folder go unnoticed there
+        yield
+        return
+    path = folder / ".lock"
+    try:
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise DataError(f"{folder}: another run is writing to this folder, want another one") from None
+            except OSError:  # a file system without locks: work goes on without
+                pass
+            # Its last owner may have removed the file between our opening and our locking it.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    break
+            os.close(descriptor)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path, names: Collection[str]) -> None:
+    """Remove the temporary files that writers of these names left when they were killed. Nobody may be writing them."""
+    for path in folder.glob(".*"):
+        ours = re.fullmatch(r"\.(.+)\.[0-9a-f]{16}\.tmp", path.name)
+        # safetensors writes beside the file that it is told to write, too
+        if (ours and ours[1] in names) or re.fullmatch(r"\.tmp[0-9A-Za-z]{6}", path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _flush(path: Path) -> None:

@@ -131,8 +131,9 @@ class MLflowLog(Log):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
         with _one_line("mlflow"):
-            self._mlflow.end_run("FINISHED" if kind is None else "KILLED" if kind is KeyboardInterrupt else "FAILED")
+            self._mlflow.end_run("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
 
     def epoch(self, record: EpochRecord) -> None:
         self._metrics(record.epoch, {name: getattr(record, name) for name in _TAGS})

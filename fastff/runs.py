@@ -5,38 +5,66 @@ metrics.jsonl          a line an epoch                  checkpoint.safetensors  
 summary.json           the final figures                best.safetensors         the best network
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fastff import checkpoint, config
 from fastff.config import Config
 from fastff.data import Dataset
-from fastff.errors import DataError
-from fastff.files import make_folder, write_text
+from fastff.errors import DataError, DivergenceError
+from fastff.files import locked, make_folder, remove_leftovers, write_text
 from fastff.network import FeedForwardNeuralNetwork, layers_from
-from fastff.state import restore_trainer, trainer_state
-from fastff.trainer import Trainer
+from fastff.state import best_network, restore_trainer, trainer_state
+from fastff.trainer import Progress, Trainer
+from fastff.validation import check_number, check_size
 
 SAVING_SHARE = 0.02  # of the time that saving may take
+MINUTES = 10.0  # that an epoch may go on before it is saved, where saving takes no time to speak of
+MOST_BACKOFFS = 5
+_CHECKPOINT = "checkpoint.safetensors"
+_OUTCOME = ("summary.json", "curves.png", "confusion.png", "examples.png", "weights.png")  # of a run that has ended
+_FILES = (_CHECKPOINT, "config.toml", "best.safetensors", "metrics.jsonl", *_OUTCOME)
+State = tuple[dict[str, np.ndarray], dict[str, Any]]  # as trainer_state returns it
 
 
-def find_run(options: Config) -> Path:
-    """The folder to resume: --out, or the latest of runs/DATASET, runs/DATASET-2, ...; DataError if there is none."""
+def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
+    """The folder to resume and its options: --out, or the latest of runs/DATASET, runs/DATASET-2, ...
+
+    The options are those in the checkpoint, which is written in one piece with the state that they led to. Raises
+    DataError if there is no run, or its checkpoint is damaged.
+    """
     folder = Path(options.out) if options.out is not None else _numbered(options.dataset)[0]
-    if folder is None or not (folder / "checkpoint.safetensors").exists():
+    if folder is None or not (folder / _CHECKPOINT).exists():
         where = folder or Path("runs") / label(options.dataset)
-        raise DataError(f"{where}: has no checkpoint.safetensors, want the folder of a run to resume")
-    return folder
+        raise DataError(f"{where}: has no {_CHECKPOINT}, want the folder of a run to resume")
+    saved = checkpoint.load(folder / _CHECKPOINT)[1].get("options")
+    if not isinstance(saved, dict):
+        raise DataError(f"{folder / _CHECKPOINT}: holds no options, want the checkpoint of a run")
+    return folder, config.checked(saved, folder / _CHECKPOINT)
 
 
 def choose_folder(options: Config) -> Path:
-    """The folder for a new run: --out, or the first free one of runs/DATASET, runs/DATASET-2, ..."""
-    return Path(options.out) if options.out is not None else _numbered(options.dataset)[1]
+    """The folder for a new run: --out, or a new one, the first free of runs/DATASET, runs/DATASET-2, ..."""
+    if options.out is not None:
+        return Path(options.out)
+    while True:
+        folder = _numbered(options.dataset)[1]
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:  # another run took it just now
+            continue
+        except OSError as error:
+            raise DataError(f"{folder}: cannot make this folder: {error.strerror}") from None
 
 
 def label(dataset: str) -> str:
@@ -47,41 +75,155 @@ def label(dataset: str) -> str:
 class Run:
     """Writes a training run's files as it goes on; each appears whole or not at all.
 
-    Raises DataError where the folder cannot be made or written to.
+    The checkpoint is the truth: it is written first, and a kill between the files is put right from it by start. A
+    folder that holds an earlier run keeps it until this one has trained something to put in its place.
+
+    Raises ArgumentError for a bad rhythm of saving, DataError where the folder cannot be made or written to, or another
+    run is writing to it, and DivergenceError instead of saving weights that are not finite.
     """
 
     def __init__(self, folder: Path, options: Config, trainer: Trainer, data: Dataset) -> None:
+        if options.checkpoint_epochs is not None:
+            check_size("checkpoint_epochs", options.checkpoint_epochs)
+        if options.checkpoint_minutes is not None:
+            check_number("checkpoint_minutes", options.checkpoint_minutes, 0.0, math.inf, above=True)
         self.folder, self.options, self.trainer = folder, options, trainer
         self._description = {"dataset": data.name, "class_names": data.class_names, "image_shape": data.image_shape}
-        self._due = 0.0
+        self._batches = math.ceil(len(data.x_train) / trainer.batch_size)
+        self._epoch_due = self._batch_due = 0.0  # when to save again, at the end of an epoch and within one
+        self._backoffs = 0
+        self._epoch_end: State | None = None  # what a divergence goes back to
+        self._saved: dict[str, Any] | None = None  # the progress that the checkpoint holds, once it is this run's
+        self._settled = False  # whether the other files are this run's too
 
-    def start(self, *, resume: bool) -> None:
-        """Make the folder, and with resume put the trainer where the checkpoint left it, before anything is written."""
-        path = self.folder / "checkpoint.safetensors"
-        if resume:
-            restore_trainer(self.trainer, *checkpoint.load(path), path)
+    @contextlib.contextmanager
+    def start(self, *, resume: bool) -> Iterator[None]:
+        """Make the folder and hold it for the block; with resume, put the trainer where the checkpoint left it."""
         make_folder(self.folder)
-        config.write(self.options, self.folder / "config.toml")
+        with locked(self.folder):
+            remove_leftovers(self.folder, _FILES)
+            self._postpone(0.0)
+            if resume:
+                self._restore()
+            if self._backs_off:
+                self._epoch_end = self._state()
+            if not (self.folder / _CHECKPOINT).exists():
+                self.save()
+            yield
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train: all epochs are done, or patience is at its end."""
+        epoch, patience, best = self.trainer.progress.epoch, self.trainer.patience, self.trainer.best
+        if patience is not None and best is not None and epoch - best.epoch >= patience:
+            return True
+        return epoch >= self.options.epochs
 
     def save_now_and_then(self) -> None:
-        """Save, unless that was so short a time ago that saving would take a noticeable share of it."""
-        if time.monotonic() >= self._due:
+        """At the end of an epoch: save the last one always, others in the rhythm of the options.
+
+        Without one, not if saving was so short a time ago that it would take a noticeable share of the time.
+        """
+        if self._backs_off:
+            self._epoch_end = self._state()
+        every = self.options.checkpoint_epochs
+        due = time.monotonic() >= self._epoch_due if every is None else self.trainer.progress.epoch % every == 0
+        if self.finished or due:
             self.save()
 
+    def save_due(self) -> bool:
+        """Whether to save in the middle of an epoch; not in its validation, which would have to begin again."""
+        amid = self.trainer.progress.batch < self._batches and not self._backs_off
+        return amid and time.monotonic() >= self._batch_due
+
     def save(self) -> None:
-        """Write checkpoint, best network and metrics as they are now."""
+        """Write checkpoint, best network and metrics as they are now, or, where a divergence goes back, were then."""
         start = time.monotonic()
-        checkpoint.save(self.folder / "checkpoint.safetensors", *trainer_state(self.trainer))
-        best = self.trainer.best
-        arrays, layers = self.trainer.network.state()
-        arrays |= {} if best is None else best.arrays
-        checkpoint.save(self.folder / "best.safetensors", arrays, {"layers": layers, **self._description})
-        lines = [json.dumps(dataclasses.asdict(record)) + "\n" for record in self.trainer.history.epochs]
-        write_text(self.folder / "metrics.jsonl", "".join(lines))
-        self._due = time.monotonic() + (time.monotonic() - start) / SAVING_SHARE
+        arrays, notes = self._epoch_end if self._epoch_end is not None else self._state()
+        checkpoint.save(self.folder / _CHECKPOINT, arrays, notes)
+        self._saved = notes["progress"]
+        if not self._settled:
+            for name in _OUTCOME:  # of the run, or the epochs, before this
+                with contextlib.suppress(OSError):
+                    (self.folder / name).unlink()
+            config.write(notes["options"], self.folder / "config.toml")
+            self._settled = True
+        self._write_what_follows(arrays, notes)
+        self._postpone(time.monotonic() - start)
+
+    def save_rest(self) -> bool:
+        """Save what the checkpoint does not hold yet; False where there is nothing of this run to save."""
+        state = self._epoch_end if self._epoch_end is not None else self._state()
+        progress = state[1]["progress"]
+        if progress != self._saved:
+            if progress == dataclasses.asdict(Progress()):  # an earlier run's files are worth more
+                return False
+            self.save()
+        return True
+
+    def back_off(self, error: DivergenceError) -> str:
+        """Go back to the end of the last epoch with half the step size; a line about it.
+
+        Raises error itself, and where the checkpoint stands, if the options don't want that or it was done too often.
+        """
+        if self._epoch_end is None or self._backoffs == MOST_BACKOFFS:
+            after = f", after {self._backoffs} halvings" if self._backoffs else ""
+            kept = "" if self._saved is None else f"; {self.folder} holds epoch {self._saved['epoch']}"
+            raise DivergenceError(f"{error}{after}{kept}") from None
+        self._backoffs += 1
+        restore_trainer(self.trainer, *self._epoch_end, "the end of the last epoch")
+        self.trainer.step_size /= 2
+        self._epoch_end = self._state()
+        return (
+            f"diverged: {error}. Back to the end of epoch {self.trainer.progress.epoch} with step size "
+            f"{self.trainer.step_size:g} ({self._backoffs} of {MOST_BACKOFFS})"
+        )
 
     def write_summary(self, figures: dict[str, Any]) -> None:
         write_text(self.folder / "summary.json", json.dumps(figures, indent=2) + "\n")
+
+    @property
+    def _backs_off(self) -> bool:
+        return self.options.on_divergence == "backoff"
+
+    def _state(self) -> State:
+        """All that the checkpoint holds; DivergenceError where a number of it is not finite."""
+        arrays, notes = trainer_state(self.trainer)
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise DivergenceError(
+                    f"{name} holds numbers that are not finite after step {len(self.trainer.history.batch_losses)}. "
+                    f"Try a step size below {self.trainer.step_size:g}, or standardised rows"
+                )
+        return arrays, {**notes, "options": config.settings(self.options), "backoffs": self._backoffs}
+
+    def _restore(self) -> None:
+        path = self.folder / _CHECKPOINT
+        arrays, notes = checkpoint.load(path)
+        restore_trainer(self.trainer, arrays, notes, path)
+        try:
+            if notes["options"]["step_size"] == self.options.step_size:  # not given anew
+                self.trainer.step_size, self._backoffs = float(notes["step_size"]), int(notes["backoffs"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"{path}: is not a whole checkpoint of a run: {error!r}") from None
+        self._saved = notes["progress"]
+        # A kill between the files of a save may have left others that are older
+        config.write(notes["options"], self.folder / "config.toml")
+        self._write_what_follows(arrays, notes)
+
+    def _write_what_follows(self, arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> None:
+        """Best network and metrics, from a checkpoint's content; a network that nothing has trained is no best one."""
+        if notes["updates"] and max(notes["updates"]) > 0:
+            best = {"layers": notes["layers"], **self._description}
+            checkpoint.save(self.folder / "best.safetensors", best_network(arrays, notes), best)
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in notes["epochs"]))
+
+    def _postpone(self, seconds: float) -> None:
+        """Set when to save again, after a save that took so many seconds."""
+        now, pause = time.monotonic(), seconds / SAVING_SHARE
+        minutes = self.options.checkpoint_minutes
+        self._epoch_due = now + pause
+        self._batch_due = now + (max(pause, 60 * MINUTES) if minutes is None else 60 * minutes)
 
 
 @dataclasses.dataclass(frozen=True)

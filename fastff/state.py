@@ -1,6 +1,7 @@
 """A trainer's whole state as named arrays and a dictionary, from which training goes on with the same bits."""
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,20 @@ from fastff.whiten import Whiten
 
 
 def trainer_state(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Weights, moments and update counts, place in the epoch, history and best weights so far."""
+    """Weights, moments and update counts, place in the epoch, history and best weights so far, all as copies.
+
+    Nothing random has a state to keep: orders, dropout and pictures follow from the seed and the place.
+    """
     arrays, layers = trainer.network.state()
     for i, layer in _linear(trainer):
         shape = (layer.input_dim, layer.output_dim)
         for j in range(2):
             arrays[f"{i}.weight.moment{j + 1}"] = memory.unpack(layer.moments[j], shape)
-            arrays[f"{i}.bias.moment{j + 1}"] = layer.bias_moments[j][: layer.output_dim]
+            arrays[f"{i}.bias.moment{j + 1}"] = layer.bias_moments[j][: layer.output_dim].copy()
     arrays["history.batch_losses"] = np.array(trainer.history.batch_losses)
     arrays["history.batch_accuracies"] = np.array(trainer.history.batch_accuracies)
     if trainer.best is not None:
-        arrays |= {f"best.{name}": array for name, array in trainer.best.arrays.items()}
+        arrays |= {f"best.{name}": array.copy() for name, array in trainer.best.arrays.items()}
     metadata = {
         "layers": layers,
         "updates": [layer.updates for _, layer in _linear(trainer)],
@@ -32,6 +36,8 @@ def trainer_state(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, An
         "best": None if trainer.best is None else {"value": trainer.best.value, "epoch": trainer.best.epoch},
         "seed": trainer.seed,
         "batch_size": trainer.batch_size,
+        "step_size": trainer.step_size,
+        "threads_used": trainer.threads_used,
     }
     return arrays, metadata
 
@@ -39,8 +45,8 @@ def trainer_state(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, An
 def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: dict[str, Any], source: object) -> None:
     """Put a new trainer of the same network and settings into a saved state.
 
-    Raises DataError, naming source, where the state belongs to another network, seed or batch size; nothing is changed
-    then.
+    The step size stays the trainer's own. Raises DataError, naming source, where the state belongs to another network,
+    seed or batch size; nothing is changed then.
     """
     own, layers = trainer.network.state()
     try:
@@ -68,8 +74,9 @@ def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: d
         kept = {name: _like(array, arrays[f"best.{name}"]) for name, array in parameters.items()}
         best = Best(**_counted(metadata["best"]), arrays=kept) if kept else None
         updates = [count for _, count in zip(_linear(trainer), metadata["updates"], strict=True)]
-        if not all(isinstance(count, int) and 0 <= count < 1 << 53 for count in updates):
-            raise TypeError(f"updates {updates}")
+        threads_used = metadata["threads_used"]
+        if not all(isinstance(count, int) and 0 <= count < 1 << 53 for count in [*updates, threads_used]):
+            raise TypeError(f"updates {updates}, threads_used {threads_used!r}")
         losses, accuracies = arrays["history.batch_losses"].tolist(), arrays["history.batch_accuracies"].tolist()
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, DataError):
@@ -88,6 +95,15 @@ def restore_trainer(trainer: Trainer, arrays: dict[str, np.ndarray], metadata: d
     trainer.progress = progress
     trainer.history.epochs, trainer.history.batch_losses, trainer.history.batch_accuracies = epochs, losses, accuracies
     trainer.best = best
+    trainer.threads_used = threads_used
+
+
+def best_network(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of a state's network with the best weights so far; the last ones where there are no best."""
+    own = {name: array for name, array in arrays.items() if re.fullmatch(r"\d+\.\w+", name)}
+    return own | (
+        {name: arrays[f"best.{name}"] for name in own if f"best.{name}" in arrays} if metadata["best"] else {}
+    )
 
 
 def _like(own: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -50,7 +50,8 @@ class ProgramSteps:
         steps = math.ceil(orders.shape[1] / self.program.rows)
         updates = max((layer.updates for layer in layers), default=0)
         hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps, len(orders))[first:])
-        trainer.threads_used = self.program.threads_for(trainer.threads, len(hyper))
+        # of whole epochs, so that one that goes on in the middle of an epoch says the same
+        trainer.threads_used = self.program.threads_for(trainer.threads, steps * len(orders))
         for layer in layers:
             layer.sync()
         try:

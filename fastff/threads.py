@@ -12,6 +12,7 @@ import numpy as np
 
 from fastff import cgroup
 from fastff.errors import ArgumentError, StalledError
+from fastff.signals import HeldSignals
 
 POLL = 0.1  # seconds between looks at waiting ranks
 LOOKS = 600  # looks without any progress, before a rank that sleeps elsewhere is given up: a minute
@@ -62,7 +63,8 @@ def run_ranks(
     """Run call(0) .. call(size - 1) at the same time and return when all have.
 
     The caller's thread only waits, so that Ctrl-C reaches it: then stop(False) asks the ranks to end at the next step,
-    and KeyboardInterrupt is raised once they have. stop(True) tells the others that a rank has failed.
+    and KeyboardInterrupt is raised once they have; under HeldSignals, what its `check` raises. stop(True) tells the
+    others that a rank has failed.
 
     arrivals: (size,) how often each rank has come to a barrier, if they have any. Raises StalledError, which names the
     rank, where the others wait at one for a rank that will not come.
@@ -91,9 +93,12 @@ def run_ranks(
     # An exception may be raised between any two bytecodes of a waiting thread; a flag can't be missed.
     ours = threading.current_thread() is threading.main_thread()
     ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    held = HeldSignals.in_force()
     if ours:
         signal.signal(signal.SIGINT, interrupted)
     try:
+        if held is not None:
+            held.watch(stop)
         try:
             for rank in range(size):
                 ranks.append(threading.Thread(target=rank_main, args=(rank,), daemon=True))
@@ -106,15 +111,22 @@ def run_ranks(
         for rank in range(started):
             while not done[rank].is_set() and rank not in watch.lost:
                 try:
-                    if not done[rank].wait(POLL) and watch.stalled():
+                    late = not done[rank].wait(POLL)
+                    if held is not None and held.wants_stop():
+                        stop(False)
+                    if late and watch.stalled():
                         failures.append(watch.error())
                         stop(True)
                 except BaseException as error:  # from somebody's own signal handler
                     interrupts.append(error)
                     stop(False)
     finally:
+        if held is not None:
+            held.unwatch()
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+    if held is not None and not (failures or interrupts):
+        held.check()
     if failures or interrupts:
         raise (failures + interrupts)[0]
 

@@ -1,6 +1,8 @@
 """python -m fastff.train: data in, a trained network, its figures and its pictures out."""
 
 import math
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ from fastff import command, plots
 from fastff.build import make_trainer
 from fastff.config import parse
 from fastff.data import Dataset, load_dataset
+from fastff.errors import DivergenceError
 from fastff.evaluate import evaluate
 from fastff.log import Log, make_log
 from fastff.progress import TrainingProgress, prepare_kernels
 from fastff.runs import Run, choose_folder, find_run
+from fastff.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
 from fastff.trainer import EpochRecord
 from fastff.whiten import Whiten
 
@@ -26,36 +30,52 @@ def main(arguments: list[str]) -> None:
     folder = Path(options.out) if options.resume and options.out else choose_folder(options)
     run = Run(folder, options, trainer, data)
     log = make_log(run, data.name)
-    run.start(resume=options.resume)
-    compile_seconds = prepare_kernels()
-    with log:
-        try:
+    with run.start(resume=options.resume):
+        compile_seconds = prepare_kernels()
+        with log:
             _fit(run, data, log)
-        except KeyboardInterrupt:
-            run.save()
-            again = f"--resume --out {folder}" + (f" --log {options.log}" if options.log else "")
-            raise KeyboardInterrupt(f"saved in {folder}; python -m fastff.train {again} goes on") from None
-        run.save()
-        trainer.restore_best()
-        summary = _summarise(run, data, compile_seconds)
-        _draw(run, data, summary)
-        run.write_summary(summary)
-        log.summary(summary)
+            trainer.restore_best()
+            summary = _summarise(run, data, compile_seconds)
+            _draw(run, data, summary)
+            run.write_summary(summary)
+            log.summary(summary)
     print(_closing_lines(run, summary))
 
 
 def _fit(run: Run, data: Dataset, log: Log) -> None:
-    trainer, left = run.trainer, run.options.epochs - run.trainer.progress.epoch
-    if left < 1:
+    """Train what is left, saved; a signal saves too and ends it with Stopped, which says how to go on."""
+    if run.finished:
         return
-    with TrainingProgress(run.options.epochs, trainer.progress.epoch) as progress:
+    with (
+        TrainingProgress(run.options.epochs, run.trainer.progress.epoch) as progress,
+        HeldSignals(run.save_due) as signals,
+    ):
 
         def on_epoch(record: EpochRecord) -> None:
             log.epoch(record)
             progress.show(record)
             run.save_now_and_then()
+            signals.check()
 
-        trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
+        try:
+            while not run.finished:
+                left = run.options.epochs - run.trainer.progress.epoch
+                try:
+                    signals.check()
+                    run.trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
+                except SaveDue:
+                    run.save()
+                except DivergenceError as error:
+                    print(run.back_off(error), file=sys.stderr)
+        except StoppedAtOnce:
+            raise
+        except KeyboardInterrupt as stop:
+            if run.save_rest():
+                again = f"--resume --out {run.folder}" + (f" --log {run.options.log}" if run.options.log else "")
+                text = f"saved in {run.folder}; python -m fastff.train {again} goes on"
+            else:
+                text = f"nothing was trained yet, {run.folder} is as it was"
+            raise Stopped(getattr(stop, "number", signal.SIGINT), text) from None
 
 
 def _summarise(run: Run, data: Dataset, compile_seconds: float) -> dict[str, Any]:

@@ -229,8 +229,9 @@ class Trainer:
         own = slice(behind - len(sizes), behind)
         record = EpochRecord(
             epoch=now.epoch + 1,
-            train_loss=float(np.dot(history.batch_losses[own], sizes) / rows),
-            train_accuracy=float(np.dot(history.batch_accuracies[own], sizes) / rows),
+            # fsum: the same bits whatever BLAS there is, and however many threads it takes
+            train_loss=math.fsum(np.multiply(history.batch_losses[own], sizes)) / rows,
+            train_accuracy=math.fsum(np.multiply(history.batch_accuracies[own], sizes)) / rows,
             val_loss=val_loss,
             val_accuracy=val_accuracy,
             seconds=now.seconds,
@@ -273,9 +274,11 @@ class Trainer:
         batch = self.progress.batch
         check_finite(X[rows], f"X, among the rows of batch {batch}")
         logits = self.network.logits(X[rows])
+        weight = max((np.abs(layer.weights).max() for layer in self.network.linear_layers), default=0.0)
         raise DivergenceError(
             f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {batch} "
-            f"(largest |logit| {np.abs(logits).max():.3g}); the weights are those before it. "
+            f"(step {len(self.history.batch_losses)}, largest |logit| {np.abs(logits).max():.3g}, "
+            f"largest |weight| {weight:.3g}); the weights are those before it. "
             f"Try a step size below {self.step_size:g}, or standardised rows"
         )
 

@@ -74,6 +74,9 @@ def refuse(folder, name, *arguments, status, saying):
         (["--label-smoothing", "1"], "label_smoothing: 1"),
         (["--patience", "0"], "patience: 0"),
         (["--threads", "0"], "threads: 0"),
+        (["--checkpoint-epochs", "0"], "checkpoint_epochs: 0"),
+        (["--checkpoint-minutes", "0"], "checkpoint_minutes: 0"),
+        (["--checkpoint-minutes", "nan"], "checkpoint_minutes: nan"),
         (["--seed", "-1"], "seed: -1"),
         (["--preset", "nonsense"], ["--preset: 'nonsense'", "course"]),
         (["--data-dir", "."], "data_dir: ."),
@@ -306,11 +309,6 @@ def test_resuming_where_there_is_no_run(here):
     refuse(here, "train", "--resume", "--out", "new", status=1, saying="new: has no checkpoint.safetensors")
     refuse(here, "train", "--resume", status=1, saying="has no checkpoint.safetensors")
     assert not (here / "new").exists()
-
-
-def test_resuming_without_its_config(here):
-    (here / "old" / "config.toml").unlink()
-    refuse(here, "train", "--resume", "--out", "old", status=1, saying="config.toml")
 
 
 def test_resuming_from_a_damaged_checkpoint(here):

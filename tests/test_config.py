@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastff.config import Config, parse, read, write
+from fastff.config import Config, parse, read, settings, write
 from fastff.errors import ArgumentError, DataError
 from fastff.presets import DEFAULTS, PRESETS
 
@@ -23,7 +23,7 @@ def options(*arguments):
 
 
 def toml(path, **values):
-    write(dataclasses.replace(Config(), **values), path)
+    write(settings(dataclasses.replace(Config(), **values)), path)
     return path
 
 
@@ -68,8 +68,8 @@ def test_a_config_file_names_data_set_and_preset(tmp_path):
 
 
 def test_resuming_takes_the_runs_options(tmp_path):
-    toml(tmp_path / "config.toml", dataset="mnist", epochs=3, seed=7)
-    found = parse(["--resume", "--epochs", "5"], lambda said: tmp_path)
+    saved = {"dataset": "mnist", "epochs": 3, "seed": 7}
+    found = parse(["--resume", "--epochs", "5"], lambda said: (tmp_path, saved))
     assert (found.dataset, found.epochs, found.seed, found.out, found.resume) == ("mnist", 5, 7, str(tmp_path), True)
 
 
@@ -95,7 +95,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 def test_a_config_survives_its_file(tmp_path_factory, **values):
     config = dataclasses.replace(Config(), **values)
     path = tmp_path_factory.mktemp("config") / "config.toml"
-    write(config, path)
+    write(settings(config), path)
     assert dataclasses.replace(Config(), **read(path)) == config
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastff import FeedForwardNeuralNetwork, Trainer, load_dataset
+from fastff import FeedForwardNeuralNetwork, Trainer, checkpoint, load_dataset
 from fastff.config import Config
 from fastff.errors import ArgumentError, DataError
 from fastff.runs import Run, choose_folder, find_run, load_model
@@ -41,8 +41,9 @@ def test_the_folder_to_resume_is_the_latest_of_the_data_set(tmp_path, monkeypatc
     for number in ("", "-2"):
         folder = tmp_path / "runs" / f"flowers{number}"
         folder.mkdir(parents=True)
-        (folder / "checkpoint.safetensors").touch()
-    assert find_run(saying(dataset="data/flowers.npz")).name == "flowers-2"
+        checkpoint.save(folder / "checkpoint.safetensors", {}, {"options": {"seed": 3}})
+    folder, saved = find_run(saying(dataset="data/flowers.npz"))
+    assert (folder.name, saved) == ("flowers-2", {"seed": 3})
     with pytest.raises(DataError, match=r"digits: has no checkpoint\.safetensors"):
         find_run(saying())
 
@@ -50,22 +51,22 @@ def test_the_folder_to_resume_is_the_latest_of_the_data_set(tmp_path, monkeypatc
 def test_the_model_is_the_best_network_and_its_classes(tmp_path):
     one = trainer()
     run = Run(tmp_path / "deep" / "run", Config(), one, DIGITS)
-    run.start(resume=False)
-    fit(one, 3)
-    run.save()
+    with run.start(resume=False):
+        fit(one, 3)
+        run.save()
     one.restore_best()
     model = load_model(run.folder)
     np.testing.assert_array_equal(model.network.predict_proba(DIGITS.x_test), one.network.predict_proba(DIGITS.x_test))
     assert (model.class_names, model.image_shape) == (DIGITS.class_names, (1, 8, 8))
 
 
-def test_a_run_can_be_saved_before_its_first_epoch_has_ended(tmp_path):
+def test_a_run_is_saved_before_its_first_epoch_has_ended(tmp_path):
     one = trainer()
-    run = Run(tmp_path, Config(), one, DIGITS)
-    run.start(resume=False)
-    run.save()
+    with Run(tmp_path, Config(), one, DIGITS).start(resume=False):
+        pass
     again = trainer()
-    Run(tmp_path, Config(), again, DIGITS).start(resume=True)
+    with Run(tmp_path, Config(), again, DIGITS).start(resume=True):
+        pass
     fit(one, 2)
     fit(again, 2)
     np.testing.assert_array_equal(one.network.logits(DIGITS.x_test), again.network.logits(DIGITS.x_test))
@@ -73,7 +74,6 @@ def test_a_run_can_be_saved_before_its_first_epoch_has_ended(tmp_path):
 
 def test_saving_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
     run = Run(tmp_path, Config(), trainer(), DIGITS)
-    run.start(resume=False)
     now, saved = [0.0], []
     monkeypatch.setattr("fastff.runs.time.monotonic", lambda: now[0])
 
@@ -85,7 +85,7 @@ def test_saving_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
     for _ in range(1000):
         run.save_now_and_then()
         now[0] += 1
-    assert 10 <= len(saved) <= 25  # two files a time; a second each
+    assert 10 <= len(saved) <= 25
 
 
 def test_a_refused_state_changes_nothing():

@@ -32,7 +32,7 @@ def write_results(
     best = best_trial(study)
     if best is None:
         return ["trials.csv"]
-    config.write(suggest(best, start, image_shape), folder / "best.toml")
+    config.write(config.settings(suggest(best, start, image_shape)), folder / "best.toml")
     shown = [trial for trial in trials if _accuracy(trial) is not None and trial.state.is_finished()]
     plots.draw_history(
         folder / "history.png",
