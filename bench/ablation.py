@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fastff.build import make_trainer
-from fastff.config import Config
+from fastff.config import Config, start_from
 from fastff.data import load_dataset
-from fastff.presets import DEFAULTS, PRESETS
 from fastff.threads import usable_cpus
 
 WITHOUT: dict[str, dict[str, Any]] = {
@@ -28,36 +27,18 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.0},
     "label smoothing": {"label_smoothing": 0.0},
     "weight decay": {"weight_decay": 0.0},
-    "the cosine schedule": {"schedule": "constant"},
-    "the one-cycle schedule": {"schedule": "cosine"},
-    "the third hidden layer": {"hidden": 2},
 }
 
 
-def settings(name: str) -> dict[str, Any]:
-    return {**DEFAULTS.get(name, {}), **PRESETS.get(name, {})}
+def variants(whole: Config) -> dict[str, Config]:
+    """What is to be trained: "" for the whole preset, and by name the preset without each part that it has."""
+    changes = {**WITHOUT, f"the {whole.schedule} schedule": {"schedule": "constant"}}
+    without = {part: dataclasses.replace(whole, **change) for part, change in changes.items()}
+    return {"": whole, **{part: config for part, config in without.items() if config != whole}}
 
 
-def variants(base: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The options of the whole preset, and of the preset without each part that it has."""
-    found = {"": base}
-    plain = dataclasses.asdict(Config())
-    for part, change in WITHOUT.items():
-        (option, value), *_ = change.items()
-        if option == "hidden":
-            if len(base["hidden"]) > value:
-                found[part] = {**base, "hidden": base["hidden"][:value]}
-        elif option == "schedule":
-            if part.split()[1] == base.get("schedule"):
-                found[part] = {**base, **change}
-        elif base.get(option, plain[option]) != value:
-            found[part] = {**base, **change}
-    return found
-
-
-def best_accuracy(dataset: str, data_dir: str | None, options: dict[str, Any], seed: int) -> float:
-    config = Config(dataset=dataset, **{**options, "threads": 1, "seed": seed})
-    data = load_dataset(dataset, data_dir=data_dir).with_validation()
+def best_accuracy(config: Config) -> float:
+    data = load_dataset(config.dataset, data_dir=config.data_dir).with_validation()
     trainer = make_trainer(config, data)
     history = trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=config.epochs)
     return 100 * max(record.val_accuracy or 0.0 for record in history.epochs)
@@ -72,14 +53,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=usable_cpus())
     parser.add_argument("--out", type=Path, required=True, help="results so far, as JSON lines")
     a = parser.parse_args()
-    base = {**settings(a.dataset), **(PRESETS[a.preset] if a.preset else {})}
+    whole = dataclasses.replace(start_from(a.dataset, a.preset, {}), data_dir=a.data_dir, threads=1)
+    configs = variants(whole)
     lines = a.out.read_text().splitlines() if a.out.exists() else []
     done = {(line["part"], line["seed"]): line["accuracy"] for line in map(json.loads, lines)}
     with ProcessPoolExecutor(a.jobs, mp_context=get_context("spawn")) as pool, a.out.open("a") as out:
         runs = {
-            pool.submit(best_accuracy, a.dataset, a.data_dir, options, seed): (part, seed)
+            pool.submit(best_accuracy, dataclasses.replace(config, seed=seed)): (part, seed)
             for seed in a.seeds
-            for part, options in variants(base).items()
+            for part, config in configs.items()
             if (part, seed) not in done
         }
         for run in as_completed(runs):
@@ -88,7 +70,7 @@ def main() -> None:
             print(json.dumps({"part": part, "seed": seed, "accuracy": run.result()}), file=out, flush=True)
             print(f"without {part or 'nothing'}, seed {seed}: {run.result():.2f}", flush=True)
     spread = {}
-    for part in variants(base):
+    for part in configs:
         values = [done[part, seed] for seed in a.seeds]
         spread[part] = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
     mean, deviation = spread.pop("")

@@ -101,8 +101,7 @@ class Standardize(Layer):
         """
         X = check_rows(X, "X")
         check_finite(X, "X")
-        size = max(1, (1 << 20) // X.shape[1])
-        blocks = [X[i : i + size] for i in range(0, len(X), size)]
+        blocks = row_blocks(X)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
             mean = sum(block.sum(0, dtype=np.float64) for block in blocks) / len(X)
             deviation = np.sqrt(sum(np.square(block - mean).sum(0) for block in blocks) / len(X))
@@ -307,6 +306,12 @@ def _parameter(name: str, value: np.ndarray, shape: tuple[int, int]) -> np.ndarr
     if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
         raise ArgumentError(f"{name}: shape {array.shape}, want {shape}")
     return array.reshape(shape)
+
+
+def row_blocks(X: np.ndarray) -> list[np.ndarray]:
+    """Views of X (N, D), row by row some million values each: sums over them need no second copy of the data."""
+    size = max(1, (1 << 20) // X.shape[1])
+    return [X[i : i + size] for i in range(0, len(X), size)]
 
 
 def numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarray:

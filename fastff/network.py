@@ -68,10 +68,7 @@ class FeedForwardNeuralNetwork:
     def output_dim(self) -> int | None:
         """The number of logits; None where the layers don't say."""
         known = itertools.takewhile(lambda layer: isinstance(layer, Layer), reversed(self.layers))
-        widths = (
-            (layer.components if isinstance(layer, Whiten) else getattr(layer, "output_dim", None)) for layer in known
-        )
-        return next((width for width in widths if width is not None), None)
+        return next((layer.output_dim for layer in known if isinstance(layer, LinearLayer | Whiten)), None)
 
     @property
     def linear_layers(self) -> list[LinearLayer]:
@@ -308,7 +305,7 @@ def layers_from(arrays: dict[str, np.ndarray], description: Any, path: object) -
         if width is not None and layer.features_in not in (None, width):
             raise DataError(f"{path}: layer {i} ({name}) takes {layer.features_in} values, want {width} as before it")
         layers.append(layer)
-        width = getattr(layer, "output_dim", None) or getattr(layer, "components", None) or layer.features_in or width
+        width = getattr(layer, "output_dim", None) or layer.features_in or width
     if width is None:
         raise DataError(f"{path}: no layer says how wide it is; is it a network that fastff saved?")
     return layers

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastff import memory
 from fastff.errors import ArgumentError
-from fastff.layers import Layer, Standardize, numbers
+from fastff.layers import Layer, Standardize, numbers, row_blocks
 from fastff.program import Lanes, Program
 from fastff.validation import check_finite, check_rows, check_size
 
@@ -17,7 +17,7 @@ NOISE = 1e-7
 
 
 class Whiten(Layer):
-    """y = x P + c, a fixed linear map from `features_in` to `components` values; nothing to train.
+    """y = x P + c, a fixed linear map from `features_in` to `output_dim` values; nothing to train.
 
     projection (D, k) and shift (k,) are finite numbers. In a network it follows Standardize, in front of the first
     layer that is trained.
@@ -34,7 +34,7 @@ class Whiten(Layer):
         if not (np.isfinite(matrix).all() and np.isfinite(vector).all()):
             raise ArgumentError("projection: holds a value that is not finite, want finite numbers")
         self.projection, self.shift = matrix, vector
-        self.features_in, self.components = matrix.shape
+        self.features_in, self.output_dim = matrix.shape
         self._panels = memory.aligned(memory.panel_size(matrix.shape))
         self._shift = memory.aligned(memory.round_up(vector.size, memory.NR))
         memory.pack(matrix, self._panels)
@@ -51,12 +51,11 @@ class Whiten(Layer):
         if check_size("components", components) > X.shape[1]:
             raise ArgumentError(f"components: {components}, want at most the {X.shape[1]} features of X")
         scale = np.ones(X.shape[1]) if after is None else after.scale.astype(np.float64)
-        size = max(1, (1 << 20) // X.shape[1])
-        mean = sum(X[i : i + size].sum(0, dtype=np.float64) for i in range(0, len(X), size)) / len(X)
+        mean = sum(block.sum(0, dtype=np.float64) for block in row_blocks(X)) / len(X)
         covariance = np.zeros((X.shape[1], X.shape[1]))
-        for i in range(0, len(X), size):
-            block = ((X[i : i + size] - mean) * scale).astype(np.float32)
-            covariance += block.T @ block
+        for block in row_blocks(X):
+            scaled = ((block - mean) * scale).astype(np.float32)
+            covariance += scaled.T @ scaled
         variances, directions = np.linalg.eigh(covariance / len(X))
         variances, directions = variances[: -components - 1 : -1], directions[:, : -components - 1 : -1]
         known = variances > NOISE * variances[0]
@@ -66,7 +65,7 @@ class Whiten(Layer):
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
         self._check_width(x.features)
-        return program.linear(x, self._panels, self._shift, self.components), None
+        return program.linear(x, self._panels, self._shift, self.output_dim), None
 
     def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
         return program.linear_backward(g, self._panels, self.projection.shape[0], barrier=True)
