@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastff import memory
-from fastff.errors import ArgumentError
+from fastff.errors import ArgumentError, DataError
 from fastff.layers import Layer, Standardize, numbers, row_blocks
 from fastff.program import Lanes, Program
 from fastff.validation import check_finite, check_rows, check_size
@@ -44,7 +44,8 @@ class Whiten(Layer):
     def fit(cls, X: np.ndarray, components: int, *, after: Standardize | None = None) -> "Whiten":
         """The layer that turns X (N, D), standardised by `after`, into its `components` largest principal components.
 
-        The covariance is summed in float64. Raises ArgumentError for more components than features.
+        The covariance is summed in float64. Raises ArgumentError for more components than features, DataError
+        for values whose squares exceed float32.
         """
         X = check_rows(X, "X", features=None if after is None else after.features_in)
         check_finite(X, "X")
@@ -53,9 +54,12 @@ class Whiten(Layer):
         scale = np.ones(X.shape[1]) if after is None else after.scale.astype(np.float64)
         mean = sum(block.sum(0, dtype=np.float64) for block in row_blocks(X)) / len(X)
         covariance = np.zeros((X.shape[1], X.shape[1]))
-        for block in row_blocks(X):
-            scaled = ((block - mean) * scale).astype(np.float32)
-            covariance += scaled.T @ scaled
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            for block in row_blocks(X):
+                scaled = ((block - mean) * scale).astype(np.float32)
+                covariance += scaled.T @ scaled
+        if not np.isfinite(covariance).all():
+            raise DataError("X: values too large to whiten, want standardised rows")
         variances, directions = np.linalg.eigh(covariance / len(X))
         variances, directions = variances[: -components - 1 : -1], directions[:, : -components - 1 : -1]
         known = variances > NOISE * variances[0]

@@ -41,6 +41,13 @@ def test_directions_without_variance_stay_zero():
     assert np.allclose(y[:, -2:], 0)
 
 
+def test_values_too_large_to_square_are_refused():
+    X = correlated_rows()
+    with pytest.raises(DataError, match="X: values too large to whiten, want standardised rows"):
+        Whiten.fit(1e30 * X, 5)
+    assert np.isfinite(Whiten.fit(1e30 * X, 5, after=Standardize.fit(1e30 * X)).projection).all()
+
+
 def test_backward_is_the_transposed_map():
     X, grad = correlated_rows(5), np.random.default_rng(1).standard_normal((5, 9)).astype(np.float32)
     layer = Whiten.fit(correlated_rows(), 9)
