@@ -55,10 +55,10 @@ def augment(data, dtype, row_stride, index, rows, key, shape, out, rank, size):
             c, y = line // height, line % height
             src = data + sample * row_stride + (c * height + _reflect(y + dy, height)) * width * itemsize
             dst = out + (i * channels * height + line) * width * itemsize
-            for x in range(width):
-                if x < lo or x >= hi:
-                    from_x = _reflect(x + dx, width)
-                    from_x = from_x if step > 0 else width - 1 - from_x
-                    _copy(dtype, dst + x * itemsize, src + from_x * itemsize, 1, 1)
+            for edge in range(lo + width - hi):
+                x = edge if edge < lo else edge + hi - lo
+                from_x = _reflect(x + dx, width)
+                from_x = from_x if step > 0 else width - 1 - from_x
+                _copy(dtype, dst + x * itemsize, src + from_x * itemsize, 1, 1)
             start = lo + dx if step > 0 else width - 1 - (lo + dx)
             _copy(dtype, dst + lo * itemsize, src + start * itemsize, hi - lo, step)
