@@ -14,8 +14,9 @@ import pytest
 from commands import PLAIN, run, succeed, write_flowers
 
 import fastff
-from fastff import checkpoint, load_dataset
+from fastff import FeedForwardNeuralNetwork, checkpoint, load_dataset
 from fastff.config import Config
+from fastff.presets import PRESETS
 from fastff.progress import TrainingProgress
 
 FILES = [
@@ -146,6 +147,17 @@ def test_the_course_preset_gives_the_courses_network(flowers, tmp_path):
     config = (tmp_path / "run" / "config.toml").read_text()
     assert 'bias_correction = "constant"' in config
     assert "beta2 = 0.9\n" in config
+
+
+def test_a_table_is_trained_with_what_suits_tables(flowers, tmp_path):
+    arrays = np.load(flowers)
+    table = np.column_stack([arrays["x_train"], arrays["y_train"]])
+    np.savetxt(tmp_path / "flowers.csv", table, delimiter=",", header="a,b,c,d,kind", comments="")
+    succeed("train", tmp_path / "flowers.csv", "--target", "kind", "--out", tmp_path / "run")
+    assert 'monitor = "val_loss"' in (tmp_path / "run" / "config.toml").read_text()
+    assert len(records(tmp_path / "run")) == PRESETS["tabular"]["epochs"]
+    network = FeedForwardNeuralNetwork.load(tmp_path / "run" / "best.safetensors")
+    assert (network.predict(arrays["x_test"]) == arrays["y_test"]).mean() > 0.9
 
 
 def test_patience_stops_early(flowers, tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 
 import pytest
 from hypothesis import given
@@ -38,10 +39,28 @@ def test_an_unknown_data_set_starts_from_the_general_values():
     assert options("flowers.npz") == dataclasses.replace(Config(), dataset="flowers.npz")
 
 
+@pytest.mark.parametrize("name", ["flowers.csv", "there/flowers.CSV", "flowers.parquet"])
+def test_a_table_starts_from_the_preset_for_tables(name):
+    assert options(name) == dataclasses.replace(options(name, "--preset", "tabular"), preset=None)
+    assert options(name, "--preset", "course").monitor == Config.monitor != PRESETS["tabular"]["monitor"]
+
+
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_wins_over_the_data_set(name):
+def test_a_preset_takes_the_place_of_what_the_data_set_starts_from(name):
     found = options("cifar10-hst", "--preset", name)
-    assert {option: getattr(found, option) for option in PRESETS[name]} == PRESETS[name]
+    assert found == dataclasses.replace(Config(), dataset="cifar10-hst", preset=name, **PRESETS[name])
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_what_a_data_set_starts_from_is_a_preset_by_its_name(name):
+    assert options("./mine.npz", "--preset", name).hidden == options(name).hidden
+
+
+def test_help_names_every_preset(capsys):
+    with pytest.raises(SystemExit):
+        options("--help")
+    words = re.findall(r"[\w-]+", capsys.readouterr().out)
+    assert not {*PRESETS} - {*words}
 
 
 def test_a_config_file_wins_over_preset_and_data_set(tmp_path):
