@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fastff.bfloat16 import Program16, resolve_precision
 from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.evaluate import Evaluation, evaluate
 from fastff.loss import CrossEntropySoftmax
@@ -87,7 +88,7 @@ class Trainer:
         *,
         batch_size: int = 128,
         step_size: float = 1e-3,
-        precision: Literal["float32"] = "float32",
+        precision: Literal["float32", "bfloat16", "auto"] = "float32",
         threads: int | None = None,
         seed: int = 0,
         schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant",
@@ -103,9 +104,7 @@ class Trainer:
         if schedule not in SCHEDULES:
             raise ArgumentError(f"schedule: {schedule!r}, want one of {', '.join(SCHEDULES)}")
         self.schedule = schedule
-        if precision != "float32":
-            raise ArgumentError(f"precision: {precision!r}, want 'float32'")
-        self.precision = precision
+        self.precision = resolve_precision(precision)
         self.threads = check_threads(threads)
         check_seed(seed, required=True)
         self.seed = int(seed)
@@ -156,7 +155,7 @@ class Trainer:
             raise ArgumentError(f"monitor: {self.monitor}, want X_val and Y_val in fit, or another monitor")
         check_size("epochs", epochs)
 
-        self.compile_seconds += compile_kernels()
+        self.compile_seconds += compile_kernels() + (Program16.compile() if self.precision == "bfloat16" else 0.0)
         self._last_epoch = self.progress.epoch + epochs
         steps = (ProgramSteps if self.network.lowers() else LayerSteps)(self, X, Y)
         validate = self._validation(X_val, Y_val)

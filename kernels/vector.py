@@ -5,7 +5,8 @@ and an operation is a row of integers. An `Emitter` wraps llvmlite's IR builder 
 need; the intrinsics at the end give Numba code scalar loads, stores and atomics on addresses.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
@@ -78,6 +79,12 @@ class Emitter:
     def select(self, op: str, x: ir.Value, y: ir.Value, yes: ir.Value, no: ir.Value) -> ir.Value:
         """yes where `x op y` holds and both are numbers, else no."""
         return self.b.select(self.b.fcmp_ordered(op, x, y), yes, no)
+
+    @contextmanager
+    def loop(self, count: int | ir.Value) -> Iterator[ir.Value]:
+        """What is emitted inside runs for the index 0, 1, ... count - 1."""
+        with cgutils.for_range(self.b, I64(count) if isinstance(count, int) else count, intp=I64) as loop:
+            yield loop.index
 
     def transpose(self, rows: list[ir.Value]) -> list[ir.Value]:
         """LANES vectors of LANES floats, transposed in registers by log2(LANES) rounds of shuffles."""
