@@ -136,7 +136,7 @@ class Program16(Program):
     def compile() -> float:
         return _compile_kernels()
 
-    def _call(self, *arguments: "int | np.ndarray") -> None:
+    def call(self, *arguments: "int | np.ndarray") -> None:
         self._spmd16.run(_tiles().ctypes.data, *arguments)
 
     def run(

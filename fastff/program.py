@@ -206,7 +206,8 @@ class Program:
         """Compile the kernels that programs of this kind run, or load them; the seconds it took. Once a process."""
         return compile_kernels()
 
-    def _call(self, *arguments: "int | np.ndarray") -> None:
+    def call(self, *arguments: "int | np.ndarray") -> None:
+        """One rank's part of a run: fastff.kernels.spmd.run."""
         spmd.run(*arguments)
 
     @property
@@ -262,7 +263,7 @@ class Program:
         numbers = 0 if hyper is None else hyper.ctypes.data
 
         def call(rank: int) -> None:
-            self._call(rank, size, control.ctypes.data, table, index.ctypes.data, total, self.rows, first_step, steps,
+            self.call(rank, size, control.ctypes.data, table, index.ctypes.data, total, self.rows, first_step, steps,
                      numbers, losses.ctypes.data, hits.ctypes.data)  # fmt: skip
 
         def stop(abandon: bool) -> None:

@@ -16,11 +16,28 @@ from numba import types
 from .compiler import kernel
 from .lanes import transpose_block
 from .linear import padded as floats_padded
-from .target import LANES, NR, VECTORS
+from .target import BF16, LANES, NR, VECTORS
 from .vector import I64, IVEC, VEC, address, cgutils, emits, i64, load_f32, store_f32
 
 BLOCK = 2 * NR * NR  # bytes of a block in either form
-_SHORTS = ir.VectorType(ir.IntType(16), LANES)
+
+
+class _BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite does not have."""
+
+    def _to_string(self):
+        return "bfloat"
+
+    def __eq__(self, other):
+        return isinstance(other, _BFloat)
+
+    def __hash__(self):
+        return hash(_BFloat)
+
+
+PAIRS = ir.VectorType(_BFloat(), 2 * LANES)
+_SHORTS = ir.VectorType(ir.IntType(16), 2 * LANES)
+_MIX = ir.VectorType(ir.IntType(32), 2 * LANES)  # of a shuffle's indices
 
 
 @kernel
@@ -51,24 +68,30 @@ def _round(e, v):
     return b.select(b.fcmp_unordered("uno", v, v), b.or_(bits, e.iconst(1 << 22)), rounded)
 
 
+def _both(e, first, second):
+    """The vectors' bfloat16 one after the other, as 2 * LANES shorts."""
+    if BF16 in ("amx", "avx512bf16"):
+        return e.b.bitcast(e.llvm("llvm.x86.avx512bf16.cvtne2ps2bf16.512", PAIRS, second, first), _SHORTS)
+    words = [e.b.bitcast(_round(e, v), _SHORTS) for v in (first, second)]
+    return e.b.shuffle_vector(*words, ir.Constant(_MIX, [2 * i + 1 for i in range(2 * LANES)]))
+
+
 @emits(types.void, address, address, i64, i64, address, address)
 def _round_pair(e, first, second, lanes0, lanes1, left, right):
     """Two rows of NR floats to two rows of the left form and one of the right; lanes past lanes0 and lanes1 are 0."""
-    b = e.b
-    count = ir.Constant(IVEC, list(range(LANES)))
+    b, count = e.b, ir.Constant(IVEC, list(range(LANES)))
     for j in range(VECTORS):
-        words = []
-        for row, (src, lanes) in enumerate(((first, lanes0), (second, lanes1))):
-            here = e.splat(b.trunc(b.sub(lanes, I64(j * LANES)), IVEC.element))
-            word = _round(e, e.load(src, j * LANES))
-            word = b.select(b.icmp_signed("<", count, here), word, e.iconst(0))
-            short = b.trunc(b.lshr(word, e.iconst(16)), _SHORTS)
-            place = b.inttoptr(b.add(left, I64(2 * (row * NR + j * LANES))), _SHORTS.as_pointer())
-            b.store(short, place).align = 2
-            words.append(word)
-        low = b.lshr(words[0], e.iconst(16))
-        high = b.and_(words[1], e.iconst(-65536))
-        e.store(b.bitcast(b.or_(low, high), VEC), right, j * LANES)
+        rows = []
+        for src, lanes in ((first, lanes0), (second, lanes1)):
+            here = b.icmp_signed("<", count, e.splat(b.trunc(b.sub(lanes, I64(j * LANES)), IVEC.element)))
+            rows.append(b.select(here, e.load(src, j * LANES), e.const(0.0)))
+        shorts = _both(e, *rows)
+        for row in range(2):
+            half = b.shuffle_vector(shorts, shorts, ir.Constant(IVEC, list(range(row * LANES, (row + 1) * LANES))))
+            place = b.add(left, I64(2 * (row * NR + j * LANES)))
+            b.store(half, b.inttoptr(place, half.type.as_pointer())).align = 2
+        pairs = b.shuffle_vector(shorts, shorts, ir.Constant(_MIX, [i // 2 + i % 2 * LANES for i in range(2 * LANES)]))
+        e.store(b.bitcast(pairs, VEC), right, j * LANES)
 
 
 @kernel

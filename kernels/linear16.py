@@ -52,7 +52,7 @@ def _finish_update(e, sums, w, m, v, rows, hyper):
         offset = e.b.mul(strip, I64(4 * NR * MR))
         source, *places = (e.b.add(base, offset) for base in (sums, w, m, v))
         tile = [[e.load(source, i * NR + j * LANES) for j in range(VECTORS)] for i in range(MR)]
-        apply_rule(e, tile, *places, hyper)
+        apply_rule(e, tile, *places, hyper, estimate=True)
 
 
 @emits(types.void, i64, address, address, address, address, address)

@@ -11,7 +11,7 @@ which take subnormal numbers as zero, the emulation runs where the kernels have 
 from llvmlite import ir
 from numba import types
 
-from .bfloat16 import BLOCK
+from .bfloat16 import BLOCK, PAIRS
 from .target import BF16, LANES, MR, NR, VECTORS
 from .tile import accumulate
 from .vector import I8, I64, IVEC, VEC, address, emits, i64
@@ -21,25 +21,9 @@ SIDE = 16  # of an AMX tile: rows, and 32-bit words a row
 TILES = bytes([1, *[0] * 15, *[64, 0] * 8, *[0] * 16, *[SIDE] * 8, *[0] * 8])
 
 
-class _BFloat(ir.Type):
-    """LLVM's bfloat, which llvmlite does not have."""
-
-    def _to_string(self):
-        return "bfloat"
-
-    def __eq__(self, other):
-        return isinstance(other, _BFloat)
-
-    def __hash__(self):
-        return hash(_BFloat)
-
-
-_PAIRS = ir.VectorType(_BFloat(), 2 * LANES)
-
-
 def _native(name):
     def multiply(e, a, b, sums):
-        return e.llvm(name, VEC, sums, e.b.bitcast(a, _PAIRS), e.b.bitcast(b, _PAIRS))
+        return e.llvm(name, VEC, sums, e.b.bitcast(a, PAIRS), e.b.bitcast(b, PAIRS))
 
     return multiply
 

@@ -174,15 +174,15 @@ def sum_rows(e, n, k_count, gt, w, m, v, hyper, read):
     apply_rule(e, [new], w, m, v, hyper)
 
 
-def apply_rule(e, tile, w, m, v, hyper):
-    """By hyper[RULE], store the gradient tile at w, or move w, m and v by it."""
+def apply_rule(e, tile, w, m, v, hyper, estimate=False):
+    """By hyper[RULE], store the gradient tile at w, or move w, m and v by it; estimate: see _adam."""
     b = e.b
     rule = e.load_scalar(hyper, RULE)
     numbers = [e.splat(e.load_scalar(hyper, slot)) for slot in range(RULE)]
     with b.if_else(b.fcmp_ordered("==", rule, F32(ADAM))) as (adam, other):
         with adam:
             for _, _, o, g in each(tile):
-                _adam(e, g, w, m, v, o, numbers)
+                _adam(e, g, w, m, v, o, numbers, estimate)
         with other, b.if_else(b.fcmp_ordered("==", rule, F32(SGD))) as (sgd, store):
             with sgd:
                 for _, _, o, g in each(tile):
@@ -192,14 +192,20 @@ def apply_rule(e, tile, w, m, v, hyper):
                     e.store(g, w, o)
 
 
-def _adam(e, g, w, m, v, o, numbers):
-    """All forms of Adam: the caller folds the bias corrections into RATE and ROOT, decay into DECAY or SHRINK."""
+def _adam(e, g, w, m, v, o, numbers, estimate):
+    """All forms of Adam: the caller folds the bias corrections into RATE and ROOT, decay into DECAY or SHRINK.
+
+    estimate: with the root and the quotient refined from the CPU's estimates, to 2 and 3 units in the last place.
+    """
     b, (beta1, keep1, beta2, keep2, decay, shrink, rate, root, epsilon) = e.b, numbers
     wo = e.load(w, o)
     g = e.fma(decay, wo, g)
     mo = e.fma(beta1, e.load(m, o), b.fmul(keep1, g))
     vo = e.fma(beta2, e.load(v, o), b.fmul(keep2, b.fmul(g, g)))
-    step = b.fdiv(b.fmul(rate, mo), e.fma(e.sqrt(vo), root, epsilon))
+    if estimate:
+        step = b.fmul(b.fmul(rate, mo), e.inverse(e.fma(e.root(vo), root, epsilon)))
+    else:
+        step = b.fdiv(b.fmul(rate, mo), e.fma(e.sqrt(vo), root, epsilon))
     e.store(mo, m, o)
     e.store(vo, v, o)
     e.store(b.fsub(b.fmul(shrink, wo), step), w, o)
