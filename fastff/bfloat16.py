@@ -16,7 +16,7 @@ import numpy as np
 
 from fastff import memory
 from fastff.errors import ArgumentError
-from fastff.kernels import target
+from fastff.kernels import spmd, target
 from fastff.kernels.pointwise import IDENTITY
 from fastff.kernels.target import NR
 from fastff.program import Lanes, Outcome, Program
@@ -72,7 +72,11 @@ class Program16(Program):
 
     def linear(self, x: Lanes, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Lanes:
         left, right = self._operand(x.features), self._operand(x.features)
-        self.add(self._spmd16.ROUND_INPUT, x, left, right, x.features)
+        if x.maker is not None and x.maker[spmd.CODE] == spmd.GATHER:  # nobody else takes what a gather gives
+            x.maker[spmd.ARGUMENTS + 7], x.maker[spmd.ARGUMENTS + 9] = left.ctypes.data, right.ctypes.data
+            self._kept += [left, right]
+        else:
+            self.add(self._spmd16.ROUND_INPUT, x, left, right, x.features)
         x.rounded = left
         y = self.lanes(n_out)
         self.flops += 2 * self.rows * x.features * n_out
@@ -163,7 +167,7 @@ def _tiles() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _compile_kernels() -> float:
-    from fastff.kernels import spmd, spmd16
+    from fastff.kernels import spmd16
 
     start = time.perf_counter()
     nothing = np.zeros((0, spmd.COLUMNS), np.int64)

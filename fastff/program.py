@@ -91,7 +91,7 @@ class Program:
         zeros, ones = _neutral(rows.shape[1])
         mean = zeros if mean is None else np.asarray(mean, np.float64)
         own_index = _counting(self.rows) if in_batch else 0
-        self.add(spmd.GATHER, rows, _DTYPES[rows.dtype], *rows.strides, mean,
+        x.maker = self.add(spmd.GATHER, rows, _DTYPES[rows.dtype], *rows.strides, mean,
                  ones if scale is None else scale, rows.shape[1], x, own_index)  # fmt: skip
         return x
 

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 
 from .compiler import kernel
-from .lanes import transpose_block
+from .lanes import gather_lanes, transpose_block
 from .linear import padded as floats_padded
 from .target import BF16, LANES, NR, VECTORS
 from .vector import I64, IVEC, VEC, address, cgutils, emits, i64, load_f32, store_f32
@@ -47,9 +47,9 @@ def blocks(count):
 
 
 @emits(address)
-def block_of_floats(e):
-    """Room for NR x NR floats on the stack of the function that this is written in, the same at every call."""
-    kind = ir.ArrayType(ir.VectorType(ir.FloatType(), NR), NR)
+def blocks_of_floats(e):
+    """Room for two blocks of NR x NR floats on the stack of the function that this is written in."""
+    kind = ir.ArrayType(ir.VectorType(ir.FloatType(), NR), 2 * NR)
     return e.b.ptrtoint(cgutils.alloca_once(e.b, kind), I64)
 
 
@@ -145,6 +145,24 @@ def round_input(x, left, right, features, rows, rank, size):
             src = x + 4 * NR * (p * floats_padded(features) + f * NR)
             to = BLOCK * (p * many + f)
             round_block(src, min(NR, features - f * NR), min(NR, rows - p * NR), left + to, right + to)
+
+
+@kernel
+def gather(data, dtype, row_stride, stride, index, rows, mean, scale, n_in, left, right, rank, size):
+    """The gather of fastff.kernels.lanes straight into both forms, as round_input would make them."""
+    many = blocks(n_in)
+    # a block's last LANES features can begin before it: there is another block of room in front
+    floats = blocks_of_floats() + 4 * NR * NR
+    for p in range(blocks(rows)):
+        for b in range(many * rank // size, many * (rank + 1) // size):
+            for v in range(VECTORS):
+                first = p * NR + v * LANES
+                if first < rows:
+                    dst, last = floats - 4 * NR * NR * b + 4 * LANES * v, min(LANES, rows - first) - 1
+                    for f in range(b * VECTORS, min((b + 1) * VECTORS, (n_in + LANES - 1) // LANES)):
+                        gather_lanes(data, dtype, row_stride, stride, index + 8 * first, last, mean, scale, n_in, f, dst)
+            to = BLOCK * (p * many + b)
+            round_block(floats, min(NR, n_in - b * NR), min(NR, rows - p * NR), left + to, right + to)
 
 
 @kernel

@@ -10,7 +10,7 @@ What is padding in an operand is zero (fastff.kernels.bfloat16), so it adds noth
 
 from numba import types
 
-from .bfloat16 import BLOCK, block_of_floats, blocks, round_weight_block
+from .bfloat16 import BLOCK, blocks_of_floats, blocks, round_weight_block
 from .compiler import kernel
 from .linear import padded
 from .product16 import product_block, unpacked
@@ -102,7 +102,7 @@ def update(x, gt, w, m, v, n_in, n_out, rows, left, left_t, hyper, rank, size):
     left, left_t: as in round_weights.
     """
     tiles, row_blocks, in_pad = blocks(n_in), blocks(rows), padded(n_in)
-    jump, sums = BLOCK * tiles, block_of_floats()
+    jump, sums = BLOCK * tiles, blocks_of_floats()
     for r in range(tiles * rank // size, tiles * (rank + 1) // size):
         for q in range(blocks(n_out)):
             o = 4 * NR * (q * in_pad + r * NR)

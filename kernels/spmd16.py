@@ -1,13 +1,14 @@
 """Programs whose products are of bfloat16: fastff.kernels.spmd with some operations more, compiled only where used."""
 
-from .bfloat16 import round_gradient, round_input, round_weights
+from .bfloat16 import gather, round_gradient, round_input, round_weights
 from .compiler import cached, kernel
 from .linear16 import backward, forward, update, update_bias
 from .pointwise import RELU
 from .product16 import begin_products, end_products
-from .spmd import HYPER, operate, stepper
+from .spmd import GATHER, HYPER, operate, stepper
 from .vector import flush_subnormals, restore_subnormals
 
+# GATHER, as in spmd: data, dtype, row stride, stride, mean, scale, features, x left, own index, x right or 0 for floats
 FORWARD = 101  # x right, y, W^T left, bias, in, out, activation, sums
 BACKWARD = 102  # g right, dx, h, W left, in, out, activation that made h, sums
 UPDATE = 103  # x left, g^T right, weights, m, v, in, out, W left or 0, W^T left
@@ -35,6 +36,8 @@ def _operate(op, index, epoch, step, first, rows, hyper, rank, size):
         round_input(a0, a1, a2, a3, rows, rank, size)
     elif code == ROUND_GRADIENT:
         round_gradient(a0, a1, a2, a3, rows, rank, size)
+    elif code == GATHER and op[11] != 0:
+        gather(a0, a1, a2, a3, a8 if a8 != 0 else index, rows, a4, a5, a6, a7, op[11], rank, size)
     else:
         operate(op, index, epoch, step, first, rows, hyper, rank, size)
 
