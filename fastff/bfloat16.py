@@ -156,6 +156,9 @@ class Program16(Program):
         return super().run(index, first_step=first_step, hyper=hyper, threads=threads)
 
 
+PROGRAMS: dict[str, type[Program]] = {"float32": Program, "bfloat16": Program16}
+
+
 @lru_cache(maxsize=1)
 def _tiles() -> np.ndarray:
     from fastff.kernels.product16 import TILES

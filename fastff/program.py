@@ -301,9 +301,9 @@ def compile_kernels() -> float:
     return time.perf_counter() - start
 
 
-def kernels_cached() -> bool:
-    """True where compile_kernels will find its work done."""
-    return any(compiler.cache_dir().glob("*.nbi"))
+def kernels_cached(module: str = "spmd") -> bool:
+    """True where compile_kernels will find its work done; module: which of the kernels' modules has the `run`."""
+    return any(compiler.cache_dir().glob(f"{module}.run*.nbi"))
 
 
 @lru_cache(maxsize=32)

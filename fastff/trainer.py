@@ -73,7 +73,8 @@ class Trainer:
 
     optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an epoch
     may be smaller. schedule: "constant", "step", "cosine" or "one-cycle" (fastff.schedules), over all epochs up to the
-    end of the fit under way. threads: None uses as many as are useful. seed decides shuffling and
+    end of the fit under way. precision: "bfloat16" rounds what the layers multiply to 8 bits of mantissa, on CPUs that
+    are made for it; weights and sums stay float32. "auto" does so where it is faster. threads: None uses as many as are useful. seed decides shuffling and
     dropout. label_smoothing: as in CrossEntropySoftmax. monitor: "val_loss", "val_accuracy", "train_loss" or
     "train_accuracy": `best` keeps the weights of its best epoch. patience: stop after so many epochs without a better
     monitor (then "val_loss" unless it is given) and restore the best weights.
@@ -155,6 +156,8 @@ class Trainer:
             raise ArgumentError(f"monitor: {self.monitor}, want X_val and Y_val in fit, or another monitor")
         check_size("epochs", epochs)
 
+        if self.precision != "float32" and not self.network.lowers():
+            raise ArgumentError(f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own")
         self.compile_seconds += compile_kernels() + (Program16.compile() if self.precision == "bfloat16" else 0.0)
         self._last_epoch = self.progress.epoch + epochs
         steps = (ProgramSteps if self.network.lowers() else LayerSteps)(self, X, Y)
