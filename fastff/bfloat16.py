@@ -40,11 +40,16 @@ def resolve_precision(precision: str) -> str:
     """"float32" or "bfloat16"; "auto" is whichever is faster here. ArgumentError for any other, or without the CPU."""
     if precision not in ("float32", "bfloat16", "auto"):
         raise ArgumentError(f"precision: {precision!r}, want 'float32', 'bfloat16' or 'auto'")
-    if precision == "bfloat16" and missing():
-        raise ArgumentError(f"precision: 'bfloat16', but {missing()}; want 'float32', or 'auto' for the best there is")
+    if precision == "bfloat16":
+        _require()
     if precision == "auto":
         return "bfloat16" if target.BF16 not in ("", "emulated") and not missing() else "float32"
     return precision
+
+
+def _require() -> None:
+    if missing():
+        raise ArgumentError(f"precision: 'bfloat16', but {missing()}; want 'float32', or 'auto' for the best there is")
 
 
 @dataclass(eq=False)
@@ -60,6 +65,7 @@ class Program16(Program):
     """A program whose linear layers multiply bfloat16."""
 
     def __init__(self, rows: int) -> None:
+        _require()
         from fastff.kernels import spmd16  # compiled only where it is used
 
         super().__init__(rows)
