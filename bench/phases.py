@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: python bench/phases.py [WORKLOAD ...] [--threads N] [--plot FILE]
+"""Where the time of a training step goes: python bench/phases.py [WORKLOAD ...] [options]
 
 Times every operation of a step alone (repeated, warm, one thread unless told otherwise) and prints its share and
 its rate. --plot draws them into a roofline: GFLOP/s over floating-point operations a byte of memory touched, under the
@@ -13,7 +13,7 @@ import numpy as np
 from peers import WORKLOADS, data, tile_ceiling
 
 from fastff import FeedForwardNeuralNetwork, Trainer
-from fastff.kernels import spmd
+from fastff.kernels import spmd, spmd16
 from fastff.program import Program
 from fastff.steps import ProgramSteps
 from fastff.threads import run_ranks
@@ -27,14 +27,22 @@ NAMES = {
     spmd.BACKWARD: "backward",
     spmd.UPDATE: "update",
     spmd.UPDATE_BIAS: "update bias",
+    spmd16.FORWARD: "forward",
+    spmd16.BACKWARD: "backward",
+    spmd16.UPDATE: "update",
+    spmd16.UPDATE_BIAS: "update bias",
+    spmd16.ROUND_INPUT: "round input",
+    spmd16.ROUND_GRADIENT: "round gradient",
 }
+_SHAPES = {spmd.FORWARD: 6, spmd.BACKWARD: 6, spmd.UPDATE: 7, spmd16.FORWARD: 6, spmd16.BACKWARD: 6, spmd16.UPDATE: 7}
 
 
-def measure(name: str, threads: int) -> list[tuple[str, float, float, float]]:
+def measure(name: str, threads: int, precision: str) -> list[tuple[str, float, float, float]]:
     """(operation, seconds, floating-point operations, bytes) of each operation of a step of the workload."""
     _, sizes, batch, _ = WORKLOADS[name]
     X, Y = data(name)
-    trainer = Trainer(FeedForwardNeuralNetwork(sizes[0], sizes[-1], sizes[1:-1], seed=0), batch_size=batch)
+    network = FeedForwardNeuralNetwork(sizes[0], sizes[-1], sizes[1:-1], seed=0)
+    trainer = Trainer(network, batch_size=batch, precision=precision)
     program = ProgramSteps(trainer, X, Y).program
     order = np.random.default_rng(0).permutation(len(X))
     return [
@@ -55,7 +63,7 @@ def _time(program: Program, table: np.ndarray, order: np.ndarray, trainer: Train
     table = np.ascontiguousarray(table)
 
     def call(rank: int) -> None:
-        spmd.run(rank, threads, control.ctypes.data, table, order.ctypes.data, len(order), program.rows, 0, steps,
+        program.call(rank, threads, control.ctypes.data, table, order.ctypes.data, len(order), program.rows, 0, steps,
                  hyper.ctypes.data, losses.ctypes.data, hits.ctypes.data)  # fmt: skip
 
     best = float("inf")
@@ -65,23 +73,24 @@ def _time(program: Program, table: np.ndarray, order: np.ndarray, trainer: Train
         if threads == 1:
             call(0)
         else:
-            run_ranks(call, threads, lambda abandon: None)
+            run_ranks(call, threads, lambda abandon: None, control[spmd.SEEN :: spmd.LINE])
         best = min(best, (time.perf_counter() - start) / steps)
     return best
 
 
 def _shape(row: np.ndarray) -> str:
-    at = {spmd.FORWARD: 6, spmd.BACKWARD: 6, spmd.UPDATE: 7}.get(int(row[0]))
+    at = _SHAPES.get(int(row[0]))
     return "" if at is None else f"{row[at]}x{row[at + 1]}"
 
 
 def _work(row: np.ndarray, batch: int) -> tuple[float, float]:
     """Floating-point operations, and bytes of the matrices that the operation reads and writes once."""
-    at = {spmd.FORWARD: 6, spmd.BACKWARD: 6, spmd.UPDATE: 7}.get(int(row[0]))
+    at = _SHAPES.get(int(row[0]))
     if at is None:
         return 0.0, 0.0
     n_in, n_out = float(row[at]), float(row[at + 1])
-    weights = 6 if row[0] == spmd.UPDATE else 1  # w, m, v are read and written
+    # w, m, v are read and written; bfloat16 is half of it, and a copy or two more to write
+    weights = {spmd.UPDATE: 6.0, spmd16.UPDATE: 7.0}.get(int(row[0]), 0.5 if row[0] > 100 else 1.0)
     return 2 * batch * n_in * n_out, 4 * (weights * n_in * n_out + batch * (n_in + n_out))
 
 
@@ -126,13 +135,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="*", help=f"{', '.join(WORKLOADS)}; all by default")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     ceiling = tile_ceiling(options.threads)
     print(f"the tile alone, {options.threads} threads: {ceiling:.0f} GFLOP/s")
     figures = {}
     for name in options.workloads or WORKLOADS:
-        figures[name] = measure(name, options.threads)
+        figures[name] = measure(name, options.threads, options.precision)
         total = sum(seconds for _, seconds, _, _ in figures[name])
         flops = sum(work for _, _, work, _ in figures[name])
         print(f"\n{name}: {total * 1e6:.1f} us a step, {flops / total / 1e9:.0f} GFLOP/s")

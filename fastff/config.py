@@ -121,8 +121,8 @@ class Config:
     monitor: Literal["val_accuracy", "val_loss", "train_accuracy", "train_loss"] = "val_accuracy"
     """The figure that the best epoch, whose weights are kept, is best in."""
 
-    precision: Literal["float32"] = "float32"
-    """The numbers that the layers multiply."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """The numbers that the layers multiply; auto takes bfloat16 where the CPU is faster with it (docs/bfloat16.md)."""
     threads: Count = None
     """Threads at most; by default as many as are useful. The result does not depend on it."""
     seed: int = 0

@@ -38,10 +38,13 @@ class Lanes:
     memory: np.ndarray
     features: int
     maker: list[int] | None = None
+    rounded: np.ndarray | None = None  # the right form, of bfloat16 (fastff.bfloat16)
 
 
 class Program:
     """Operations for batches of at most `rows` rows. One program is used by one thread at a time."""
+
+    _FORWARD, _BACKWARD = spmd.FORWARD, spmd.BACKWARD
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -88,7 +91,7 @@ class Program:
         zeros, ones = _neutral(rows.shape[1])
         mean = zeros if mean is None else np.asarray(mean, np.float64)
         own_index = _counting(self.rows) if in_batch else 0
-        self.add(spmd.GATHER, rows, _DTYPES[rows.dtype], *rows.strides, mean,
+        x.maker = self.add(spmd.GATHER, rows, _DTYPES[rows.dtype], *rows.strides, mean,
                  ones if scale is None else scale, rows.shape[1], x, own_index)  # fmt: skip
         return x
 
@@ -117,7 +120,7 @@ class Program:
 
     def activate(self, x: Lanes, function: int) -> Lanes:
         """function(x). Behind a linear layer it overwrites the layer's output; a ReLU becomes part of the layer."""
-        if x.maker is None or x.maker[spmd.CODE] != spmd.FORWARD:
+        if x.maker is None or x.maker[spmd.CODE] != self._FORWARD:
             y = self.lanes(x.features)
         else:
             y = Lanes(x.memory, x.features)
@@ -129,7 +132,7 @@ class Program:
 
     def derive(self, g: Lanes, h: Lanes, function: int) -> Lanes:
         """g * function'(z) in place, from h = function(z); a ReLU's becomes part of the product that made g."""
-        if function == RELU and g.maker is not None and g.maker[spmd.CODE] == spmd.BACKWARD:
+        if function == RELU and g.maker is not None and g.maker[spmd.CODE] == self._BACKWARD:
             g.maker[spmd.ARGUMENTS + 2] = h.memory.ctypes.data
             g.maker[spmd.ARGUMENTS + 6] = RELU
             self._kept.append(h.memory)
@@ -198,6 +201,15 @@ class Program:
 
     # --- running ---
 
+    @staticmethod
+    def compile() -> float:
+        """Compile the kernels that programs of this kind run, or load them; the seconds it took. Once a process."""
+        return compile_kernels()
+
+    def call(self, *arguments: "int | np.ndarray") -> None:
+        """One rank's part of a run: fastff.kernels.spmd.run."""
+        spmd.run(*arguments)
+
     @property
     def table(self) -> np.ndarray:
         """The operations as the kernels read them: (operations, COLUMNS) int64."""
@@ -251,13 +263,13 @@ class Program:
         numbers = 0 if hyper is None else hyper.ctypes.data
 
         def call(rank: int) -> None:
-            spmd.run(rank, size, control.ctypes.data, table, index.ctypes.data, total, self.rows, first_step, steps,
+            self.call(rank, size, control.ctypes.data, table, index.ctypes.data, total, self.rows, first_step, steps,
                      numbers, losses.ctypes.data, hits.ctypes.data)  # fmt: skip
 
         def stop(abandon: bool) -> None:
             control[spmd.ABANDON if abandon else spmd.STOP] = 1
 
-        compile_kernels()
+        self.compile()
         if size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
             call(0)
         else:
@@ -289,9 +301,9 @@ def compile_kernels() -> float:
     return time.perf_counter() - start
 
 
-def kernels_cached() -> bool:
-    """True where compile_kernels will find its work done."""
-    return any(compiler.cache_dir().glob("*.nbi"))
+def kernels_cached(module: str = "spmd") -> bool:
+    """True where compile_kernels will find its work done; module: which of the kernels' modules has the `run`."""
+    return any(compiler.cache_dir().glob(f"{module}.run*.nbi"))
 
 
 @lru_cache(maxsize=32)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fastff.program import Outcome, Program
+from fastff.bfloat16 import PROGRAMS
+from fastff.program import Outcome
 from fastff.random_layers import MOST_EPOCHS, RandomLayer
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ProgramSteps:
     def __init__(self, trainer: "Trainer", X: np.ndarray, Y: np.ndarray) -> None:
         self.trainer, network = trainer, trainer.network
         self.outcome: Outcome | None = None
-        self.program = Program(min(trainer.batch_size, len(X)))
+        self.program = PROGRAMS[trainer.precision](min(trainer.batch_size, len(X)))
         self.most_epochs = max(1, min(MOST_EPOCHS, ROWS_A_CALL // len(X)))
         labels = self.program.labels(Y)
         z, saved = network.lower_forward(self.program, X, training=True)

@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
     run = Run(folder, options, trainer, data)
     log = make_log(run, data.name)
     with run.start(resume=options.resume):
-        compile_seconds = prepare_kernels()
+        compile_seconds = prepare_kernels(run.trainer.precision)
         with log:
             _fit(run, data, log)
             trainer.restore_best()

@@ -68,34 +68,41 @@ def _centred(data, dtype, mean):
 
 
 @kernel
+def gather_lanes(data, dtype, row_stride, stride, index, last, mean, scale, n_in, f, dst):
+    """Block f of LANES features of the rows index[:last + 1], at most LANES, to the lanes at dst + 4 * NR * feature.
+
+    The last block overlaps the one before rather than reading past a row's end, unless rows are too short for that.
+    """
+    itemsize = 1 if dtype == UINT8 else (8 if dtype == FLOAT64 else 4)
+    if stride == itemsize and n_in >= LANES:
+        k = min(f * LANES, n_in - LANES)
+        src, to = data + k * itemsize, dst + 4 * NR * k
+        if dtype == UINT8:
+            _gather_u8(src, row_stride, index, last, mean + 8 * k, scale + 4 * k, to)
+        elif dtype == FLOAT32:
+            _gather_f32(src, row_stride, index, last, mean + 8 * k, scale + 4 * k, to)
+        else:
+            _gather_f64(src, row_stride, index, last, mean + 8 * k, scale + 4 * k, to)
+    else:
+        for k in range(f * LANES, min(n_in, (f + 1) * LANES)):
+            for i in range(LANES):
+                row = load_i64(index + 8 * min(i, last))
+                value = _centred(data + row * row_stride + k * stride, dtype, load_f64(mean + 8 * k))
+                store_f32(dst + 4 * (NR * k + i), value * load_f32(scale + 4 * k))
+
+
+@kernel
 def gather(data, dtype, row_stride, stride, index, rows, mean, scale, n_in, x, rank, size):
     """x = the rows index[:rows] of data, normalised, in lanes. mean: float64, scale: float32; strides in bytes."""
-    itemsize = 1 if dtype == UINT8 else (8 if dtype == FLOAT64 else 4)
     in_pad = padded(n_in)
     blocks = (n_in + LANES - 1) // LANES
     f_lo, f_hi = blocks * rank // size, blocks * (rank + 1) // size
-    whole = stride == itemsize and n_in >= LANES
     for v in range((rows + LANES - 1) // LANES):
         first = v * LANES
         dst = x + 4 * (first // NR * in_pad * NR + first % NR)
         last = min(LANES, rows - first) - 1
         for f in range(f_lo, f_hi):
-            if whole:
-                # the last block overlaps the one before rather than reading past the row's end
-                k = min(f * LANES, n_in - LANES)
-                src, to = data + k * itemsize, dst + 4 * NR * k
-                if dtype == UINT8:
-                    _gather_u8(src, row_stride, index + 8 * first, last, mean + 8 * k, scale + 4 * k, to)
-                elif dtype == FLOAT32:
-                    _gather_f32(src, row_stride, index + 8 * first, last, mean + 8 * k, scale + 4 * k, to)
-                else:
-                    _gather_f64(src, row_stride, index + 8 * first, last, mean + 8 * k, scale + 4 * k, to)
-            else:
-                for k in range(f * LANES, min(n_in, (f + 1) * LANES)):
-                    for i in range(LANES):
-                        row = load_i64(index + 8 * (first + min(i, last)))
-                        value = _centred(data + row * row_stride + k * stride, dtype, load_f64(mean + 8 * k))
-                        store_f32(dst + 4 * (NR * k + i), value * load_f32(scale + 4 * k))
+            gather_lanes(data, dtype, row_stride, stride, index + 8 * first, last, mean, scale, n_in, f, dst)
 
 
 @kernel

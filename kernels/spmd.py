@@ -125,7 +125,7 @@ def _reduce_loss(scratch, rows):
 
 
 @kernel
-def _operate(op, index, epoch, step, first, rows, hyper, rank, size):
+def operate(op, index, epoch, step, first, rows, hyper, rank, size):
     """Run this rank's share of one operation, for the rows from `first` on: a batch, number `step` of its epoch."""
     code = op[CODE]
     a0, a1, a2, a3, a4, a5, a6, a7, a8 = op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9], op[10]
@@ -159,34 +159,42 @@ def _operate(op, index, epoch, step, first, rows, hyper, rank, size):
         dropout(a0, a1, load_i64(a2 + 8 * epoch) + step, a3, load_f32(a4), a5, rows, rank, size)
 
 
-@kernel
-def _run_steps(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits):
-    stop = False
-    steps = (total + batch - 1) // batch  # an epoch
-    for step in range(first_step, last_step):
-        epoch, of_epoch = step // steps, step % steps
-        first = of_epoch * batch
-        rows = min(batch, total - first)
-        params = hyper + 8 * HYPER * (step - first_step)
-        if rank == 0:
-            store_i64(control + 8 * GO, load_i64(control + 8 * STOP))
-        for i in range(len(program)):
-            op = program[i]
-            _operate(op, index + 8 * (epoch * total + first), epoch, of_epoch, first, rows, params, rank, size)
-            if op[BARRIER] != 0 and not barrier(control, rank, size):
-                return
-            if op[CODE] == GATHER:
-                stop = load_i64(control + 8 * GO) != 0
-            elif op[CODE] == LOSS or op[CODE] == TARGET_LOSS:
-                loss, right = _reduce_loss(op[ARGUMENTS + 5], rows)
-                if rank == 0:
-                    store_f64(losses + 8 * step, loss)
-                    store_i64(hits + 8 * step, right)
-                stop = op[ARGUMENTS + 6] != 0 and not abs(loss) < 1e300
-            if stop:
-                return
-        if rank == 0:
-            store_i64(control + 8 * STEP, step + 1)
+def stepper(operate):
+    """The kernel that runs a program's steps, whose operations `operate` does."""
+
+    @kernel
+    def run_steps(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits):
+        stop = False
+        steps = (total + batch - 1) // batch  # an epoch
+        for step in range(first_step, last_step):
+            epoch, of_epoch = step // steps, step % steps
+            first = of_epoch * batch
+            rows = min(batch, total - first)
+            params = hyper + 8 * HYPER * (step - first_step)
+            if rank == 0:
+                store_i64(control + 8 * GO, load_i64(control + 8 * STOP))
+            for i in range(len(program)):
+                op = program[i]
+                operate(op, index + 8 * (epoch * total + first), epoch, of_epoch, first, rows, params, rank, size)
+                if op[BARRIER] != 0 and not barrier(control, rank, size):
+                    return
+                if op[CODE] == GATHER:
+                    stop = load_i64(control + 8 * GO) != 0
+                elif op[CODE] == LOSS or op[CODE] == TARGET_LOSS:
+                    loss, right = _reduce_loss(op[ARGUMENTS + 5], rows)
+                    if rank == 0:
+                        store_f64(losses + 8 * step, loss)
+                        store_i64(hits + 8 * step, right)
+                    stop = op[ARGUMENTS + 6] != 0 and not abs(loss) < 1e300
+                if stop:
+                    return
+            if rank == 0:
+                store_i64(control + 8 * STEP, step + 1)
+
+    return run_steps
+
+
+_run_steps = stepper(operate)
 
 
 @cached

@@ -8,12 +8,22 @@ The tile holds MR x NR floats of a product in registers, NR being VECTORS vector
     simd128  4     3       12  4    12 + 3 + 1 of 16 (SSE; NEON has 32)
 
 FASTFF_ISA=avx512|avx2|simd128 overrides the choice, so that one machine can test them all.
+
+Also how bfloat16 is multiplied (kernels/product16.py), "" where the CPU cannot:
+
+    amx         tiles of 16 x 16 sums in registers of their own (Intel, since Sapphire Rapids)
+    avx512bf16  two products a lane and instruction (AMD, since Zen 4; Intel, since Cooper Lake)
+    neon        the same on Arm, 128 bits wide
+    emulated    in float32, slowly: for tests, on any CPU; only FASTFF_BF16 chooses it
+
+FASTFF_BF16 overrides this choice.
 """
 
 import os
 
 import llvmlite.binding as llvm
 
+BF16_ENGINES = ("amx", "avx512bf16", "neon", "emulated")
 _SHAPES = {"avx512": (16, 2, 8), "avx2": (8, 3, 4), "simd128": (4, 3, 4)}
 
 
@@ -35,6 +45,19 @@ def _choose() -> str:
     return "avx2" if FEATURES.get("avx2") and FEATURES.get("fma") else "simd128"
 
 
+def _choose_bf16() -> str:
+    engine = os.environ.get("FASTFF_BF16", "")
+    if engine and engine not in BF16_ENGINES:
+        raise ValueError(f"FASTFF_BF16: {engine!r} is not one of {', '.join(BF16_ENGINES)}")
+    if engine:
+        return engine
+    if ISA == "avx512" and FEATURES.get("amx-bf16"):
+        return "amx"
+    if ISA == "avx512" and FEATURES.get("avx512bf16"):
+        return "avx512bf16"
+    return "neon" if ARCHITECTURE == "arm" and ISA == "simd128" and FEATURES.get("bf16") else ""
+
+
 def _architecture() -> str:
     triple = llvm.get_default_triple()
     return next((name for start, name in _TRIPLES.items() if triple.startswith(start)), "other")
@@ -44,6 +67,7 @@ _TRIPLES = {"x86": "x86", "i686": "x86", "aarch64": "arm", "arm64": "arm"}
 ARCHITECTURE = _architecture()
 FEATURES = _features()
 ISA = _choose()
+BF16 = _choose_bf16()
 LANES, VECTORS, MR = _SHAPES[ISA]
 NR = LANES * VECTORS
 # A fused multiply-add that the CPU lacks would become a library call an element: let LLVM split it there.

@@ -10,18 +10,23 @@ panels of lanes.py ([panel][row][NR], NR values side by side) the three products
 Every tile exists for 1..VECTORS vectors a row: narrow outputs and small batches don't pay for a wide one.
 """
 
+from functools import reduce
+
 from numba import types
 
 from .target import LANES, MR, NR, VECTORS
-from .vector import F32, I64, VEC, address, emits, i64
+from .vector import F32, I64, VEC, Emitter, address, emits, i64
 
 # The slots of a step's hyperparameters, float32, and the rules that slot RULE chooses from
 BETA1, KEEP1, BETA2, KEEP2, DECAY, SHRINK, RATE, ROOT, EPSILON, RULE = range(10)
 STORE, ADAM, SGD = 0.0, 1.0, 2.0
 
 
-def _accumulate(e, vectors, k_count, a, b_panel, side_by_side, jump=None):
-    """The k loop, for k_count >= 1. A[k*NR + i] if side_by_side, else A[i*NR + k] with a jump after every NR of k."""
+def accumulate(e, vectors, k_count, a, b_panel, side_by_side, jump=None, row=NR, multiply=Emitter.fma):
+    """The k loop, for k_count >= 1. A[k*NR + i] if side_by_side, else A[i*row + k] with a jump after every `row` of k.
+
+    multiply(e, a, b, sums): the sums with the products of a and b added.
+    """
     b = e.b
     entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
     b.branch(loop)
@@ -36,16 +41,16 @@ def _accumulate(e, vectors, k_count, a, b_panel, side_by_side, jump=None):
     bs = [e.load(pb, j * LANES) for j in range(vectors)]
     new = []
     for i in range(MR):
-        ai = e.splat(e.load_scalar(pa, i if side_by_side else i * NR))
-        new.append([e.fma(ai, bs[j], sums[i][j]) for j in range(vectors)])
+        ai = e.splat(e.load_scalar(pa, i if side_by_side else i * row))
+        new.append([multiply(e, ai, bs[j], sums[i][j]) for j in range(vectors)])
     if left is None:
         step = I64(4 * NR)
     else:
         left1 = b.sub(left, I64(1))
         wrap = b.icmp_signed("==", left1, I64(0))
         step = b.select(wrap, jump, I64(4))
-        left.add_incoming(I64(NR), entry)
-        left.add_incoming(b.select(wrap, I64(NR), left1), loop)
+        left.add_incoming(I64(row), entry)
+        left.add_incoming(b.select(wrap, I64(row), left1), loop)
     k1 = b.sub(k, I64(1))
     k.add_incoming(k1, loop)
     pa.add_incoming(b.add(pa, step), loop)
@@ -74,7 +79,7 @@ def _widths(e, vectors, emit):
     b.position_at_end(end)
 
 
-def _each(tile):
+def each(tile):
     """The row, the vector and the offset of each vector of a tile, with its value."""
     return [(i, j, i * NR + j * LANES, v) for i, row in enumerate(tile) for j, v in enumerate(row)]
 
@@ -87,7 +92,7 @@ def forward_tile(e, vectors, k_count, w, x, y, bias, first, last, relu):
 
     def write(tile, adds, ends):
         low = e.splat(b.select(is_relu, F32(0.0), F32(float("-inf")))) if ends else None
-        for i, _, o, z in _each(tile):
+        for i, _, o, z in each(tile):
             z = b.fadd(z, e.load(y, o)) if adds else z
             if ends:
                 z = b.fadd(z, e.splat(e.load_scalar(bias, i)))
@@ -95,7 +100,7 @@ def forward_tile(e, vectors, k_count, w, x, y, bias, first, last, relu):
             e.store(z, y, o)
 
     def emit(n):
-        tile = _accumulate(e, n, k_count, w, x, side_by_side=True)
+        tile = accumulate(e, n, k_count, w, x, side_by_side=True)
         with b.if_else(is_first) as (start, again):
             for branch, adds in ((start, False), (again, True)):
                 with branch, b.if_else(is_last) as (end, more):
@@ -114,12 +119,12 @@ def backward_tile(e, vectors, k_count, w, jump, g, dx, h, first, masked):
     is_first, is_masked = (b.icmp_signed("!=", flag, I64(0)) for flag in (first, masked))
 
     def write(tile, adds, masks):
-        for _, _, o, v in _each(tile):
+        for _, _, o, v in each(tile):
             v = b.fadd(v, e.load(dx, o)) if adds else v
             e.store(e.select(">", e.load(h, o), zero, v, zero) if masks else v, dx, o)
 
     def emit(n):
-        tile = _accumulate(e, n, k_count, w, g, side_by_side=False, jump=jump)
+        tile = accumulate(e, n, k_count, w, g, side_by_side=False, jump=jump)
         with b.if_else(is_first) as (start, again):
             for branch, adds in ((start, False), (again, True)):
                 with branch, b.if_else(is_masked) as (mask, plain):
@@ -139,8 +144,8 @@ def update_tile(e, vectors, k_count, x, jump, gt, w, m, v, hyper):
         for p in (w, m, v):  # a tile's parameters are contiguous: fetch them while the arithmetic runs
             for line in range(0, MR * NR, 16):
                 e.prefetch(p, line, write=True)
-        tile = _accumulate(e, n, k_count, x, gt, side_by_side=False, jump=jump)
-        _apply(e, tile, w, m, v, hyper)
+        tile = accumulate(e, n, k_count, x, gt, side_by_side=False, jump=jump)
+        apply_rule(e, tile, w, m, v, hyper)
 
     _widths(e, vectors, emit)
 
@@ -148,52 +153,59 @@ def update_tile(e, vectors, k_count, x, jump, gt, w, m, v, hyper):
 @emits(types.void, i64, i64, address, address, address, address, address)
 def update_row(e, vectors, k_count, gt, w, m, v, hyper):
     """db[vectors * LANES] = the sum of gt's rows, and the optimizer's step on w, m, v by it: the bias."""
+    _widths(e, vectors, lambda n: sum_rows(e, n, k_count, gt, w, m, v, hyper, lambda p, j: [e.load(p, j * LANES)]))
+
+
+def sum_rows(e, n, k_count, gt, w, m, v, hyper, read):
+    """update_row for n vectors; read(p, j) gives what vector j of the row at p adds, one value or several."""
     b = e.b
-
-    def emit(n):
-        entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
-        b.branch(loop)
-        b.position_at_end(loop)
-        k, p, sums = b.phi(I64), b.phi(I64), [b.phi(VEC) for _ in range(n)]
-        for phi, start in [(k, k_count), (p, gt), *((s, e.const(0.0)) for s in sums)]:
-            phi.add_incoming(start, entry)
-        new = [b.fadd(s, e.load(p, j * LANES)) for j, s in enumerate(sums)]
-        k1 = b.sub(k, I64(1))
-        for phi, value in [(k, k1), (p, b.add(p, I64(4 * NR))), *zip(sums, new, strict=True)]:
-            phi.add_incoming(value, loop)
-        b.cbranch(b.icmp_signed("!=", k1, I64(0)), loop, done)
-        b.position_at_end(done)
-        _apply(e, [new], w, m, v, hyper)
-
-    _widths(e, vectors, emit)
+    entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    k, p, sums = b.phi(I64), b.phi(I64), [b.phi(VEC) for _ in range(n)]
+    for phi, start in [(k, k_count), (p, gt), *((s, e.const(0.0)) for s in sums)]:
+        phi.add_incoming(start, entry)
+    new = [reduce(b.fadd, read(p, j), s) for j, s in enumerate(sums)]
+    k1 = b.sub(k, I64(1))
+    for phi, value in [(k, k1), (p, b.add(p, I64(4 * NR))), *zip(sums, new, strict=True)]:
+        phi.add_incoming(value, loop)
+    b.cbranch(b.icmp_signed("!=", k1, I64(0)), loop, done)
+    b.position_at_end(done)
+    apply_rule(e, [new], w, m, v, hyper)
 
 
-def _apply(e, tile, w, m, v, hyper):
-    """By hyper[RULE], store the gradient tile at w, or move w, m and v by it."""
+def apply_rule(e, tile, w, m, v, hyper, estimate=False):
+    """By hyper[RULE], store the gradient tile at w, or move w, m and v by it; estimate: see _adam."""
     b = e.b
     rule = e.load_scalar(hyper, RULE)
     numbers = [e.splat(e.load_scalar(hyper, slot)) for slot in range(RULE)]
     with b.if_else(b.fcmp_ordered("==", rule, F32(ADAM))) as (adam, other):
         with adam:
-            for _, _, o, g in _each(tile):
-                _adam(e, g, w, m, v, o, numbers)
+            for _, _, o, g in each(tile):
+                _adam(e, g, w, m, v, o, numbers, estimate)
         with other, b.if_else(b.fcmp_ordered("==", rule, F32(SGD))) as (sgd, store):
             with sgd:
-                for _, _, o, g in _each(tile):
+                for _, _, o, g in each(tile):
                     _sgd(e, g, w, m, o, numbers)
             with store:
-                for _, _, o, g in _each(tile):
+                for _, _, o, g in each(tile):
                     e.store(g, w, o)
 
 
-def _adam(e, g, w, m, v, o, numbers):
-    """All forms of Adam: the caller folds the bias corrections into RATE and ROOT, decay into DECAY or SHRINK."""
+def _adam(e, g, w, m, v, o, numbers, estimate):
+    """All forms of Adam: the caller folds the bias corrections into RATE and ROOT, decay into DECAY or SHRINK.
+
+    estimate: with the root and the quotient refined from the CPU's estimates, to 2 and 3 units in the last place.
+    """
     b, (beta1, keep1, beta2, keep2, decay, shrink, rate, root, epsilon) = e.b, numbers
     wo = e.load(w, o)
     g = e.fma(decay, wo, g)
     mo = e.fma(beta1, e.load(m, o), b.fmul(keep1, g))
     vo = e.fma(beta2, e.load(v, o), b.fmul(keep2, b.fmul(g, g)))
-    step = b.fdiv(b.fmul(rate, mo), e.fma(e.sqrt(vo), root, epsilon))
+    if estimate:
+        step = b.fmul(b.fmul(rate, mo), e.inverse(e.fma(e.root(vo), root, epsilon)))
+    else:
+        step = b.fdiv(b.fmul(rate, mo), e.fma(e.sqrt(vo), root, epsilon))
     e.store(mo, m, o)
     e.store(vo, v, o)
     e.store(b.fsub(b.fmul(shrink, wo), step), w, o)

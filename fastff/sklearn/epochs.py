@@ -8,8 +8,9 @@ from scipy.sparse import issparse
 from scipy.special import xlogy
 
 from fastff import memory
+from fastff.bfloat16 import PROGRAMS, resolve_precision
 from fastff.kernels import spmd, targets, tile
-from fastff.program import Lanes, Program
+from fastff.program import Lanes
 from fastff.random_layers import Dropout
 
 _KINDS = {"logistic": targets.LOGISTIC, "identity": targets.SQUARED, "exp": targets.POISSON}
@@ -28,7 +29,7 @@ class Epochs:
         self.sizes = np.diff(np.append(self.starts, self.rows))
         self.threads = estimator._threads()
         self._load_moments()
-        self.program = Program(batch_size)
+        self.program = PROGRAMS[resolve_precision(estimator.precision)](batch_size)
         X = X.astype(np.float32).toarray() if issparse(X) else X
         g, saved = self._lower(X, np.asarray(y))
         self.network.lower_backward(self.program, g, saved)

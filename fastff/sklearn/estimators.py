@@ -69,7 +69,7 @@ class _Kernels(_Estimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "decay": [StrOptions({"l2", "decoupled"})],
-        "precision": [StrOptions({"float32"})],
+        "precision": [StrOptions({"float32", "bfloat16", "auto"})],
         "threads": [Interval(Integral, 1, None, closed="left"), None],
         "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "on_epoch": [callable, None],
@@ -272,7 +272,8 @@ _DOC = """
     dropout: share of each hidden layer's values that training drops (Srivastava et al. 2014).
     decay: "l2" divides alpha by the batch's rows and adds it to the gradient, as scikit-learn does; "decoupled"
         multiplies weights by 1 - learning_rate_init * alpha at every step (AdamW, Loshchilov & Hutter 2019).
-    precision: "float32", in which training computes whatever type X has.
+    precision: "float32", in which training computes whatever type X has; "bfloat16" rounds what the layers multiply,
+        "auto" does so where the CPU is faster with it.
     threads: None for as many as are useful, one inside a joblib worker.
     max_seconds: training ends with the epoch in which it has taken so long.
     on_epoch: called with the estimator after every epoch; training ends if it returns True.

@@ -1,0 +1,65 @@
+"""What bfloat16 does to accuracy, and to the time of a whole training: python bench/precision.py --out FILE [options]
+
+Trains each data set's settings (SET or SET:PRESET) in float32 and in bfloat16 over several seeds, one run after the
+other, and prints the best validation accuracy, mean and sample standard deviation over the seeds, and the median
+seconds of training. The test rows are never looked at. What FILE (JSON lines) holds already is not run again.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+from pathlib import Path
+
+from fastff.bfloat16 import PROGRAMS
+from fastff.build import make_trainer
+from fastff.config import start_from
+from fastff.data import load_dataset
+
+
+def train(name: str, data_dir: str | None, seed: int, precision: str, threads: int | None) -> tuple[float, float]:
+    """Best validation accuracy in percent, and seconds of training."""
+    dataset, _, preset = name.partition(":")
+    config = start_from(dataset, preset or None, {})
+    config = dataclasses.replace(config, data_dir=data_dir, seed=seed, precision=precision, threads=threads)
+    data = load_dataset(config.dataset, data_dir=config.data_dir).with_validation()
+    trainer = make_trainer(config, data)
+    history = trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=config.epochs)
+    return 100 * max(record.val_accuracy or 0.0 for record in history.epochs), sum(e.seconds for e in history.epochs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    presets = [f"cifar10-hst:{preset}" for preset in ("course", "fast", "best")]
+    parser.add_argument("--sets", nargs="+", default=[*presets, "fashion-mnist"])
+    parser.add_argument("--data-dir")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--out", type=Path, required=True, help="results so far, as JSON lines")
+    a = parser.parse_args()
+    lines = [json.loads(line) for line in a.out.read_text().splitlines()] if a.out.exists() else []
+    done = {(line["set"], line["seed"], line["precision"]): (line["accuracy"], line["seconds"]) for line in lines}
+    with a.out.open("a") as out:
+        for name in a.sets:
+            for seed in a.seeds:
+                for precision in PROGRAMS:
+                    if (name, seed, precision) in done:
+                        continue
+                    accuracy, seconds = done[name, seed, precision] = train(
+                        name, a.data_dir, seed, precision, a.threads
+                    )
+                    line = {"set": name, "seed": seed, "precision": precision, "accuracy": accuracy, "seconds": seconds}
+                    print(json.dumps(line), file=out, flush=True)
+                    print(f"{name}, seed {seed}, {precision}: {accuracy:.2f} % in {seconds:.1f} s", flush=True)
+    print("\n| settings | precision | validation, % | training, s |\n|---|---|---|---|")
+    for name in a.sets:
+        for precision in PROGRAMS:
+            figures = [done[name, seed, precision] for seed in a.seeds]
+            accuracies, seconds = zip(*figures, strict=True)
+            spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+            accuracy = f"{statistics.mean(accuracies):.2f} ± {spread:.2f}"
+            print(f"| {name} | {precision} | {accuracy} | {statistics.median(seconds):.1f} |")
+
+
+if __name__ == "__main__":
+    main()

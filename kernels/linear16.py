@@ -1,0 +1,120 @@
+"""The three products of a linear layer with bfloat16 operands and float32 sums; each rank does its share.
+
+    forward   y  = W^T x   left W^T, right x      then bias and ReLU
+    backward  dx = W g     left W,   right g      then the derivative of the activation
+    update    dW = x g^T   left x,   right g^T    then the optimizer on float32 weights, rounded for the next forward
+
+y and dx are float32 in lanes, as in fastff.kernels.linear: all that stands between two layers is the same there and here.
+What is padding in an operand is zero (fastff.kernels.bfloat16), so it adds nothing.
+"""
+
+from numba import types
+
+from .bfloat16 import BLOCK, blocks_of_floats, blocks, round_weight_block
+from .compiler import kernel
+from .linear import padded
+from .product16 import product_block, unpacked
+from .target import LANES, MR, NR, VECTORS
+from .tile import apply_rule, each, sum_rows
+from .vector import F32, I64, address, emits, i64
+
+KC = 16  # blocks of k that stay in the first-level cache: half of it for the left operand, half for the right
+
+
+@emits(types.void, address, address, address, i64, i64)
+def _finish_forward(e, sums, y, bias, rows, relu):
+    """y = sums + bias, then ReLU if relu, for so many rows of a block."""
+    low = e.splat(e.b.select(e.b.icmp_signed("!=", relu, I64(0)), F32(0.0), F32(float("-inf"))))
+    with e.loop(rows) as i:
+        offset, shift = e.b.mul(i, I64(4 * NR)), e.splat(e.load_scalar(e.at(bias, i)))
+        for j in range(VECTORS):
+            z = e.b.fadd(e.load(e.b.add(sums, offset), j * LANES), shift)
+            # the larger, written so that a NaN in z passes
+            e.store(e.select(">", low, z, low, z), e.b.add(y, offset), j * LANES)
+
+
+@emits(types.void, address, address, address, i64, i64)
+def _finish_backward(e, sums, dx, h, rows, masked):
+    """dx = sums, 0 where not h > 0 if masked, for so many rows of a block."""
+    zero, everywhere = e.const(0.0), e.splat(e.b.icmp_signed("==", masked, I64(0)))
+    with e.loop(rows) as i:
+        offset = e.b.mul(i, I64(4 * NR))
+        for j in range(VECTORS):
+            positive = e.b.fcmp_ordered(">", e.load(e.b.add(h, offset), j * LANES), zero)
+            v = e.load(e.b.add(sums, offset), j * LANES)
+            e.store(e.b.select(e.b.or_(positive, everywhere), v, zero), e.b.add(dx, offset), j * LANES)
+
+
+@emits(types.void, address, address, address, address, i64, address)
+def _finish_update(e, sums, w, m, v, rows, hyper):
+    """The optimizer's step on w, m, v by the gradient `sums`, for so many rows of a block, MR at a time."""
+    with e.loop(e.b.udiv(rows, I64(MR))) as strip:
+        offset = e.b.mul(strip, I64(4 * NR * MR))
+        source, *places = (e.b.add(base, offset) for base in (sums, w, m, v))
+        tile = [[e.load(source, i * NR + j * LANES) for j in range(VECTORS)] for i in range(MR)]
+        apply_rule(e, tile, *places, hyper, estimate=True)
+
+
+@emits(types.void, i64, address, address, address, address, address)
+def _update_row(e, words, gt, w, m, v, hyper):
+    """db of NR outputs = the sum of so many rows of words of right g^T, and the optimizer's step by it."""
+    sum_rows(e, VECTORS, words, gt, w, m, v, hyper, lambda p, j: unpacked(e, e.load(p, j * LANES)))
+
+
+@kernel
+def forward(x, y, left_t, bias, n_in, n_out, rows, relu, sums, rank, size):
+    """y = W^T x + bias, then ReLU if relu. sums: room for the blocks of y. A rank takes a contiguous share of them."""
+    panels, tiles, k_blocks, out_pad = blocks(rows), blocks(n_out), blocks(n_in), padded(n_out)
+    t0, t1 = tiles * panels * rank // size, tiles * panels * (rank + 1) // size
+    jump = BLOCK * tiles
+    for k in range(0, k_blocks, KC):
+        for p in range(panels):
+            for r in range((t0 - p + panels - 1) // panels, (t1 - p + panels - 1) // panels):
+                block = sums + 2 * BLOCK * (p * tiles + r)
+                right = x + BLOCK * (p * k_blocks + k)
+                product_block(min(KC, k_blocks - k), left_t + BLOCK * (k * tiles + r), jump, right, block, k)
+                if k + KC >= k_blocks:
+                    n = r * NR
+                    to = y + 4 * NR * (p * out_pad + n)
+                    _finish_forward(block, to, bias + 4 * n, min(NR, out_pad - n), relu)
+
+
+@kernel
+def backward(g, dx, h, left, n_in, n_out, rows, masked, sums, rank, size):
+    """dx = W g, zeroed where not h > 0 if masked. sums: room for the blocks of dx. A rank takes a share of the inputs."""
+    panels, tiles, k_blocks, in_pad = blocks(rows), blocks(n_in), blocks(n_out), padded(n_in)
+    jump = BLOCK * tiles
+    for k in range(0, k_blocks, KC):
+        for p in range(panels):
+            for r in range(tiles * rank // size, tiles * (rank + 1) // size):
+                block = sums + 2 * BLOCK * (p * tiles + r)
+                right = g + BLOCK * (p * k_blocks + k)
+                product_block(min(KC, k_blocks - k), left + BLOCK * (k * tiles + r), jump, right, block, k)
+                if k + KC >= k_blocks:
+                    to = 4 * NR * (p * in_pad + r * NR)
+                    _finish_backward(block, dx + to, h + to, min(NR, in_pad - r * NR), masked)
+
+
+@kernel
+def update(x, gt, w, m, v, n_in, n_out, rows, left, left_t, hyper, rank, size):
+    """dW = x g^T, each block of it applied to w, m, v by the optimizer while it is in the cache, then rounded.
+
+    left, left_t: as in round_weights.
+    """
+    tiles, row_blocks, in_pad = blocks(n_in), blocks(rows), padded(n_in)
+    jump, sums = BLOCK * tiles, blocks_of_floats()
+    for r in range(tiles * rank // size, tiles * (rank + 1) // size):
+        for q in range(blocks(n_out)):
+            o = 4 * NR * (q * in_pad + r * NR)
+            product_block(row_blocks, x + BLOCK * r, jump, gt + BLOCK * q * row_blocks, sums, 0)
+            _finish_update(sums, w + o, m + o, v + o, min(NR, in_pad - r * NR), hyper)
+            round_weight_block(w, left, left_t, n_in, n_out, r, q)
+
+
+@kernel
+def update_bias(gt, bias, m, v, n_out, rows, hyper, rank, size):
+    """db = the sum of g over the batch, applied to bias, m, v by the optimizer."""
+    tiles = blocks(n_out)
+    for q in range(tiles * rank // size, tiles * (rank + 1) // size):
+        o = 4 * NR * q
+        _update_row(NR // 2 * blocks(rows), gt + BLOCK * q * blocks(rows), bias + o, m + o, v + o, hyper)
