@@ -67,7 +67,7 @@ AUGMENT = 13  # data, dtype, row stride, keys as in DROPOUT, shape, out
 TARGET_LOSS = 14  # z, g, outputs, targets, kind, then as LOSS
 APPLY = 15  # g, weights, m, v, panels, whether they are biases
 FLAG = 16  # where to say (two float32) whether the loss is not finite, and whether a stop is asked for
-MEET = 17  # control block of the processes, how many they are, this one: wait for all their ranks
+MEET = 17  # control block of the processes, how many they are, this one, whether to arrive or else to wait for all
 AGREE = 18  # flags as FLAG says them, how many processes': halt at once where any loss is not finite, or stop next
 CALL = 19  # a C function that returns 0, and its (up to) 8 arguments, for rank 0; what it returns else ends the run
 CODE, BARRIER, ARGUMENTS = 0, 1, 2
@@ -105,24 +105,41 @@ def control_slots(size):
 
 
 @kernel
-def barrier(control, rank, size):
-    """Wait for all ranks; False if the run is abandoned. Spins, then yields, so that more ranks than cores get on."""
-    if size > 1:
-        arrived, seen = control + 8 * ARRIVED, control + 8 * (SEEN + LINE * rank)
-        store_i64(seen, load_i64(seen) + 1)
-        target = (atomic_add(arrived, 1) + size) // size * size
-        spins = 0
-        while atomic_load(arrived) < target:
-            spins += 1
-            if spins & 255 == 0:
-                if atomic_load(control + 8 * ABANDON) != 0:
-                    return False
-                if spins < LONG_WAIT:
-                    _yield_core()
-                else:
-                    _sleep(20)
+def arrive(meeting, rank):
+    """Say that a rank has come to a barrier, whose counters stand in a control block."""
+    seen = meeting + 8 * (SEEN + LINE * rank)
+    store_i64(seen, load_i64(seen) + 1)
+    atomic_add(meeting + 8 * ARRIVED, 1)
+
+
+@kernel
+def await_all(meeting, control, rank, size):
+    """Wait for all ranks to arrive as often as this one; False if this process abandons its run.
+
+    Spins, then yields, so that more ranks than cores get on.
+    """
+    target = load_i64(meeting + 8 * (SEEN + LINE * rank)) * size
+    spins = 0
+    while atomic_load(meeting + 8 * ARRIVED) < target:
+        spins += 1
+        if spins & 255 == 0:
+            if atomic_load(control + 8 * ABANDON) != 0:
+                return False
+            if spins < LONG_WAIT:
+                _yield_core()
             else:
-                spin_pause()
+                _sleep(20)
+        else:
+            spin_pause()
+    return True
+
+
+@kernel
+def barrier(control, rank, size):
+    """Wait for all ranks; False if the run is abandoned."""
+    if size > 1:
+        arrive(control, rank)
+        return await_all(control, control, rank, size)
     return True
 
 
@@ -200,6 +217,15 @@ def _call_out(op, control):
 
 
 @kernel
+def _meet(op, control, rank, size):
+    meeting, own, everybody = op[ARGUMENTS], op[ARGUMENTS + 2] * size + rank, op[ARGUMENTS + 1] * size
+    if op[ARGUMENTS + 3] == 0:
+        return await_all(meeting, control, own, everybody)
+    arrive(meeting, own)
+    return True
+
+
+@kernel
 def _flag(flags, control, finite):
     store_f32(flags, np.float32(0.0 if finite else 1.0))
     store_f32(flags + 4, np.float32(load_i64(control + 8 * STOP)))
@@ -237,7 +263,7 @@ def _run_steps(rank, size, control, program, index, total, batch, first_step, la
             _operate(op, index + 8 * (epoch * total + first), epoch, of_epoch, first, rows, params, rank, size)
             if op[CODE] == CALL and rank == 0:
                 _call_out(op, control)
-            elif op[CODE] == MEET and not barrier(op[2], op[4] * size + rank, op[3] * size):
+            elif op[CODE] == MEET and not _meet(op, control, rank, size):
                 return
             elif op[CODE] == FLAG and rank == 0:
                 _flag(op[ARGUMENTS], control, finite)

@@ -102,7 +102,14 @@ class MemoryProgram(SharedProgram):
         rest = rest[self._gradients.nbytes :]
         self._flags = rest[: FLAGS * group.size].view(np.float32).reshape(group.size, -1)
         self.meeting = rest[FLAGS * group.size :][: 8 * spmd.control_slots(group.size * threads)].view(np.int64)
+        self._begun = False
         self._own: list[tuple[Lanes, np.ndarray, Sequence[np.ndarray], Sequence[np.ndarray], int]] = []
+
+    def linear(self, x: Lanes, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Lanes:
+        if not self._begun:  # all have updated their parts in the step before; batches are gathered without waiting
+            self._begun = True
+            self._meet(arrive=False)
+        return super().linear(x, weights, bias, n_out)
 
     def update(
         self, x: Lanes, gt: np.ndarray, weights: Sequence[np.ndarray], bias: Sequence[np.ndarray], n_out: int
@@ -119,7 +126,8 @@ class MemoryProgram(SharedProgram):
     def finish(self) -> None:
         rank, size, gradients = self.group.rank, self.group.size, self._gradients
         self.add(spmd.FLAG, self._flags[rank], barrier=False)
-        self._meet()
+        self._meet(arrive=True)
+        self._meet(arrive=False)
         self.add(spmd.AGREE, self._flags, size, barrier=False)
         for x, gt, weights, bias, n_out in self._own:
             more, bias_more = (
@@ -127,10 +135,10 @@ class MemoryProgram(SharedProgram):
                 for values in (weights, bias)
             )
             self._layer(x, gt, weights, bias, n_out, more, bias_more, (rank, size), 0)
-        self._meet()
+        self._meet(arrive=True)
 
-    def _meet(self) -> None:
-        self.add(spmd.MEET, self.meeting, self.group.size, self.group.rank, barrier=False)
+    def _meet(self, *, arrive: bool) -> None:
+        self.add(spmd.MEET, self.meeting, self.group.size, self.group.rank, int(arrive), barrier=False)
 
 
 @dataclass
