@@ -6,6 +6,7 @@ library itself, called by the kernels. Needs the extra fastff[mpi]; nothing else
 
 import ctypes
 import os
+import select
 import shutil
 import signal
 import socket
@@ -23,7 +24,7 @@ from fastff.threads import usable_cpus
 
 POLLS = 1000  # looks for a command, some 0.3 ms, before a follower sleeps between looks
 PAUSE = 0.0005  # seconds
-WATCH = 1.0  # seconds between looks at the other processes of this machine
+PASSING_ON = 0.1  # seconds for a launcher to pass on the last line of a job that ends at once
 
 
 class DistributedError(FastffError):
@@ -48,6 +49,8 @@ def abort(status: int) -> None:
 
     sys.stdout.flush()
     sys.stderr.flush()
+    time.sleep(PASSING_ON)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # all was said, and some libraries repeat it at length
     MPI.COMM_WORLD.Abort(status)
 
 
@@ -67,10 +70,11 @@ class Group:
         self.threads = self._threads()
         self.busy = False  # whether the others are amid something that rank 0 started
         self.mpi, self._library = MPI, ctypes.CDLL(MPI.__file__)
-        own = _namespace()
-        peers = self.node.allgather((self.rank, os.getpid(), own))
-        self._watched = [(rank, process) for rank, process, space in peers if rank != self.rank and space == own]
-        threading.Thread(target=self._watch, daemon=True).start()
+        own, self._parted = _namespace(), False
+        everybody = self.node.allgather((self.rank, os.getpid(), own))
+        peers = [(rank, process) for rank, process, space in everybody if rank != self.rank and space == own]
+        if hasattr(os, "pidfd_open"):
+            threading.Thread(target=self._watch, args=(peers,), daemon=True).start()
 
     def _threads(self) -> int:
         """This process's part of the CPUs that the processes of its machine may use, all together."""
@@ -126,7 +130,7 @@ class Group:
 
     def part(self) -> None:
         """Look after the others no more: they may end before this process."""
-        self._watched.clear()
+        self._parted = True
 
     # --- what the kernels need to call MPI themselves ---
 
@@ -168,31 +172,24 @@ class Group:
 
     # --- the end of one is the end of all ---
 
-    def _watch(self) -> None:
-        """Launchers end the whole job when a process dies. Where one does not, the others would wait for ever."""
-        while True:
-            time.sleep(WATCH)
-            for rank, process in self._watched:
-                if _gone(process):
-                    say(self, f"rank {rank} (process {process} on {socket.gethostname()}) has died")
-                    abort(1)
+    def _watch(self, peers: list[tuple[int, int]]) -> None:
+        """End the job when a process of this machine dies: not all launchers do, and those that do may not say why."""
+        poll, numbers = select.poll(), {}
+        for rank, process in peers:
+            number = os.pidfd_open(process)
+            numbers[number] = rank, process
+            poll.register(number, select.POLLIN)
+        dead = [numbers[number] for number, _ in poll.poll()]
+        if self._parted or any(peer < (self.rank, 0) for peer in set(peers) - set(dead)):
+            return  # the lowest rank left says it
+        say(self, f"rank {dead[0][0]} (process {dead[0][1]} on {socket.gethostname()}) has died")
+        abort(1)
 
 
 def say(group: Group, what: object) -> None:
     """One line on standard error that says which rank it comes from."""
     text = f"rank {group.rank} of {group.size}: error: {what or type(what).__name__}"
     print(" ".join(text.split()), file=sys.stderr, flush=True)
-
-
-def _gone(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-        with open(f"/proc/{process}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] == "Z"
-    except ProcessLookupError:
-        return True
-    except OSError:  # somebody else's, or no /proc
-        return False
 
 
 def _namespace() -> object:

@@ -138,7 +138,8 @@ class MemoryProgram(SharedProgram):
         self._meet(arrive=True)
 
     def _meet(self, *, arrive: bool) -> None:
-        self.add(spmd.MEET, self.meeting, self.group.size, self.group.rank, int(arrive), barrier=False)
+        # Whoever has arrived may gather the next batch, so this process's threads must be done with the last one
+        self.add(spmd.MEET, self.meeting, self.group.size, self.group.rank, int(arrive), barrier=arrive)
 
 
 @dataclass
