@@ -15,7 +15,7 @@ from fastff.build import make_trainer
 from fastff.config import Config, parse
 from fastff.data import Dataset, load_dataset
 from fastff.distributed import lead
-from fastff.errors import DivergenceError
+from fastff.errors import ArgumentError, DivergenceError
 from fastff.evaluate import evaluate
 from fastff.log import Log, make_log
 from fastff.progress import TrainingProgress, prepare_kernels
@@ -34,6 +34,8 @@ def main(arguments: list[str]) -> None:
 
 def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer] = make_trainer) -> None:
     options = parse(arguments, find_run)
+    if options.shard_optimizer and options.distributed is None:
+        raise ArgumentError("shard_optimizer: there is but one process, want --distributed mpi with it")
     data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target).with_validation()
     trainer = make(options, data)
     folder = Path(options.out) if options.resume and options.out else choose_folder(options)

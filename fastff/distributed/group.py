@@ -69,7 +69,8 @@ class Group:
         self.on_one_machine = together if on_one_machine is None else on_one_machine and together
         self.threads = self._threads()
         self.busy = False  # whether the others are amid something that rank 0 started
-        self.mpi, self._library = MPI, ctypes.CDLL(MPI.__file__)
+        self.mpi: Any = MPI
+        self._library = ctypes.CDLL(MPI.__file__)
         own, self._parted = _namespace(), False
         everybody = self.node.allgather((self.rank, os.getpid(), own))
         peers = [(rank, process) for rank, process, space in everybody if rank != self.rank and space == own]
