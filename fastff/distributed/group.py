@@ -122,6 +122,7 @@ class Group:
             return
         self.part()
         if isinstance(error, KeyboardInterrupt):
+            say(self, "interrupted at once")
             abort(128 + getattr(error, "number", signal.SIGINT))
         if isinstance(error, FastffError | MemoryError):
             say(self, error)
