@@ -17,7 +17,7 @@ from fastff.whiten import Whiten
 _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 
 
-def make_trainer(options: Config, data: Dataset) -> Trainer:
+def make_trainer(options: Config, data: Dataset, kind: type[Trainer] = Trainer) -> Trainer:
     """The network and trainer that the options describe, for this data. Raises ArgumentError for bad values."""
     network = FeedForwardNeuralNetwork(
         options.whiten or data.n_features,
@@ -39,7 +39,7 @@ def make_trainer(options: Config, data: Dataset) -> Trainer:
             0, Augment(data.image_shape, mirror=options.mirror, shift=options.shift, seed=options.seed)
         )
     check_size("epochs", options.epochs)
-    return Trainer(
+    return kind(
         network,
         batch_size=options.batch_size,
         step_size=options.step_size,

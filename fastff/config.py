@@ -33,6 +33,7 @@ Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 Log = Annotated[
     Literal["tensorboard", "mlflow"] | None, tyro.conf.arg(metavar="{tensorboard,mlflow}", help_behavior_hint="")
 ]
+Distributed = Annotated[Literal["mpi"] | None, tyro.conf.arg(metavar="{mpi}", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class Config:
     """Go on with the run in --out (by default the latest of this data set) until it has had --epochs in all."""
     log: Log = None
     """Show epochs in TensorBoard (tensorboard --logdir runs) or MLflow (mlflow ui) too: pip install 'fastff[NAME]'."""
+
+    distributed: Distributed = None
+    """Train in all processes that mpiexec has started, each with its rows of a batch: pip install 'fastff[mpi]'."""
+    shard_optimizer: tyro.conf.FlagCreatePairsOff[bool] = False
+    """--distributed over a network: each process keeps its part of the optimizer's moments alone."""
 
     checkpoint_epochs: Count = None
     """Save every N epochs; by default after every epoch, unless saving would then take more than 2% of the time."""
@@ -130,7 +136,8 @@ class Config:
 
 
 LARGEST = 1 << 20  # bytes of a config file; one has about 700
-_PLACES = ("config", "out", "resume", "log")  # where a run is kept, not what it is: not in config.toml
+# Where a run is kept and runs, not what it is: not in config.toml
+_PLACES = ("config", "out", "resume", "log", "distributed", "shard_optimizer")
 _HINTS = get_type_hints(Config)
 _PROGRAM = "python -m fastff.train"
 

@@ -194,6 +194,18 @@ class LinearLayer(Layer):
         out[1][:] = self.bias[0]
         return out
 
+    def move(self, weights: list[np.ndarray], biases: list[np.ndarray], *, keep: bool) -> None:
+        """Live in this memory from now on: values and two moments each, in panels and padded to NR.
+
+        With keep they take what this layer has, otherwise this layer takes what they hold.
+        """
+        if keep:
+            for new, old in zip([*weights[1:], *biases], [*self.moments, self._bias, *self.bias_moments], strict=True):
+                new[:] = old
+        self._matrix.move(weights[0], keep=keep)
+        self.moments, self._bias, self.bias_moments = weights[1:], biases[0], biases[1:]
+        self._gradient = None  # it stands for a program with the old addresses
+
     @property
     def grad_weights(self) -> np.ndarray:
         """dL/dW of the last backward, (in, out), without decay: computed when asked for."""

@@ -87,6 +87,13 @@ class Matrix:
         """The matrix, (in, out), as an array of its own or in `out`; nothing else is allocated."""
         return unpack(self.panels, self.shape, out=out)
 
+    def move(self, panels: np.ndarray, *, keep: bool) -> None:
+        """Live in this memory from now on, with the values so far (keep) or with those it holds."""
+        if keep:
+            panels[:] = self.panels
+        self._panels = panels
+        self.changed()
+
     def changed(self) -> None:
         """Say that a kernel has written to the panels."""
         if self._shown is not None:

@@ -54,6 +54,7 @@ class Program:
         self._table: list[list[int]] = []
         self._kept: list[np.ndarray] = []
         self.outcome: Outcome | None = None  # of the last run, or the run under way
+        self.control = np.zeros(spmd.control_slots(1), np.int64)  # of that run
 
     # --- building ---
 
@@ -257,7 +258,7 @@ class Program:
         table = self.table
         losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
         size = self.threads_for(threads, steps - first_step)
-        control = np.zeros(spmd.control_slots(size), np.int64)
+        control = self.control = np.zeros(spmd.control_slots(size), np.int64)
         control[spmd.STEP] = first_step
         outcome = self.outcome = Outcome(losses, hits, control[spmd.STEP : spmd.STEP + 1], steps)
         numbers = 0 if hyper is None else hyper.ctypes.data

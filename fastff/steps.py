@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fastff.bfloat16 import PROGRAMS
-from fastff.program import Outcome
+from fastff.program import Outcome, Program
 from fastff.random_layers import MOST_EPOCHS, RandomLayer
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ProgramSteps:
     def __init__(self, trainer: "Trainer", X: np.ndarray, Y: np.ndarray) -> None:
         self.trainer, network = trainer, trainer.network
         self.outcome: Outcome | None = None
-        self.program = PROGRAMS[trainer.precision](min(trainer.batch_size, len(X)))
+        self.program = self.make_program(min(trainer.batch_size, len(X)))
         self.most_epochs = max(1, min(MOST_EPOCHS, ROWS_A_CALL // len(X)))
         labels = self.program.labels(Y)
         z, saved = network.lower_forward(self.program, X, training=True)
@@ -44,10 +44,13 @@ class ProgramSteps:
         assert g is not None
         network.lower_backward(self.program, g, saved)
 
+    def make_program(self, rows: int) -> Program:
+        return PROGRAMS[self.trainer.precision](rows)
+
     def __call__(self, orders: np.ndarray, first: int) -> Outcome:
         trainer, layers = self.trainer, self.trainer.network.linear_layers
         self.outcome = None
-        _reseed(trainer, len(orders))
+        reseed(trainer, len(orders))
         steps = math.ceil(orders.shape[1] / self.program.rows)
         updates = max((layer.updates for layer in layers), default=0)
         hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps, len(orders))[first:])
@@ -80,7 +83,7 @@ class LayerSteps:
         outcome = self.outcome = Outcome(np.zeros(steps), np.zeros(steps, np.int64), done, steps)
         step_sizes = trainer.step_sizes(steps, 1)
         for step in range(first, steps):
-            _reseed(trainer, 1, step)
+            reseed(trainer, 1, step)
             rows = order[step * size : (step + 1) * size]
             logits, labels = trainer.network.forward(self.X[rows]), self.Y[rows]
             loss = trainer.criterion.forward(logits, labels)
@@ -94,7 +97,7 @@ class LayerSteps:
         return outcome
 
 
-def _reseed(trainer: "Trainer", epochs: int, step: int = 0) -> None:
+def reseed(trainer: "Trainer", epochs: int, step: int = 0) -> None:
     """Make what is random in the next epochs, from this step of the first, a function of the trainer's seed, the epoch,
     the step and the layer's place."""
     for i, layer in enumerate(trainer.network.layers):

@@ -3,30 +3,41 @@
 import math
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastff
-from fastff import command, plots
+from fastff import command, distributed, plots
 from fastff.build import make_trainer
-from fastff.config import parse
+from fastff.config import Config, parse
 from fastff.data import Dataset, load_dataset
-from fastff.errors import DivergenceError
+from fastff.distributed import lead
+from fastff.errors import ArgumentError, DivergenceError
 from fastff.evaluate import evaluate
 from fastff.log import Log, make_log
 from fastff.progress import TrainingProgress, prepare_kernels
 from fastff.runs import Run, choose_folder, find_run
 from fastff.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
-from fastff.trainer import EpochRecord
+from fastff.trainer import EpochRecord, Trainer
 from fastff.whiten import Whiten
 
 
 def main(arguments: list[str]) -> None:
+    if distributed.asked(arguments):
+        lead.run(_train, arguments)
+    else:
+        _train(arguments)
+
+
+def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer] = make_trainer) -> None:
     options = parse(arguments, find_run)
+    if options.shard_optimizer and options.distributed is None:
+        raise ArgumentError("shard_optimizer: there is but one process, want --distributed mpi with it")
     data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target).with_validation()
-    trainer = make_trainer(options, data)
+    trainer = make(options, data)
     folder = Path(options.out) if options.resume and options.out else choose_folder(options)
     run = Run(folder, options, trainer, data)
     log = make_log(run, data.name)

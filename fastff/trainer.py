@@ -160,7 +160,7 @@ class Trainer:
             raise ArgumentError(f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own")
         self.compile_seconds += compile_kernels() + (Program16.compile() if self.precision == "bfloat16" else 0.0)
         self._last_epoch = self.progress.epoch + epochs
-        steps = (ProgramSteps if self.network.lowers() else LayerSteps)(self, X, Y)
+        steps = self._steps(X, Y)
         validate = self._validation(X_val, Y_val)
         # epochs that nobody looks at one by one are trained in one call
         at_once = 1 if validate or on_epoch or self.monitor else steps.most_epochs
@@ -186,7 +186,7 @@ class Trainer:
             raise DataError(
                 f"X: {len(X)} rows, but the interrupted epoch had come to batch {now.batch}; want the same data"
             )
-        orders = np.array([self._order(epoch, len(X)) for epoch in range(now.epoch, now.epoch + count)])
+        orders = np.array([self.order(epoch, len(X)) for epoch in range(now.epoch, now.epoch + count)])
         first, start = now.batch, time.perf_counter()
         try:
             outcome = steps(orders, first)
@@ -197,7 +197,11 @@ class Trainer:
             order = orders[outcome.done // batches]
             self._diverged(X, order[self.progress.batch * self.batch_size :][: self.batch_size])
 
-    def _order(self, epoch: int, rows: int) -> np.ndarray:
+    def _steps(self, X: np.ndarray, Y: np.ndarray) -> Steps:
+        return (ProgramSteps if self.network.lowers() else LayerSteps)(self, X, Y)
+
+    def order(self, epoch: int, rows: int) -> np.ndarray:
+        """The order of so many rows in this epoch, counted from 0."""
         return np.random.default_rng([self.seed, epoch]).permutation(rows)
 
     def _count(self, outcome: Outcome, first: int, rows: int, seconds: float) -> None:

@@ -10,7 +10,7 @@ in sequence.
 """
 
 from .compiler import kernel
-from .target import LANES, MR, NR
+from .target import LANES, MR, NR, VECTORS
 from .tile import backward_tile, forward_tile, update_row, update_tile
 
 KC = 192  # a block of B, KC x NR floats, stays in the first-level cache
@@ -81,27 +81,37 @@ def backward(g, dx, h, w, n_in, n_out, rows, masked, rank, size):
 
 
 @kernel
-def update(x, gt, w, m, v, n_in, n_out, rows, hyper, rank, size):
-    """dW = x g^T, each tile of it applied to w, m, v by the optimizer while it is in registers."""
+def update(x, gt, w, m, v, n_in, n_out, rows, hyper, more, count, stride, first, last, rank, size):
+    """dW = x g^T, each tile of it applied to w, m, v by the optimizer while it is in registers.
+
+    more, count, stride: gradients from `count` other processes, laid out like w and `stride` bytes apart, to be added.
+    first, last: the panels of W to do; last 0: all.
+    """
     tiles, in_pad, row_pad = (n_in + MR - 1) // MR, padded(n_in), whole_panels(rows)
     r0, r1 = tiles * rank // size, tiles * (rank + 1) // size
     jump = 4 * (NR * in_pad - NR + 1)
     for chunk in range(r0, r1, CHUNK):
-        for q in range((n_out + NR - 1) // NR):
+        for q in range(first, last if last != 0 else (n_out + NR - 1) // NR):
             vectors = vectors_in(n_out - q * NR)
             for r in range(chunk, min(r1, chunk + CHUNK)):
                 o = 4 * NR * (q * in_pad + r * MR)
-                update_tile(
-                    vectors, rows, x + 4 * NR * r * MR, jump, gt + 4 * NR * q * row_pad, w + o, m + o, v + o, hyper
-                )
+                xr, gq = x + 4 * NR * r * MR, gt + 4 * NR * q * row_pad
+                update_tile(vectors, rows, xr, jump, gq, w + o, m + o, v + o, hyper, more + o, count, stride)
 
 
 @kernel
-def update_bias(gt, bias, m, v, n_out, rows, hyper, rank, size):
-    """db = the sum of g over the batch, applied to bias, m, v by the optimizer."""
+def update_bias(gt, bias, m, v, n_out, rows, hyper, more, count, stride, rank, size):
+    """db = the sum of g over the batch, applied to bias, m, v by the optimizer; the rest as in update."""
     panels = (n_out + NR - 1) // NR
     for q in range(panels * rank // size, panels * (rank + 1) // size):
         o = 4 * NR * q
-        update_row(
-            vectors_in(n_out - q * NR), rows, gt + 4 * NR * q * whole_panels(rows), bias + o, m + o, v + o, hyper
-        )
+        vectors, gq = vectors_in(n_out - q * NR), gt + 4 * NR * q * whole_panels(rows)
+        update_row(vectors, rows, gq, bias + o, m + o, v + o, hyper, more + o, count, stride)
+
+
+@kernel
+def apply(g, w, m, v, panels, hyper, rank, size):
+    """The optimizer's step on w, m, v by the gradient g, each of `panels` times NR numbers."""
+    for q in range(panels * rank // size, panels * (rank + 1) // size):
+        o = 4 * NR * q
+        update_row(VECTORS, 1, g + o, w + o, m + o, v + o, hyper, 0, 0, 0)

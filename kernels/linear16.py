@@ -58,7 +58,8 @@ def _finish_update(e, sums, w, m, v, rows, hyper):
 @emits(types.void, i64, address, address, address, address, address)
 def _update_row(e, words, gt, w, m, v, hyper):
     """db of NR outputs = the sum of so many rows of words of right g^T, and the optimizer's step by it."""
-    sum_rows(e, VECTORS, words, gt, w, m, v, hyper, lambda p, j: unpacked(e, e.load(p, j * LANES)))
+    sums = sum_rows(e, VECTORS, words, gt, lambda p, j: unpacked(e, e.load(p, j * LANES)))
+    apply_rule(e, sums, w, m, v, hyper)
 
 
 @kernel

@@ -182,8 +182,8 @@ def _drop_values(e, y, x, base, row, threshold, scale):
 
 
 @kernel
-def dropout(x, y, key, threshold, scale, features, rows, rank, size):
-    """y = 0 where hash(key, feature, row) < threshold, else x * scale: the same mask for values and for gradients.
+def dropout(x, y, key, threshold, scale, features, rows, first, rank, size):
+    """y = 0 where hash(key, feature, first + row) < threshold, else x * scale: one mask for values and gradients.
 
     The mask depends on nothing but the counters, so it is the same for any number of ranks.
     """
@@ -192,4 +192,4 @@ def dropout(x, y, key, threshold, scale, features, rows, rank, size):
         for f in range(features * rank // size, features * (rank + 1) // size):
             base = hash32(hash32(np.uint32(key)) ^ np.uint32(f))
             at = 4 * NR * (p * in_pad + f)
-            _drop_values(y + at, x + at, np.int64(base), p * NR, threshold, scale)
+            _drop_values(y + at, x + at, np.int64(base), first + p * NR, threshold, scale)

@@ -100,13 +100,14 @@ def lane_weights(weights, weighted, row):
 
 
 @kernel
-def cross_entropy(z, g, classes, labels, smoothing, weights, weighted, rows, scratch, rank, size):
+def cross_entropy(z, g, classes, labels, smoothing, weights, weighted, rows, scratch, scale, rank, size):
     """Weighted loss and hits of each vector of rows to scratch, and the gradient of their mean to g unless g is 0.
 
-    weights: float32 in lanes, one feature; or LANES ones, with weighted 0. scratch holds, for every LANES rows,
-    SLOTS * LANES floats, and then a float64 loss and an int64 count of hits.
+    weights: float32 in lanes, one feature; or LANES ones, with weighted 0. scale: what turns the sum over rows into
+    that mean (weight_scale). scratch holds, for every LANES rows, SLOTS * LANES floats, and then a float64 loss and an
+    int64 count of hits.
     """
-    pad, scale = padded(classes), weight_scale(weights, weighted, rows)
+    pad = padded(classes)
     vectors = (rows + LANES - 1) // LANES
     for v in range(vectors * rank // size, vectors * (rank + 1) // size):
         first = v * LANES

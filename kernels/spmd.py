@@ -7,21 +7,28 @@ GIL; a spin barrier stands after every operation marked so. No rank allocates, a
 
 Every element has one order of summation whatever the number of ranks, and all ranks take the decision to stop from the
 same memory behind a barrier, so they stop at the same step.
+
+Several processes can train one network, each with a share of every batch's rows (fastff.distributed). Their programs
+have operations more: they meet at a barrier in memory that they share, or call the functions of an MPI library, and
+agree on when to stop. A "rank" is a thread of one process here, `part` one of so many processes.
 """
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
 from .augment import augment
 from .compiler import cached, kernel
 from .lanes import gather, scatter, transpose_gradient
-from .linear import backward, forward, update, update_bias
+from .linear import apply, backward, forward, update, update_bias
 from .pointwise import RELU, activate, derive, dropout
-from .softmax import RESULT, cross_entropy
+from .softmax import RESULT, cross_entropy, weight_scale
 from .target import LANES
 from .targets import target_loss
+from .tile import OFFSET, SCALE
 from .vector import (
     I32,
+    I64,
     address,
     atomic_add,
     atomic_load,
@@ -33,6 +40,7 @@ from .vector import (
     load_i64,
     restore_subnormals,
     spin_pause,
+    store_f32,
     store_f64,
     store_i64,
 )
@@ -42,23 +50,33 @@ GATHER = 1  # data, dtype, row stride, stride, mean, scale, features, x, own ind
 LABELS = 2  # labels (int64), their copy in batch order (int32)
 FORWARD = 3  # x, y, weights, bias, in, out, activation
 LOSS = 4  # z, g, classes, labels, smoothing (address of a float32), scratch, whether to halt if it is not finite,
-#           weights, whether there are any
+#           weights, whether there are any, whether to take the scale of the gradient from the step's numbers
 TRANSPOSE = 5  # g, gt, out
 BACKWARD = 6  # g, dx, h, weights, in, out, activation that made h
-UPDATE = 7  # x, gt, weights, m, v, in, out
-UPDATE_BIAS = 8  # gt, bias, m, v, out
+UPDATE = 7  # x, gt, weights, m, v, in, out, then what UPDATE_BIAS ends with, the panels to do (0, 0: all)
+UPDATE_BIAS = (
+    8  # gt, bias, m, v, out; gradients to add, how many, bytes between them; part and parts, to do a process's
+)
+#                  share alone (parts 0: all); the optimizer's numbers (0: the step's)
 SCATTER = 9  # x, features, rows out
 ACTIVATE = 10  # x, y, activation, features
 DERIVE = 11  # g, h, activation, features
-DROPOUT = 12  # x, y, keys (int64, one an epoch of the run), threshold, scale (address of a float32), features
+DROPOUT = 12  # x, y, keys (int64, one an epoch of the run), threshold, scale (address of a float32), features, whether
+#               to count rows from the step's offset
 AUGMENT = 13  # data, dtype, row stride, keys as in DROPOUT, shape, out
 TARGET_LOSS = 14  # z, g, outputs, targets, kind, then as LOSS
+APPLY = 15  # g, weights, m, v, panels, whether they are biases
+FLAG = 16  # where to say (two float32) whether the loss is not finite, and whether a stop is asked for
+MEET = 17  # control block of the processes, how many they are, this one, whether to arrive or else to wait for all
+AGREE = 18  # flags as FLAG says them, how many processes': halt at once where any loss is not finite, or stop next
+CALL = 19  # a C function that returns 0, and its (up to) 8 arguments, for rank 0; what it returns else ends the run
 CODE, BARRIER, ARGUMENTS = 0, 1, 2
-COLUMNS = 12
+COLUMNS = 17
 
 # Slots of the control block, int64, a cache line apart
 ARRIVED, STOP, STEP, GO, ABANDON = 0, 8, 16, 24, 32
-SEEN = 40  # and a slot for each rank: how often it has come to a barrier
+AGREED, FAILED = 40, 48  # 1 where processes agree on stopping; what a CALL returned that failed
+SEEN = 56  # and a slot for each rank: how often it has come to a barrier
 LINE = 8  # slots of a cache line
 LONG_WAIT = 1 << 15  # spins, about half a millisecond: the rank waited for has lost its core, so don't take another
 HYPER = 16  # float32 slots of a step's hyperparameters; the weights' row comes first, then the biases'
@@ -74,30 +92,54 @@ def _sleep(e, microseconds):
     e.llvm("usleep", I32, e.b.trunc(microseconds, I32))
 
 
+@emits(i64, address, *[i64] * 8)
+def _call(e, function, *arguments):
+    """What a C function that returns an int returns. It may take fewer arguments, ints and addresses in any mixture."""
+    kind = ir.FunctionType(I32, [I64] * len(arguments))
+    return e.b.sext(e.b.call(e.b.inttoptr(function, kind.as_pointer()), arguments), I64)
+
+
 def control_slots(size):
     """The slots of a control block for so many ranks."""
     return SEEN + LINE * size
 
 
 @kernel
-def barrier(control, rank, size):
-    """Wait for all ranks; False if the run is abandoned. Spins, then yields, so that more ranks than cores get on."""
-    if size > 1:
-        arrived, seen = control + 8 * ARRIVED, control + 8 * (SEEN + LINE * rank)
-        store_i64(seen, load_i64(seen) + 1)
-        target = (atomic_add(arrived, 1) + size) // size * size
-        spins = 0
-        while atomic_load(arrived) < target:
-            spins += 1
-            if spins & 255 == 0:
-                if atomic_load(control + 8 * ABANDON) != 0:
-                    return False
-                if spins < LONG_WAIT:
-                    _yield_core()
-                else:
-                    _sleep(20)
+def arrive(meeting, rank):
+    """Say that a rank has come to a barrier, whose counters stand in a control block."""
+    seen = meeting + 8 * (SEEN + LINE * rank)
+    store_i64(seen, load_i64(seen) + 1)
+    atomic_add(meeting + 8 * ARRIVED, 1)
+
+
+@kernel
+def await_all(meeting, control, rank, size):
+    """Wait for all ranks to arrive as often as this one; False if this process abandons its run.
+
+    Spins, then yields, so that more ranks than cores get on.
+    """
+    target = load_i64(meeting + 8 * (SEEN + LINE * rank)) * size
+    spins = 0
+    while atomic_load(meeting + 8 * ARRIVED) < target:
+        spins += 1
+        if spins & 255 == 0:
+            if atomic_load(control + 8 * ABANDON) != 0:
+                return False
+            if spins < LONG_WAIT:
+                _yield_core()
             else:
-                spin_pause()
+                _sleep(20)
+        else:
+            spin_pause()
+    return True
+
+
+@kernel
+def barrier(control, rank, size):
+    """Wait for all ranks; False if the run is abandoned."""
+    if size > 1:
+        arrive(control, rank)
+        return await_all(control, control, rank, size)
     return True
 
 
@@ -129,6 +171,7 @@ def operate(op, index, epoch, step, first, rows, hyper, rank, size):
     """Run this rank's share of one operation, for the rows from `first` on: a batch, number `step` of its epoch."""
     code = op[CODE]
     a0, a1, a2, a3, a4, a5, a6, a7, a8 = op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9], op[10]
+    a9, a10, a11, a12, a13, a14 = op[11], op[12], op[13], op[14], op[15], op[16]
     if code == GATHER:
         gather(a0, a1, a2, a3, a8 if a8 != 0 else index, rows, a4, a5, a6, a7, rank, size)
     elif code == LABELS:
@@ -136,7 +179,8 @@ def operate(op, index, epoch, step, first, rows, hyper, rank, size):
     elif code == FORWARD:
         forward(a0, a1, a2, a3, a4, a5, rows, a6 == RELU, rank, size)
     elif code == LOSS:
-        cross_entropy(a0, a1, a2, a3, load_f32(a4), a7, a8, rows, a5, rank, size)
+        scale = load_f32(hyper + 4 * SCALE) if a9 != 0 else weight_scale(a7, a8, rows)
+        cross_entropy(a0, a1, a2, a3, load_f32(a4), a7, a8, rows, a5, scale, rank, size)
     elif code == TARGET_LOSS:
         target_loss(a4, a0, a1, a3, a2, a7, a8, rows, a5, rank, size)
     elif code == TRANSPOSE:
@@ -144,9 +188,11 @@ def operate(op, index, epoch, step, first, rows, hyper, rank, size):
     elif code == BACKWARD:
         backward(a0, a1, a2, a3, a4, a5, rows, a6 == RELU, rank, size)
     elif code == UPDATE:
-        update(a0, a1, a2, a3, a4, a5, a6, rows, hyper, rank, size)
+        part, parts = a10 * size + rank, max(1, a11) * size
+        update(a0, a1, a2, a3, a4, a5, a6, rows, a12 if a12 != 0 else hyper, a7, a8, a9, a13, a14, part, parts)
     elif code == UPDATE_BIAS:
-        update_bias(a0, a1, a2, a3, a4, rows, hyper + 4 * HYPER, rank, size)
+        part, parts = a8 * size + rank, max(1, a9) * size
+        update_bias(a0, a1, a2, a3, a4, rows, a10 if a10 != 0 else hyper + 4 * HYPER, a5, a6, a7, part, parts)
     elif code == SCATTER:
         scatter(a0, a1, rows, a2 + 4 * first * a1, rank, size)
     elif code == ACTIVATE:
@@ -156,7 +202,46 @@ def operate(op, index, epoch, step, first, rows, hyper, rank, size):
     elif code == AUGMENT:
         augment(a0, a1, a2, index, rows, load_i64(a3 + 8 * epoch) + step, a4, a5, rank, size)
     elif code == DROPOUT:
-        dropout(a0, a1, load_i64(a2 + 8 * epoch) + step, a3, load_f32(a4), a5, rows, rank, size)
+        offset = np.int64(load_f32(hyper + 4 * OFFSET)) if a6 != 0 else 0
+        dropout(a0, a1, load_i64(a2 + 8 * epoch) + step, a3, load_f32(a4), a5, rows, offset, rank, size)
+    elif code == APPLY:
+        apply(a0, a1, a2, a3, a4, hyper + 4 * HYPER * a5, rank, size)
+
+
+@kernel
+def _call_out(op, control):
+    """Rank 0's part of a CALL; nothing once one has failed."""
+    if load_i64(control + 8 * FAILED) == 0:
+        a = op[ARGUMENTS:]
+        store_i64(control + 8 * FAILED, _call(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]))
+
+
+@kernel
+def _meet(op, control, rank, size):
+    meeting, own, everybody = op[ARGUMENTS], op[ARGUMENTS + 2] * size + rank, op[ARGUMENTS + 1] * size
+    if op[ARGUMENTS + 3] == 0:
+        return await_all(meeting, control, own, everybody)
+    arrive(meeting, own)
+    return True
+
+
+@kernel
+def _flag(flags, control, finite):
+    store_f32(flags, np.float32(0.0 if finite else 1.0))
+    store_f32(flags + 4, np.float32(load_i64(control + 8 * STOP)))
+
+
+@kernel
+def _agree(op, control, rank):
+    """Whether any process's loss is not finite; where any asks for a stop, they stop before the next step."""
+    flags, count = op[ARGUMENTS], op[ARGUMENTS + 1]
+    halt, stop = False, False
+    for i in range(count):
+        halt |= load_f32(flags + 64 * i) != 0.0
+        stop |= load_f32(flags + 64 * i + 4) != 0.0
+    if stop and rank == 0:
+        store_i64(control + 8 * AGREED, 1)
+    return halt
 
 
 def stepper(operate):
@@ -164,18 +249,27 @@ def stepper(operate):
 
     @kernel
     def run_steps(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits):
-        stop = False
+        stop, finite = False, True
         steps = (total + batch - 1) // batch  # an epoch
+        shared = False  # with other processes
+        for i in range(len(program)):
+            shared |= program[i, CODE] == AGREE
         for step in range(first_step, last_step):
             epoch, of_epoch = step // steps, step % steps
             first = of_epoch * batch
             rows = min(batch, total - first)
             params = hyper + 8 * HYPER * (step - first_step)
             if rank == 0:
-                store_i64(control + 8 * GO, load_i64(control + 8 * STOP))
+                store_i64(control + 8 * GO, load_i64(control + 8 * (AGREED if shared else STOP)))
             for i in range(len(program)):
                 op = program[i]
                 operate(op, index + 8 * (epoch * total + first), epoch, of_epoch, first, rows, params, rank, size)
+                if op[CODE] == CALL and rank == 0:
+                    _call_out(op, control)
+                elif op[CODE] == MEET and not _meet(op, control, rank, size):
+                    return
+                elif op[CODE] == FLAG and rank == 0:
+                    _flag(op[ARGUMENTS], control, finite)
                 if op[BARRIER] != 0 and not barrier(control, rank, size):
                     return
                 if op[CODE] == GATHER:
@@ -185,7 +279,12 @@ def stepper(operate):
                     if rank == 0:
                         store_f64(losses + 8 * step, loss)
                         store_i64(hits + 8 * step, right)
-                    stop = op[ARGUMENTS + 6] != 0 and not abs(loss) < 1e300
+                    finite = abs(loss) < 1e300
+                    stop = op[ARGUMENTS + 6] != 0 and not finite and not shared
+                elif op[CODE] == AGREE:
+                    stop = _agree(op, control, rank)
+                elif op[CODE] == CALL and op[BARRIER] != 0:
+                    stop = load_i64(control + 8 * FAILED) != 0
                 if stop:
                     return
             if rank == 0:

@@ -19,6 +19,8 @@ from .vector import F32, I64, VEC, Emitter, address, emits, i64
 
 # The slots of a step's hyperparameters, float32, and the rules that slot RULE chooses from
 BETA1, KEEP1, BETA2, KEEP2, DECAY, SHRINK, RATE, ROOT, EPSILON, RULE = range(10)
+# and, where a process has a share of each batch: what its rows' gradients count (float32), its first row in the batch
+SCALE, OFFSET = 10, 11
 STORE, ADAM, SGD = 0.0, 1.0, 2.0
 
 
@@ -136,28 +138,62 @@ def backward_tile(e, vectors, k_count, w, jump, g, dx, h, first, masked):
     _widths(e, vectors, emit)
 
 
-@emits(types.void, i64, i64, address, i64, address, address, address, address, address)
-def update_tile(e, vectors, k_count, x, jump, gt, w, m, v, hyper):
-    """dW[MR, vectors * LANES] = x g^T over k_count rows of the batch, and the optimizer's step on w, m, v by it."""
+def _plus(e, tile, more, count, stride):
+    """The tile and what `count` other processes have summed for it, the first at `more`, the next `stride` bytes on."""
+    b = e.b
+    entry, loop, done = b.block, b.append_basic_block("more"), b.append_basic_block("more.done")
+    b.cbranch(b.icmp_signed(">", count, I64(0)), loop, done)
+    b.position_at_end(loop)
+    left, p = b.phi(I64), b.phi(I64)
+    sums = [[b.phi(VEC) for _ in row] for row in tile]
+    new = [[b.fadd(s, e.load(p, i * NR + j * LANES)) for j, s in enumerate(row)] for i, row in enumerate(sums)]
+    left1 = b.sub(left, I64(1))
+    for phi, start, value in ((left, count, left1), (p, more, b.add(p, stride))):
+        phi.add_incoming(start, entry)
+        phi.add_incoming(value, loop)
+    b.cbranch(b.icmp_signed(">", left1, I64(0)), loop, done)
+    b.position_at_end(done)
+    result = [[b.phi(VEC) for _ in row] for row in tile]
+    for own, summed, added, phi in zip(
+        *([v for row in rows for v in row] for rows in (tile, sums, new, result)), strict=True
+    ):
+        summed.add_incoming(own, entry)
+        summed.add_incoming(added, loop)
+        phi.add_incoming(own, entry)
+        phi.add_incoming(added, loop)
+    return result
+
+
+@emits(types.void, i64, i64, address, i64, address, address, address, address, address, address, i64, i64)
+def update_tile(e, vectors, k_count, x, jump, gt, w, m, v, hyper, more, count, stride):
+    """dW[MR, vectors * LANES] = x g^T over k_count rows of the batch, and the optimizer's step on w, m, v by it.
+
+    more, count, stride: see _plus.
+    """
 
     def emit(n):
         for p in (w, m, v):  # a tile's parameters are contiguous: fetch them while the arithmetic runs
             for line in range(0, MR * NR, 16):
                 e.prefetch(p, line, write=True)
         tile = accumulate(e, n, k_count, x, gt, side_by_side=False, jump=jump)
-        apply_rule(e, tile, w, m, v, hyper)
+        apply_rule(e, _plus(e, tile, more, count, stride), w, m, v, hyper)
 
     _widths(e, vectors, emit)
 
 
-@emits(types.void, i64, i64, address, address, address, address, address)
-def update_row(e, vectors, k_count, gt, w, m, v, hyper):
+@emits(types.void, i64, i64, address, address, address, address, address, address, i64, i64)
+def update_row(e, vectors, k_count, gt, w, m, v, hyper, more, count, stride):
     """db[vectors * LANES] = the sum of gt's rows, and the optimizer's step on w, m, v by it: the bias."""
-    _widths(e, vectors, lambda n: sum_rows(e, n, k_count, gt, w, m, v, hyper, lambda p, j: [e.load(p, j * LANES)]))
+
+    def emit(n):
+        sums = sum_rows(e, n, k_count, gt, lambda p, j: [e.load(p, j * LANES)])
+        apply_rule(e, _plus(e, sums, more, count, stride), w, m, v, hyper)
+
+    _widths(e, vectors, emit)
 
 
-def sum_rows(e, n, k_count, gt, w, m, v, hyper, read):
-    """update_row for n vectors; read(p, j) gives what vector j of the row at p adds, one value or several."""
+def sum_rows(e, n, k_count, gt, read):
+    """A tile of one row, the sum of n vectors a row; read(p, j) gives what vector j of the row at p adds, or several."""
     b = e.b
     entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
     b.branch(loop)
@@ -171,7 +207,7 @@ def sum_rows(e, n, k_count, gt, w, m, v, hyper, read):
         phi.add_incoming(value, loop)
     b.cbranch(b.icmp_signed("!=", k1, I64(0)), loop, done)
     b.position_at_end(done)
-    apply_rule(e, [new], w, m, v, hyper)
+    return [new]
 
 
 def apply_rule(e, tile, w, m, v, hyper, estimate=False):

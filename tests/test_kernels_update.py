@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from reference import U
 
 from fastff import SGD, Adam, memory
+from fastff.kernels import spmd
 from fastff.kernels.target import NR
+from fastff.optim import store_gradient
 from fastff.program import Program
 
 pytestmark = pytest.mark.usefixtures("poisoned")
@@ -135,3 +137,26 @@ def test_nan_in_a_gradient_shows_in_its_weights_and_no_others(optimizer):
     assert np.isnan(b[0, 2])
     assert np.isfinite(np.delete(w, 2, axis=1)).all()
     assert np.isfinite(np.delete(b, 2, axis=1)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (13, 70), (100, 33)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_processes_add_their_rows_gradients_part_by_part(shape, threads):
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal((21, width)).astype(np.float32) for width in shape)
+    size, out = memory.panel_size(shape), memory.round_up(shape[1], NR)
+    own, others = ([memory.aligned(size), memory.aligned(out)] for _ in range(2))
+    store = store_gradient()
+    for rows, (w, b), more in ((slice(0, 8), others, 0), (slice(8, 21), own, 1)):
+        program = Program(rows.stop - rows.start)
+        batch, gt = program.gather(x[rows]), program.transpose(program.gather(g[rows]))
+        for part in range(2):
+            adds = [(array.ctypes.data, more, 0) for array in others]
+            program.add(spmd.UPDATE_BIAS, gt, b, b, b, shape[1], *adds[1], part, 2, store)
+            for panels in ((0, 1), (1, out // NR)):  # what makes a message
+                if panels[0] < panels[1]:
+                    program.add(spmd.UPDATE, batch, gt, w, w, w, *shape, *adds[0], part, 2, store, *panels)
+        program.run(threads=threads)
+    exact = [array.astype(np.float64) for array in (x, g)]
+    np.testing.assert_allclose(memory.unpack(own[0], shape), exact[0].T @ exact[1], atol=1e-4)
+    np.testing.assert_allclose(own[1][: shape[1]], exact[1].sum(0), atol=1e-4)

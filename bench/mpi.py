@@ -1,0 +1,115 @@
+"""Ranks beside threads, on this machine: python bench/mpi.py [--rounds N]
+
+Every way of training the same network on the same rows is started with mpiexec in turn, N times, and measured warm:
+milliseconds a step, median (lowest-highest) of the rounds. Then what a message costs here: an Allreduce of so many
+numbers. docs/scaling.md draws its conclusions from both. Needs fastff[mpi].
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from fastff import FeedForwardNeuralNetwork, Standardize
+from fastff.data.dataset import make_dataset
+from fastff.distributed.follow import follow
+from fastff.distributed.group import Group, join
+from fastff.distributed.lead import LeadingTrainer
+
+NETWORKS = {"hst": [3072, 256, 256, 3], "digits": [64, 100, 10]}
+STEPS, EPOCHS = 100, 7
+WAYS = {  # ranks, threads of each, how they share
+    "1 process, 1 thread": (1, 1, "memory"),
+    "1 process, 2 threads": (1, 2, "memory"),
+    "2 ranks, shared memory": (2, 1, "memory"),
+    "2 ranks, messages": (2, 1, "messages"),
+    "2 ranks, messages, sharded": (2, 1, "sharded"),
+}
+RUNS = [("hst", 128), ("hst", 256), ("digits", 200)]
+NUMBERS = [2, 1 << 10, 1 << 14, 1 << 18, 860_000, 1 << 22]  # of an Allreduce, float32
+
+
+def measure(way: str, name: str, batch: int, threads: int) -> None:
+    """On every rank: train, and print the milliseconds of a step."""
+    sizes, rng, world = NETWORKS[name], np.random.default_rng(0), join()
+    rows = STEPS * batch
+    x = rng.integers(0, 256, (rows, sizes[0]), dtype=np.uint8)
+    data = make_dataset("rows", {"train": (x, np.arange(rows) % sizes[-1])}, source="rows")
+    group = Group(world.comm, on_one_machine=way == "memory")
+    if group.rank > 0:
+        follow(group, data)
+        return
+    network = FeedForwardNeuralNetwork(sizes[0], sizes[-1], sizes[1:-1], seed=0)
+    network.layers.insert(0, Standardize.fit(x[:1000]))
+    trainer = LeadingTrainer(network, batch_size=batch, threads=threads)
+    trainer.group, trainer.sharded = group, way == "sharded"
+    with group:
+        trainer.fit(data.x_train, data.y_train, epochs=EPOCHS + 1, on_epoch=lambda record: None)
+        seconds = [record.seconds for record in trainer.history.epochs[1:]]  # the first is to get warm
+        print(json.dumps(1e3 * statistics.median(seconds) / STEPS))
+
+
+def messages() -> None:
+    """On every rank: the microseconds of an Allreduce of each size."""
+    comm, times = join().comm, []
+    for count in NUMBERS:
+        values, total = np.ones(count, np.float32), np.empty(count, np.float32)
+        repeats, rounds = max(20, 4_000_000 // (count + 4000)), []
+        for _ in range(5):
+            comm.Barrier()
+            start = time.perf_counter()
+            for _ in range(repeats):
+                comm.Allreduce(values, total)
+            rounds.append((time.perf_counter() - start) / repeats * 1e6)
+        times.append(statistics.median(rounds))
+    if comm.rank == 0:
+        print(json.dumps(times))
+
+
+def launch(ranks: int, *arguments: object) -> list[float] | float:
+    launcher = [Path(sys.executable).parent / "mpiexec", "-n", ranks, sys.executable, __file__]
+    result = subprocess.run(list(map(str, [*launcher, *arguments])), capture_output=True, text=True, check=True)
+    return json.loads(result.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", help="one of the networks: " + ", ".join(NETWORKS))
+    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--messages", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        way, name, batch, threads = options.measure
+        measure(way, name, int(batch), int(threads))
+        return
+    if options.messages:
+        messages()
+        return
+    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, ", end="")
+    print(", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "mpi4py", "mpich")), end="\n\n")
+    print(f"| network, batch | {' | '.join(WAYS)} |\n|---|{'---|' * len(WAYS)}")
+    for name, batch in RUNS:
+        if options.only in (None, name):
+            times: dict[str, list[float]] = {way: [] for way in WAYS}
+            for _ in range(options.rounds):
+                for way, (ranks, threads, kind) in WAYS.items():
+                    times[way].append(launch(ranks, "--measure", kind, name, batch, threads))  # type: ignore[arg-type]
+            cells = (f"{statistics.median(t):.3f} ({min(t):.3f}-{max(t):.3f})" for t in times.values())
+            print(f"| {'-'.join(map(str, NETWORKS[name]))}, {batch} | {' | '.join(cells)} |", flush=True)
+    if options.only is None:
+        microseconds = launch(2, "--messages")
+        assert isinstance(microseconds, list)
+        print("\nAllreduce of float32 numbers, 2 ranks, microseconds: ", end="")
+        print(", ".join(f"{count:,}: {t:.1f}" for count, t in zip(NUMBERS, microseconds, strict=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The ranks other than 0: each has the data and the network, and does what rank 0 tells it.
+
+A rank that fails says why in one line, and ends the whole job: the others would wait for it.
+"""
+
+import dataclasses
+import signal
+import traceback
+from typing import Any
+
+import numpy as np
+
+from fastff.data import Dataset, load_dataset
+from fastff.distributed.group import DistributedError, Group, abort, say
+from fastff.distributed.home import Home
+from fastff.distributed.steps import SharedEvaluation, SharedSteps
+from fastff.errors import FastffError
+from fastff.network import FeedForwardNeuralNetwork, layers_from
+from fastff.program import compile_kernels
+from fastff.trainer import Trainer
+from fastff.validation import check_labels, check_rows
+
+
+def follow(group: Group, data: Dataset | None = None) -> None:
+    """Serve rank 0 until it says that this is the end. data: where rank 0 does not tell what to load."""
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # launchers pass them to all ranks; rank 0 ends the run, and saves it
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        follower = Follower(group, data)
+        while True:
+            name, *arguments = group.told()
+            if name == "end":
+                break
+            getattr(follower, name)(*arguments)
+            group.done()
+    except (FastffError, MemoryError) as error:
+        say(group, error)
+        abort(1)
+    except BaseException:
+        say(group, traceback.format_exc())
+        abort(1)
+    group.part()
+
+
+class Follower:
+    """What rank 0 can tell the others, a method each."""
+
+    data: Dataset
+    trainer: Trainer
+    steps: SharedSteps
+    evaluation: SharedEvaluation
+
+    def __init__(self, group: Group, data: Dataset | None) -> None:
+        self.group = group
+        if data is not None:
+            self.data = data
+
+    def load(self, dataset: str, data_dir: str | None, target: str | None, shapes: list[Any]) -> None:
+        """Read the data set that rank 0 has read, from which arrays of these shapes must come."""
+        self.data = load_dataset(dataset, data_dir=data_dir, target=target).with_validation()
+        found = shapes_of(self.data)
+        if found != shapes:
+            raise DistributedError(f"{dataset}: holds arrays {found}, want {shapes} as on rank 0")
+
+    def train(self, arrays: dict[str, np.ndarray], layers: list[Any], sharded: bool, settings: dict[str, Any]) -> None:
+        """Make the network and what trains it."""
+        network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
+        network.layers = layers_from(arrays, layers, "rank 0's network")
+        self.trainer, data = Trainer(network, **settings), self.data
+        compile_kernels()
+        home = Home(self.group, self.trainer, sharded=sharded)
+        x, y = self._checked(data.x_train, data.y_train)
+        self.steps = SharedSteps(self.trainer, x, y, self.group, home)
+        if data.x_val is not None and data.y_val is not None:
+            self.evaluation = SharedEvaluation(self.trainer, *self._checked(data.x_val, data.y_val), self.group)
+
+    def run(self, epoch: int, count: int, first: int, hyper: np.ndarray, threads: int) -> None:
+        """Steps of `count` epochs from this one on, from step `first` of it."""
+        self.trainer.progress = dataclasses.replace(self.trainer.progress, epoch=epoch)
+        rows = len(self.data.x_train)
+        orders = np.array([self.trainer.order(e, rows) for e in range(epoch, epoch + count)])
+        self.steps.run(orders, first, hyper, threads)
+
+    def validate(self) -> None:
+        """Take part in a validation."""
+        self.evaluation()
+
+    def _checked(self, X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        network = self.trainer.network
+        return check_rows(X, "X", features=network.input_dim), check_labels(
+            Y, "Y", rows=len(X), classes=network.output_dim
+        )
+
+
+def shapes_of(data: Dataset) -> list[Any]:
+    """The shapes and types of what is trained and validated on."""
+    arrays = (data.x_train, data.y_train, data.x_val, data.y_val)
+    return [None if array is None else (array.shape, array.dtype.name) for array in arrays]

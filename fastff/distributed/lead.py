@@ -1,0 +1,101 @@
+"""Rank 0's side: the command itself, and a trainer whose steps and validations all ranks do together."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from fastff.build import make_trainer
+from fastff.config import Config
+from fastff.data import Dataset
+from fastff.distributed.follow import follow, shapes_of
+from fastff.distributed.group import Group, join
+from fastff.distributed.home import Home
+from fastff.distributed.steps import SharedEvaluation, SharedSteps
+from fastff.errors import ArgumentError
+from fastff.program import Outcome
+from fastff.steps import Steps
+from fastff.trainer import Trainer
+
+
+def run(command: Callable[[list[str], Callable[[Config, Dataset], Trainer]], None], arguments: list[str]) -> None:
+    """Run a command that makes its trainer with what it is given, on rank 0, with the others at its service."""
+    group = join()
+    if group.rank > 0:
+        follow(group)
+        return
+    with group:
+        command(arguments, partial(_make, group))
+
+
+def _make(group: Group, options: Config, data: Dataset) -> Trainer:
+    """make_trainer for all ranks, which read the data too. Raises ArgumentError for what cannot be distributed."""
+    precision: str = options.precision
+    if precision != "float32":
+        raise ArgumentError(f"precision: {precision!r} with --distributed, want 'float32'")
+    trainer = make_trainer(options, data, LeadingTrainer)
+    assert isinstance(trainer, LeadingTrainer)
+    trainer.group, trainer.sharded = group, options.shard_optimizer
+    group.tell("load", options.dataset, options.data_dir, options.target, shapes_of(data))
+    group.done()
+    return trainer
+
+
+class LeadingTrainer(Trainer):
+    """As any other trainer, but all ranks of `group` do the steps and the validation."""
+
+    group: Group
+    sharded = False
+    home: Home | None = None
+
+    def _steps(self, X: np.ndarray, Y: np.ndarray) -> Steps:
+        if self.home is None:
+            arrays, description = self.network.state()
+            settings = {
+                "optimizer": self.optimizer,
+                "batch_size": self.batch_size,
+                "label_smoothing": self.criterion.label_smoothing,
+                "seed": self.seed,
+                "threads": self.threads,
+            }
+            self.group.tell("train", arrays, description, self.sharded, settings)
+            self.home = Home(self.group, self, sharded=self.sharded)
+            self.group.done()
+        return LeadingSteps(self, X, Y, self.group, self.home)
+
+    def _validation(self, X: np.ndarray | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
+        if X is None or Y is None:
+            return None
+        share, rows = SharedEvaluation(self, X, Y, self.group), len(X)
+
+        def validate() -> tuple[float, float]:
+            self.group.tell("validate")
+            loss, hits = share()
+            self.group.done()
+            return loss / rows, hits / rows
+
+        return validate
+
+
+class LeadingSteps(SharedSteps):
+    """Rank 0's share of the steps, of which it tells the others."""
+
+    def __call__(self, orders: np.ndarray, first: int) -> Outcome:
+        trainer, layers = self.trainer, self.trainer.network.linear_layers
+        steps = math.ceil(orders.shape[1] / trainer.batch_size)
+        updates = max((layer.updates for layer in layers), default=0)
+        hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps, len(orders))[first:])
+        trainer.threads_used = self.threads_for(steps * len(orders))
+        for layer in layers:
+            layer.sync()
+        self.group.tell("run", trainer.progress.epoch, len(orders), first, hyper, trainer.threads_used)
+        try:
+            self.run(orders, first, hyper, trainer.threads_used)
+        finally:
+            if self.outcome is not None:
+                self.group.done()
+                for layer in layers:
+                    layer.updated(self.outcome.done - first)
+        assert self.outcome is not None
+        return self.outcome

@@ -1,0 +1,111 @@
+"""The batches of epochs, of which each process does its share of the rows: with one result, whoever counts them.
+
+A batch's rows are dealt out one after the other: rank 0 has the first of them, the last rank the last. A rank whose
+share of a small last batch is empty goes through one row that counts nothing, because all must meet at every step.
+"""
+
+import math
+
+import numpy as np
+
+from fastff.distributed.group import DistributedError, Group
+from fastff.distributed.home import Home
+from fastff.distributed.programs import SharedProgram
+from fastff.evaluate import Evaluation
+from fastff.kernels import spmd, tile
+from fastff.program import Outcome, Program
+from fastff.signals import SaveDue
+from fastff.steps import ProgramSteps, reseed
+from fastff.trainer import EVALUATION_ROWS, Trainer
+
+
+class Shares:
+    """Which rows of each of an epoch's batches are this rank's. sizes, firsts: (batches,), the batch's rows `whole`."""
+
+    def __init__(self, rows: int, batch: int, rank: int, size: int) -> None:
+        starts = np.arange(0, rows, batch)
+        self.whole = np.diff(np.append(starts, rows))
+        self.firsts = self.whole // size * rank + np.minimum(self.whole % size, rank)
+        self.sizes = self.whole // size + (rank < self.whole % size)
+        # a row that counts nothing where there is none
+        self._taken = np.maximum(self.sizes, 1)
+        lo = np.where(self.sizes > 0, starts + self.firsts, starts)
+        self._places = np.concatenate([np.arange(a, a + n) for a, n in zip(lo, self._taken, strict=True)])
+        self.rows = int(self._taken[0])
+
+    def pick(self, orders: np.ndarray) -> np.ndarray:
+        """This rank's rows (epochs, own rows) of whole epochs' (epochs, rows)."""
+        return np.ascontiguousarray(orders[:, self._places])
+
+    def mark(self, hyper: np.ndarray, first: int) -> np.ndarray:
+        """The optimizer's numbers of steps from `first` on, with what this rank's rows count and where they begin."""
+        steps = np.arange(first, first + len(hyper)) % len(self.whole)
+        hyper = hyper.copy()
+        hyper[..., tile.SCALE] = np.where(self.sizes > 0, 1 / self.whole, 0.0)[steps, None]
+        hyper[..., tile.OFFSET] = self.firsts[steps, None]
+        return hyper
+
+
+class SharedSteps(ProgramSteps):
+    """One process's share of the steps; all processes must call `run` alike."""
+
+    program: SharedProgram
+
+    def __init__(self, trainer: Trainer, X: np.ndarray, Y: np.ndarray, group: Group, home: Home) -> None:
+        self.group, self.home = group, home
+        self.shares = Shares(len(X), min(trainer.batch_size, len(X)), group.rank, group.size)
+        super().__init__(trainer, X, Y)
+        self.program.finish()
+
+    def make_program(self, rows: int) -> Program:
+        return self.home.program(self.shares.rows)
+
+    def threads_for(self, steps: int) -> int:
+        """The threads of each process, which is what rank 0 says."""
+        useful = self.program.threads_for(self.trainer.threads, steps)
+        return useful if self.trainer.threads else min(useful, self.group.threads)
+
+    def run(self, orders: np.ndarray, first: int, hyper: np.ndarray, threads: int) -> None:
+        """Do this rank's part; `outcome` then has what all of them together have done."""
+        self.outcome = None
+        reseed(self.trainer, len(orders))
+        self.home.begin()
+        try:
+            self.program.run(
+                self.shares.pick(orders), first_step=first, hyper=self.shares.mark(hyper, first), threads=threads
+            )
+        except (KeyboardInterrupt, SaveDue):  # which all have seen, and ended at the same step
+            self._end(len(orders))
+            raise
+        self._end(len(orders))
+
+    def _end(self, epochs: int) -> None:
+        failed = int(self.program.control[spmd.FAILED])
+        if failed:
+            raise DistributedError(f"MPI has failed: {self.group.error_text(failed)}")
+        own, there = self.program.outcome, np.resize(self.shares.sizes > 0, epochs * len(self.shares.sizes))
+        assert own is not None
+        ends, losses, hits = zip(
+            *self.group.comm.allgather((own.done, own.losses * there, own.hits * there)), strict=True
+        )
+        self.home.end()
+        if len(set(ends)) > 1:
+            raise DistributedError(f"the ranks ended at different steps: {', '.join(map(str, ends))}")
+        # in the ranks' order, so that all have the same bits
+        self.outcome = Outcome(sum(losses), sum(hits), np.array(ends[:1]), own.steps)
+
+
+class SharedEvaluation:
+    """Loss and hits of a network over all rows, of which each process does its share."""
+
+    def __init__(self, trainer: Trainer, X: np.ndarray, Y: np.ndarray, group: Group) -> None:
+        self.group, self.threads = group, trainer.threads or group.threads
+        lo, hi = (len(X) * rank // group.size for rank in (group.rank, group.rank + 1))
+        self.rows = hi - lo
+        self.own = Evaluation(trainer.network, X[lo:hi], Y[lo:hi], EVALUATION_ROWS) if self.rows else None
+
+    def __call__(self) -> tuple[float, int]:
+        """The sums, the same on every rank."""
+        loss, accuracy = (0.0, 0.0) if self.own is None else self.own.run(self.threads)
+        losses, hits = zip(*self.group.comm.allgather((loss * self.rows, round(accuracy * self.rows))), strict=True)
+        return math.fsum(losses), sum(hits)
