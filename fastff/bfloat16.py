@@ -37,7 +37,7 @@ def missing() -> str:
 
 
 def resolve_precision(precision: str) -> str:
-    """"float32" or "bfloat16"; "auto" is whichever is faster here. ArgumentError for any other, or without the CPU."""
+    """ "float32" or "bfloat16"; "auto" is whichever is faster here. ArgumentError for any other, or without the CPU."""
     if precision not in ("float32", "bfloat16", "auto"):
         raise ArgumentError(f"precision: {precision!r}, want 'float32', 'bfloat16' or 'auto'")
     if precision == "bfloat16":

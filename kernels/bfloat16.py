@@ -160,7 +160,9 @@ def gather(data, dtype, row_stride, stride, index, rows, mean, scale, n_in, left
                 if first < rows:
                     dst, last = floats - 4 * NR * NR * b + 4 * LANES * v, min(LANES, rows - first) - 1
                     for f in range(b * VECTORS, min((b + 1) * VECTORS, (n_in + LANES - 1) // LANES)):
-                        gather_lanes(data, dtype, row_stride, stride, index + 8 * first, last, mean, scale, n_in, f, dst)
+                        gather_lanes(
+                            data, dtype, row_stride, stride, index + 8 * first, last, mean, scale, n_in, f, dst
+                        )
             to = BLOCK * (p * many + b)
             round_block(floats, min(NR, n_in - b * NR), min(NR, rows - p * NR), left + to, right + to)
 

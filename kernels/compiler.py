@@ -22,7 +22,13 @@ from . import target
 
 
 def _key() -> str:
-    parts = [target.ISA, target.BF16, target.FMA, binding.get_host_cpu_name(), *sorted(f for f, on in target.FEATURES.items() if on)]
+    parts = [
+        target.ISA,
+        target.BF16,
+        target.FMA,
+        binding.get_host_cpu_name(),
+        *sorted(f for f, on in target.FEATURES.items() if on),
+    ]
     parts += [numba.__version__, llvmlite.__version__, np.__version__]
     digest = hashlib.sha256("\n".join(parts).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):

@@ -89,9 +89,7 @@ def _register_block(e, k_blocks, a, a_jump, right, sums, again):
     with e.loop(NR // MR) as strip:
         pa = b.add(a, b.mul(strip, I64(2 * NR * MR)))
         out = b.add(sums, b.mul(strip, I64(4 * NR * MR)))
-        tile = accumulate(
-            e, VECTORS, words, pa, right, side_by_side=False, jump=jump, row=NR // 2, multiply=_MULTIPLY
-        )
+        tile = accumulate(e, VECTORS, words, pa, right, side_by_side=False, jump=jump, row=NR // 2, multiply=_MULTIPLY)
         places = [(i * NR + j * LANES, v) for i, row in enumerate(tile) for j, v in enumerate(row)]
         with b.if_else(b.icmp_signed("!=", again, I64(0))) as (more, start):
             with more:

@@ -1,10 +1,18 @@
-"""Hypothesis profiles, and memory that shows whatever leaks out of padding."""
+"""Hypothesis profiles, bfloat16 on any CPU, and memory that shows whatever leaks out of padding."""
+
+import os
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from llvmlite import binding
 
-from fastff import memory
+# before fastff is imported, which chooses: where the CPU has nothing for bfloat16, its products are emulated
+_FEATURES = dict(binding.get_host_cpu_features())
+if os.environ.get("FASTFF_ISA", "avx512") != "avx512" or not (_FEATURES.get("avx512bf16") or _FEATURES.get("amx-bf16")):
+    os.environ.setdefault("FASTFF_BF16", "emulated")
+
+from fastff import memory  # noqa: E402
 
 # No deadlines: the first example of a test may compile kernels
 settings.register_profile("fastff", deadline=None, max_examples=60)

@@ -294,3 +294,39 @@ def test_kernels_are_right_on_other_vectors(isa, tmp_path):
         cwd=TESTS.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["amx", "avx512bf16", "emulated"])
+def test_products_of_bfloat16_are_right_by_other_instructions(engine, tmp_path):
+    needed = {"amx": "amx-bf16", "avx512bf16": "avx512bf16", "emulated": None}[engine]
+    if needed and not dict(binding.get_host_cpu_features()).get(needed):
+        pytest.skip(f"this CPU has no {engine}")
+    if engine == target.BF16:
+        pytest.skip("this CPU's own instructions are what the other tests run on")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=small",
+         str(TESTS / "test_kernels_bfloat16.py")],
+        env=environment(FASTFF_BF16=engine, FASTFF_CACHE_DIR=tmp_path), capture_output=True, text=True, timeout=600,
+        cwd=TESTS.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+@pytest.mark.parametrize(
+    ("features", "isa", "engine"),
+    [
+        ({"amx-bf16": True, "avx512bf16": True}, "avx512", "amx"),
+        ({"avx512bf16": True}, "avx512", "avx512bf16"),
+        ({"amx-bf16": True, "avx512bf16": True}, "avx2", ""),
+        ({}, "avx512", ""),
+    ],
+)
+def test_what_multiplies_bfloat16(monkeypatch, features, isa, engine):
+    monkeypatch.delenv("FASTFF_BF16", raising=False)
+    monkeypatch.setattr(target, "FEATURES", features)
+    monkeypatch.setattr(target, "ISA", isa)
+    assert target._choose_bf16() == engine
+    monkeypatch.setenv("FASTFF_BF16", "fp8")
+    with pytest.raises(ValueError, match="FASTFF_BF16: 'fp8' is not one of amx, avx512bf16, neon, emulated"):
+        target._choose_bf16()
