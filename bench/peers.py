@@ -35,7 +35,9 @@ WORKLOADS = {  # rows, sizes, batch, epochs a measurement
 }
 PEERS = {
     "fastff": "fastff",
+    "fastff.bf16": "fastff",
     "torch": "torch",
+    "torch.bf16": "torch",
     "torch.compile": "torch",
     "jax": "jax",
     "sklearn": "scikit-learn",
@@ -65,17 +67,21 @@ def model_flops(name: str) -> float:
 # --- one function a library: returns train(epochs) ------------------------------------------------------------------
 
 
-def fastff(name, threads):
+def fastff(name, threads, precision="float32"):
     from fastff import FeedForwardNeuralNetwork, Trainer
 
     _, sizes, batch, _ = WORKLOADS[name]
     X, Y = data(name)
     network = FeedForwardNeuralNetwork(sizes[0], sizes[-1], sizes[1:-1], seed=0)
-    trainer = Trainer(network, batch_size=batch, step_size=STEP_SIZE, threads=threads)
+    trainer = Trainer(network, batch_size=batch, step_size=STEP_SIZE, threads=threads, precision=precision)
     return lambda epochs: trainer.fit(X, Y, epochs=epochs)
 
 
-def torch(name, threads, compiled=False):
+def fastff_bf16(name, threads):
+    return fastff(name, threads, precision="bfloat16")
+
+
+def torch(name, threads, compiled=False, half=False):
     import torch
 
     torch.set_num_threads(threads)
@@ -89,7 +95,8 @@ def torch(name, threads, compiled=False):
     optimizer = torch.optim.Adam(network.parameters(), lr=STEP_SIZE, fused=True)
 
     def forward_backward(x, y):
-        loss = torch.nn.functional.cross_entropy(network(x), y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = torch.nn.functional.cross_entropy(network(x), y)
         loss.backward()
         return loss
 
@@ -105,6 +112,10 @@ def torch(name, threads, compiled=False):
         return float(loss.detach())
 
     return train
+
+
+def torch_bf16(name, threads):
+    return torch(name, threads, half=True)
 
 
 def torch_compile(name, threads):
@@ -292,7 +303,8 @@ def machine() -> dict[str, str]:
             if "model name" in line
         ]
         cpu = names[0] if names else cpu
-    packages = {package: version(package) for package in ["numba", *list(PEERS.values())[1:]] if _installed(package)}
+    names = ["numba", *dict.fromkeys(package for package in PEERS.values() if package != "fastff")]
+    packages = {package: version(package) for package in names if _installed(package)}
     return {"cpu": cpu, "cores": str(os.cpu_count()), "python": platform.python_version(), **packages}
 
 
@@ -344,10 +356,14 @@ def main() -> None:
 
 
 def _available(peer: str) -> bool:
-    if _installed(PEERS[peer]):
-        return True
-    print(f"{peer}: {PEERS[peer]} is not installed, skipped")
-    return False
+    from fastff.bfloat16 import missing
+
+    lacks = "" if _installed(PEERS[peer]) else f"{PEERS[peer]} is not installed"
+    if peer == "fastff.bf16":
+        lacks = missing()
+    if lacks:
+        print(f"{peer}: {lacks}, skipped")
+    return not lacks
 
 
 if __name__ == "__main__":

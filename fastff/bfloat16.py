@@ -1,6 +1,6 @@
 """Training in bfloat16: the products of linear layers take their operands rounded, everything else stays float32.
 
-Weights, moments, sums, activations between layers and the loss are float32 as ever, so what is saved knows no precision.
+Weights, moments, sums, activations between layers and the loss are float32 as ever: what is saved knows no precision.
 What multiplies is a copy of half the size, in the order that the CPU's instructions read (fastff.kernels.bfloat16):
 `Program16` adds the operations that make it. The copies of the weights are made anew for every run, and then follow
 the optimizer.
@@ -99,6 +99,7 @@ class Program16(Program):
     def linear_backward(self, g: Lanes, weights: np.ndarray, n_in: int, *, barrier: bool = False) -> Lanes:
         if g.rounded is None:
             self.transpose(g)
+        assert g.rounded is not None
         copies = self._copies_of(weights, n_in, g.features)
         if copies.left is None:
             copies.left = self._weight_operand(n_in, g.features)

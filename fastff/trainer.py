@@ -71,13 +71,14 @@ class Best:
 class Trainer:
     """Trains a network on minibatches of cross-entropy loss.
 
-    optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an epoch
-    may be smaller. schedule: "constant", "step", "cosine" or "one-cycle" (fastff.schedules), over all epochs up to the
-    end of the fit under way. precision: "bfloat16" rounds what the layers multiply to 8 bits of mantissa, on CPUs that
-    are made for it; weights and sums stay float32. "auto" does so where it is faster. threads: None uses as many as are useful. seed decides shuffling and
-    dropout. label_smoothing: as in CrossEntropySoftmax. monitor: "val_loss", "val_accuracy", "train_loss" or
-    "train_accuracy": `best` keeps the weights of its best epoch. patience: stop after so many epochs without a better
-    monitor (then "val_loss" unless it is given) and restore the best weights.
+    optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an
+    epoch may be smaller. schedule: "constant", "step", "cosine" or "one-cycle" (fastff.schedules), over all epochs
+    up to the end of the fit under way. precision: "bfloat16" rounds what the layers multiply to 8 bits of mantissa,
+    on CPUs that are made for it; weights and sums stay float32. "auto" does so where it is faster. threads: None
+    uses as many as are useful. seed decides shuffling and dropout. label_smoothing: as in CrossEntropySoftmax.
+    monitor: "val_loss", "val_accuracy", "train_loss" or "train_accuracy": `best` keeps the weights of its best
+    epoch. patience: stop after so many epochs without a better monitor (then "val_loss" unless it is given) and
+    restore the best weights.
 
     Raises ArgumentError for values out of range.
     """

@@ -5,9 +5,9 @@ A product sums over k in pairs, two neighbouring values of k in 32 bits:
     left   rows x k     [k/NR][row][NR]         a row's values of k side by side
     right  k x lanes    [lanes/NR][k/2][NR][2]  a lane's pair of k side by side
 
-Read as 32-bit words, the right form of a matrix is the left form of its transpose, transposed block by block: so a block
-of NR x NR floats is rounded into both forms at once, and what else is needed is a transposition of words. Rows, k and
-lanes are padded to whole blocks with zeros.
+Read as 32-bit words, the right form of a matrix is the left form of its transpose, transposed block by block: so a
+block of NR x NR floats is rounded into both forms at once, and what else is needed is a transposition of words. Rows,
+k and lanes are padded to whole blocks with zeros.
 """
 
 from llvmlite import ir

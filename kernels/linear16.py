@@ -4,18 +4,18 @@
     backward  dx = W g     left W,   right g      then the derivative of the activation
     update    dW = x g^T   left x,   right g^T    then the optimizer on float32 weights, rounded for the next forward
 
-y and dx are float32 in lanes, as in fastff.kernels.linear: all that stands between two layers is the same there and here.
+y and dx are float32 in lanes, as in fastff.kernels.linear: what stands between two layers is the same there and here.
 What is padding in an operand is zero (fastff.kernels.bfloat16), so it adds nothing.
 """
 
 from numba import types
 
-from .bfloat16 import BLOCK, blocks_of_floats, blocks, round_weight_block
+from .bfloat16 import BLOCK, blocks, blocks_of_floats, round_weight_block
 from .compiler import kernel
 from .linear import padded
 from .product16 import product_block, unpacked
 from .target import LANES, MR, NR, VECTORS
-from .tile import apply_rule, each, sum_rows
+from .tile import apply_rule, sum_rows
 from .vector import F32, I64, address, emits, i64
 
 KC = 16  # blocks of k that stay in the first-level cache: half of it for the left operand, half for the right
@@ -50,9 +50,9 @@ def _finish_update(e, sums, w, m, v, rows, hyper):
     """The optimizer's step on w, m, v by the gradient `sums`, for so many rows of a block, MR at a time."""
     with e.loop(e.b.udiv(rows, I64(MR))) as strip:
         offset = e.b.mul(strip, I64(4 * NR * MR))
-        source, *places = (e.b.add(base, offset) for base in (sums, w, m, v))
+        source, w_strip, m_strip, v_strip = (e.b.add(base, offset) for base in (sums, w, m, v))
         tile = [[e.load(source, i * NR + j * LANES) for j in range(VECTORS)] for i in range(MR)]
-        apply_rule(e, tile, *places, hyper, estimate=True)
+        apply_rule(e, tile, w_strip, m_strip, v_strip, hyper, estimate=True)
 
 
 @emits(types.void, i64, address, address, address, address, address)
@@ -82,7 +82,7 @@ def forward(x, y, left_t, bias, n_in, n_out, rows, relu, sums, rank, size):
 
 @kernel
 def backward(g, dx, h, left, n_in, n_out, rows, masked, sums, rank, size):
-    """dx = W g, zeroed where not h > 0 if masked. sums: room for the blocks of dx. A rank takes a share of the inputs."""
+    """dx = W g, zeroed where not h > 0 if masked. sums: room for the blocks of dx. A rank takes a share of inputs."""
     panels, tiles, k_blocks, in_pad = blocks(rows), blocks(n_in), blocks(n_out), padded(n_in)
     jump = BLOCK * tiles
     for k in range(0, k_blocks, KC):

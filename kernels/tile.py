@@ -193,7 +193,7 @@ def update_row(e, vectors, k_count, gt, w, m, v, hyper, more, count, stride):
 
 
 def sum_rows(e, n, k_count, gt, read):
-    """A tile of one row, the sum of n vectors a row; read(p, j) gives what vector j of the row at p adds, or several."""
+    """A tile of one row, the sum of many of n vectors; read(p, j) gives what vector j of the row at p adds."""
     b = e.b
     entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
     b.branch(loop)

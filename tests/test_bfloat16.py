@@ -1,4 +1,4 @@
-"""Training in bfloat16 keeps float32's promises: the same bits on every road, a NaN is seen, files know no precision."""
+"""Training in bfloat16 keeps float32's promises: the same bits on every road, a NaN seen, files without a precision."""
 
 import json
 import math
@@ -20,7 +20,9 @@ from fastff import (
     Standardize,
     Tanh,
     Trainer,
-    bfloat16 as b,
+)
+from fastff import (
+    bfloat16 as half,
 )
 from fastff.errors import ArgumentError, DivergenceError
 from fastff.random_layers import Augment
@@ -174,8 +176,8 @@ def test_auto_takes_what_the_cpu_is_made_for(monkeypatch, rows):
         ("amx", "", "bfloat16"), ("avx512bf16", "", "bfloat16"), ("amx", "no leave", "float32"), ("", "no", "float32"),
         ("emulated", "", "float32"),
     ):  # fmt: skip
-        monkeypatch.setattr(b.target, "BF16", engine)
-        monkeypatch.setattr(b, "missing", lambda lacks=lacks: lacks)
+        monkeypatch.setattr(half.target, "BF16", engine)
+        monkeypatch.setattr(half, "missing", lambda lacks=lacks: lacks)
         assert Trainer(network(rows[0]), precision="auto").precision == precision
 
 

@@ -1,4 +1,5 @@
-"""The products of bfloat16 operands against the twin, at shapes that fit no block; FASTFF_BF16 says by which instructions.
+"""The products of bfloat16 operands against the twin, at shapes that fit no block, by the CPU's instructions or
+those that FASTFF_BF16 names.
 
 Small whole numbers are bfloat16 exactly, and their sums are float32 exactly, in any order: the results must be equal.
 Real numbers are rounded to bfloat16 first, so that their products are exact in float32 (16 bits): what is left to err
