@@ -244,10 +244,13 @@ def _agree(op, control, rank):
     return halt
 
 
-def stepper(operate):
-    """The kernel that runs a program's steps, whose operations `operate` does."""
+def stepper(name, operate):
+    """The kernel that runs a program's steps, whose operations `operate` does.
 
-    @kernel
+    name: one that no other has, for the machine code. A compiled function calls others by name and a number that each
+    process counts anew, so with one name for two functions, a cached one could meet the other.
+    """
+
     def run_steps(rank, size, control, program, index, total, batch, first_step, last_step, hyper, losses, hits):
         stop, finite = False, True
         steps = (total + batch - 1) // batch  # an epoch
@@ -290,10 +293,11 @@ def stepper(operate):
             if rank == 0:
                 store_i64(control + 8 * STEP, step + 1)
 
-    return run_steps
+    run_steps.__qualname__ = name
+    return kernel(run_steps)
 
 
-_run_steps = stepper(operate)
+_run_steps = stepper("steps", operate)
 
 
 @cached

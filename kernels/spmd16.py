@@ -42,7 +42,7 @@ def _operate(op, index, epoch, step, first, rows, hyper, rank, size):
         operate(op, index, epoch, step, first, rows, hyper, rank, size)
 
 
-_run_steps = stepper(_operate)
+_run_steps = stepper("steps16", _operate)
 
 
 @cached

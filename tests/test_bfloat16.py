@@ -219,3 +219,34 @@ def test_in_scikit_learns_place(rows):
     with pytest.warns(match="Maximum iterations"):
         model.fit(X / np.float32(255), Y)
     assert model.score(X / np.float32(255), Y) > 0.9
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from fastff import FeedForwardNeuralNetwork, Trainer
+
+X = np.random.default_rng(0).standard_normal((256, 700), np.float32)
+for precision in sys.argv[1:]:
+    run = Trainer(FeedForwardNeuralNetwork(700, 3, 64, 2, seed=0), precision=precision)
+    print(precision, run.fit(X, np.arange(256) % 3, epochs=2).batch_losses)
+"""
+
+
+@pytest.mark.slow
+def test_code_from_the_cache_and_code_just_compiled_do_not_mix(tmp_path):
+    def run(*precisions):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, *precisions],
+            env={**os.environ, "FASTFF_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout.splitlines()
+
+    (plain,) = run("float32")  # the next process loads this and compiles the rest
+    first, again = run("bfloat16", "float32"), run("bfloat16", "float32")
+    assert first[1] == again[1] == plain
+    assert first[0] == again[0]
+    half, whole = (json.loads(line.split(maxsplit=1)[1]) for line in first)
+    assert half != whole
+    assert half == pytest.approx(whole, rel=0.05)
