@@ -29,10 +29,10 @@ def main(arguments: list[str]) -> None:
     if distributed.asked(arguments):
         lead.run(_train, arguments)
     else:
-        _train(arguments)
+        _train(arguments, make_trainer)
 
 
-def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer] = make_trainer) -> None:
+def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> None:
     options = parse(arguments, find_run)
     if options.shard_optimizer and options.distributed is None:
         raise ArgumentError("shard_optimizer: there is but one process, want --distributed mpi with it")

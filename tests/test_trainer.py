@@ -30,6 +30,7 @@ from fastff import (
     evaluate,
     program,
 )
+from fastff.bfloat16 import PROGRAMS
 from fastff.random_layers import Augment
 
 N, D, C = 103, 7, 3
@@ -568,7 +569,7 @@ def test_ctrl_c_stops_after_a_batch_and_it_goes_on(monkeypatch):
     net, trainer = new()
     presser = threading.Thread(target=press_ctrl_c)
     with monkeypatch.context() as patch:
-        patch.setattr("fastff.steps.Program", Watched)
+        patch.setitem(PROGRAMS, "float32", Watched)
         presser.start()
         try:
             with pytest.raises(KeyboardInterrupt):
