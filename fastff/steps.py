@@ -4,7 +4,7 @@
 """
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -49,22 +49,33 @@ class ProgramSteps:
 
     def __call__(self, orders: np.ndarray, first: int) -> Outcome:
         trainer, layers = self.trainer, self.trainer.network.linear_layers
-        self.outcome = None
-        reseed(trainer, len(orders))
-        steps = math.ceil(orders.shape[1] / self.program.rows)
+        self.outcome = cast("Outcome | None", None)  # which `go` sets
+        steps = math.ceil(orders.shape[1] / trainer.batch_size)
         updates = max((layer.updates for layer in layers), default=0)
         hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps, len(orders))[first:])
         # of whole epochs, so that one that goes on in the middle of an epoch says the same
-        trainer.threads_used = self.program.threads_for(trainer.threads, steps * len(orders))
+        trainer.threads_used = self.threads_for(steps * len(orders))
         for layer in layers:
             layer.sync()
         try:
-            return self.program.run(orders, first_step=first, hyper=hyper, threads=trainer.threads)
+            self.go(orders, first, hyper)
         finally:
-            self.outcome = self.program.outcome
             if self.outcome is not None:
                 for layer in layers:
                     layer.updated(self.outcome.done - first)
+        assert self.outcome is not None
+        return self.outcome
+
+    def threads_for(self, steps: int) -> int:
+        return self.program.threads_for(self.trainer.threads, steps)
+
+    def go(self, orders: np.ndarray, first: int, hyper: np.ndarray) -> None:
+        """Run the steps from `first` on with these optimizer's numbers; `outcome` then says how far they came."""
+        reseed(self.trainer, len(orders))
+        try:
+            self.program.run(orders, first_step=first, hyper=hyper, threads=self.trainer.threads)
+        finally:
+            self.outcome = self.program.outcome
 
 
 class LayerSteps:

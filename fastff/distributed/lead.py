@@ -1,6 +1,5 @@
 """Rank 0's side: the command itself, and a trainer whose steps and validations all ranks do together."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -14,7 +13,6 @@ from fastff.distributed.group import Group, join
 from fastff.distributed.home import Home
 from fastff.distributed.steps import SharedEvaluation, SharedSteps
 from fastff.errors import ArgumentError
-from fastff.program import Outcome
 from fastff.steps import Steps
 from fastff.trainer import Trainer
 
@@ -81,21 +79,11 @@ class LeadingTrainer(Trainer):
 class LeadingSteps(SharedSteps):
     """Rank 0's share of the steps, of which it tells the others."""
 
-    def __call__(self, orders: np.ndarray, first: int) -> Outcome:
-        trainer, layers = self.trainer, self.trainer.network.linear_layers
-        steps = math.ceil(orders.shape[1] / trainer.batch_size)
-        updates = max((layer.updates for layer in layers), default=0)
-        hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps, len(orders))[first:])
-        trainer.threads_used = self.threads_for(steps * len(orders))
-        for layer in layers:
-            layer.sync()
+    def go(self, orders: np.ndarray, first: int, hyper: np.ndarray) -> None:
+        trainer = self.trainer
         self.group.tell("run", trainer.progress.epoch, len(orders), first, hyper, trainer.threads_used)
         try:
             self.run(orders, first, hyper, trainer.threads_used)
         finally:
             if self.outcome is not None:
                 self.group.done()
-                for layer in layers:
-                    layer.updated(self.outcome.done - first)
-        assert self.outcome is not None
-        return self.outcome

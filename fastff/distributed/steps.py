@@ -62,7 +62,7 @@ class SharedSteps(ProgramSteps):
 
     def threads_for(self, steps: int) -> int:
         """The threads of each process, which is what rank 0 says."""
-        useful = self.program.threads_for(self.trainer.threads, steps)
+        useful = super().threads_for(steps)
         return useful if self.trainer.threads else min(useful, self.group.threads)
 
     def run(self, orders: np.ndarray, first: int, hyper: np.ndarray, threads: int) -> None:
