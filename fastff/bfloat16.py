@@ -7,7 +7,6 @@ the optimizer.
 """
 
 import ctypes
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,11 +15,13 @@ import numpy as np
 
 from fastff import memory
 from fastff.errors import ArgumentError
-from fastff.kernels import spmd, target
+from fastff.kernels import spmd, spmd16, target
 from fastff.kernels.pointwise import IDENTITY
+from fastff.kernels.product16 import TILES
 from fastff.kernels.target import NR
-from fastff.program import Lanes, Outcome, Program
+from fastff.program import Lanes, Program, compile_kernels
 
+_TILES = np.frombuffer(TILES, np.uint8)
 _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux, Documentation/arch/x86/xstate.rst
 
 
@@ -64,35 +65,43 @@ class _Copies:
 class Program16(Program):
     """A program whose linear layers multiply bfloat16."""
 
+    _FORWARD, _BACKWARD = spmd16.FORWARD, spmd16.BACKWARD
+
     def __init__(self, rows: int) -> None:
         _require()
-        from fastff.kernels import spmd16  # compiled only where it is used
-
         super().__init__(rows)
-        self._spmd16 = spmd16
-        self._FORWARD, self._BACKWARD = spmd16.FORWARD, spmd16.BACKWARD
         self._copies: dict[int, _Copies] = {}  # by the address of the weights
         self._first: Program16 | None = None  # the program that makes them
 
     # --- building ---
 
     def linear(self, x: Lanes, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Lanes:
-        left, right = self._operand(x.features), self._operand(x.features)
+        left, right = _blocks(self.rows, x.features), _blocks(self.rows, x.features)
         if x.maker is not None and x.maker[spmd.CODE] == spmd.GATHER:  # nobody else takes what a gather gives
             x.maker[spmd.ARGUMENTS + 7], x.maker[spmd.ARGUMENTS + 9] = left.ctypes.data, right.ctypes.data
             self._kept += [left, right]
         else:
-            self.add(self._spmd16.ROUND_INPUT, x, left, right, x.features)
+            self.add(spmd16.ROUND_INPUT, x, left, right, x.features)
         x.rounded = left
         y = self.lanes(n_out)
         self.flops += 2 * self.rows * x.features * n_out
         copies = self._copies_of(weights, x.features, n_out)
-        y.maker = self.add(self._FORWARD, right, y, copies.left_t, bias, x.features, n_out, IDENTITY, self._sums(n_out))
+        y.maker = self.add(
+            self._FORWARD,
+            right,
+            y,
+            copies.left_t,
+            bias,
+            x.features,
+            n_out,
+            IDENTITY,
+            _blocks(self.rows, n_out, np.float32),
+        )
         return y
 
     def transpose(self, g: Lanes) -> np.ndarray:
-        right, right_t = self._operand(g.features), self._operand(g.features)
-        self.add(self._spmd16.ROUND_GRADIENT, g, right, right_t, g.features)
+        right, right_t = _blocks(self.rows, g.features), _blocks(self.rows, g.features)
+        self.add(spmd16.ROUND_GRADIENT, g, right, right_t, g.features)
         g.rounded = right
         return right_t
 
@@ -102,13 +111,13 @@ class Program16(Program):
         assert g.rounded is not None
         copies = self._copies_of(weights, n_in, g.features)
         if copies.left is None:
-            copies.left = self._weight_operand(n_in, g.features)
+            copies.left = _blocks(n_in, g.features)
             copies.made[3] = copies.left.ctypes.data
         dx = self.lanes(n_in)
         self.flops += 2 * self.rows * g.features * n_in
         # a rank updates the rows of W that it reads here, so an update needs no barrier in between
         dx.maker = self.add(self._BACKWARD, g.rounded, dx, dx, copies.left, n_in, g.features, IDENTITY,
-                            self._sums(n_in), barrier=barrier)  # fmt: skip
+                            _blocks(self.rows, n_in, np.float32), barrier=barrier)  # fmt: skip
         return dx
 
     def update(
@@ -117,69 +126,41 @@ class Program16(Program):
         assert x.rounded is not None
         self.flops += 2 * self.rows * x.features * n_out
         copies = self._copies_of(weights[0], x.features, n_out)
-        self.add(self._spmd16.UPDATE_BIAS, gt, *bias, n_out, barrier=False)
-        self.add(self._spmd16.UPDATE, x.rounded, gt, *weights, x.features, n_out,
+        self.add(spmd16.UPDATE_BIAS, gt, *bias, n_out, barrier=False)
+        self.add(spmd16.UPDATE, x.rounded, gt, *weights, x.features, n_out,
                  0 if copies.left is None else copies.left, copies.left_t)  # fmt: skip
-
-    def _operand(self, features: int) -> np.ndarray:
-        """Room for a batch in one of the two forms."""
-        return memory.aligned(memory.round_up(self.rows, NR) * memory.round_up(features, NR), np.uint16)
-
-    def _weight_operand(self, n_in: int, n_out: int) -> np.ndarray:
-        return memory.aligned(memory.round_up(n_in, NR) * memory.round_up(n_out, NR), np.uint16)
-
-    def _sums(self, features: int) -> np.ndarray:
-        return memory.aligned(memory.round_up(self.rows, NR) * memory.round_up(features, NR))
 
     def _copies_of(self, weights: np.ndarray, n_in: int, n_out: int) -> _Copies:
         key = weights.ctypes.data
         if key not in self._copies:
             if self._first is None:
                 self._first = Program16(1)
-            left_t = self._weight_operand(n_in, n_out)
-            made = self._first.add(self._spmd16.ROUND_WEIGHTS, weights, 0, left_t, n_in, n_out)
+            left_t = _blocks(n_in, n_out)
+            made = self._first.add(spmd16.ROUND_WEIGHTS, weights, 0, left_t, n_in, n_out)
             self._copies[key] = _Copies(None, left_t, made)
         return self._copies[key]
 
     # --- running ---
 
     @staticmethod
-    def compile() -> float:
-        return _compile_kernels()
+    def call(*arguments: "int | np.ndarray") -> None:
+        """One rank's part of a run: fastff.kernels.spmd16.run."""
+        spmd16.run(_TILES.ctypes.data, *arguments)
 
-    def call(self, *arguments: "int | np.ndarray") -> None:
-        self._spmd16.run(_tiles().ctypes.data, *arguments)
-
-    def run(
-        self,
-        index: np.ndarray | None = None,
-        *,
-        first_step: int = 0,
-        hyper: np.ndarray | None = None,
-        threads: int | None = None,
-    ) -> Outcome:
+    def begin(self) -> None:
+        """Round the weights as they are now."""
         if self._first is not None:
             self._first.run(threads=1)
-        return super().run(index, first_step=first_step, hyper=hyper, threads=threads)
+
+
+def _blocks(rows: int, columns: int, dtype: type = np.uint16) -> np.ndarray:
+    """Room for a matrix in whole blocks: of bfloat16, an operand in either form; of float32, a product's sums."""
+    return memory.aligned(memory.round_up(rows, NR) * memory.round_up(columns, NR), dtype)
 
 
 PROGRAMS: dict[str, type[Program]] = {"float32": Program, "bfloat16": Program16}
 
 
-@lru_cache(maxsize=1)
-def _tiles() -> np.ndarray:
-    from fastff.kernels.product16 import TILES
-
-    tiles = memory.aligned(len(TILES), np.uint8)
-    tiles[:] = np.frombuffer(TILES, np.uint8)
-    return tiles
-
-
-@lru_cache(maxsize=1)
-def _compile_kernels() -> float:
-    from fastff.kernels import spmd16
-
-    start = time.perf_counter()
-    nothing = np.zeros((0, spmd.COLUMNS), np.int64)
-    spmd16.run(_tiles().ctypes.data, 0, 1, 0, nothing, 0, 0, 1, 0, 0, 0, 0, 0)
-    return time.perf_counter() - start
+def prepare(precision: str) -> float:
+    """Compile or load all kernels that a training takes, whose validation is float32's; the seconds it took."""
+    return compile_kernels() + (compile_kernels(Program16.call) if precision == "bfloat16" else 0.0)

@@ -203,13 +203,12 @@ class Program:
     # --- running ---
 
     @staticmethod
-    def compile() -> float:
-        """Compile the kernels that programs of this kind run, or load them; the seconds it took. Once a process."""
-        return compile_kernels()
-
-    def call(self, *arguments: "int | np.ndarray") -> None:
+    def call(*arguments: "int | np.ndarray") -> None:
         """One rank's part of a run: fastff.kernels.spmd.run."""
         spmd.run(*arguments)
+
+    def begin(self) -> None:
+        """What a run does before its steps."""
 
     @property
     def table(self) -> np.ndarray:
@@ -270,7 +269,8 @@ class Program:
         def stop(abandon: bool) -> None:
             control[spmd.ABANDON if abandon else spmd.STOP] = 1
 
-        self.compile()
+        compile_kernels(self.call)
+        self.begin()
         if size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
             call(0)
         else:
@@ -293,12 +293,12 @@ class Outcome:
         return int(self._done[0])
 
 
-@lru_cache(maxsize=1)
-def compile_kernels() -> float:
-    """Compile the kernels, or load them from the cache; the seconds it took. Once a process."""
+@lru_cache
+def compile_kernels(call: Callable[..., None] = Program.call) -> float:
+    """Compile the kernels that a kind of program calls, or load them; the seconds it took. Once a process."""
     start = time.perf_counter()
     nothing = np.zeros((0, spmd.COLUMNS), np.int64)
-    spmd.run(0, 1, 0, nothing, 0, 0, 1, 0, 0, 0, 0, 0)
+    call(0, 1, 0, nothing, 0, 0, 1, 0, 0, 0, 0, 0)
     return time.perf_counter() - start
 
 

@@ -6,17 +6,16 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fastff.bfloat16 import Program16
-from fastff.program import compile_kernels, kernels_cached
+from fastff.bfloat16 import prepare
+from fastff.program import kernels_cached
 from fastff.trainer import EpochRecord
 
 
 def prepare_kernels(precision: str = "float32") -> float:
     """Compile or load the kernels, saying so when it takes a while; returns the seconds it took."""
-    more = precision == "bfloat16"
-    if not kernels_cached() or (more and not kernels_cached("spmd16")):
+    if not kernels_cached() or (precision == "bfloat16" and not kernels_cached("spmd16")):
         print("compiling the kernels for this CPU, once: this takes some seconds ...", file=sys.stderr, flush=True)
-    return compile_kernels() + (Program16.compile() if more else 0.0)
+    return prepare(precision)
 
 
 class TrainingProgress:

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastff.bfloat16 import Program16, resolve_precision
+from fastff.bfloat16 import prepare, resolve_precision
 from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.evaluate import Evaluation, evaluate
 from fastff.loss import CrossEntropySoftmax
 from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import Optimizer, check_optimizer, check_step_size
-from fastff.program import Outcome, compile_kernels
+from fastff.program import Outcome
 from fastff.schedules import SCHEDULES
 from fastff.steps import LayerSteps, ProgramSteps, Steps
 from fastff.threads import check_threads
@@ -159,7 +159,7 @@ class Trainer:
 
         if self.precision != "float32" and not self.network.lowers():
             raise ArgumentError(f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own")
-        self.compile_seconds += compile_kernels() + (Program16.compile() if self.precision == "bfloat16" else 0.0)
+        self.compile_seconds += prepare(self.precision)
         self._last_epoch = self.progress.epoch + epochs
         steps = self._steps(X, Y)
         validate = self._validation(X_val, Y_val)

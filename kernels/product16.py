@@ -12,8 +12,8 @@ from llvmlite import ir
 from numba import types
 
 from .bfloat16 import BLOCK, PAIRS
-from .target import BF16, LANES, MR, NR, VECTORS
-from .tile import accumulate
+from .target import BF16, MR, NR, VECTORS
+from .tile import accumulate, each
 from .vector import I8, I64, IVEC, VEC, address, emits, i64
 
 SIDE = 16  # of an AMX tile: rows, and 32-bit words a row
@@ -90,13 +90,12 @@ def _register_block(e, k_blocks, a, a_jump, right, sums, again):
         pa = b.add(a, b.mul(strip, I64(2 * NR * MR)))
         out = b.add(sums, b.mul(strip, I64(4 * NR * MR)))
         tile = accumulate(e, VECTORS, words, pa, right, side_by_side=False, jump=jump, row=NR // 2, multiply=_MULTIPLY)
-        places = [(i * NR + j * LANES, v) for i, row in enumerate(tile) for j, v in enumerate(row)]
         with b.if_else(b.icmp_signed("!=", again, I64(0))) as (more, start):
             with more:
-                for o, v in places:
+                for _, _, o, v in each(tile):
                     e.store(b.fadd(v, e.load(out, o)), out, o)
             with start:
-                for o, v in places:
+                for _, _, o, v in each(tile):
                     e.store(v, out, o)
 
 

@@ -20,10 +20,11 @@ FASTFF_BF16 overrides this choice.
 """
 
 import os
+from collections.abc import Collection
 
 import llvmlite.binding as llvm
 
-BF16_ENGINES = ("amx", "avx512bf16", "neon", "emulated")
+_BF16_ENGINES = ("amx", "avx512bf16", "neon", "emulated")
 _SHAPES = {"avx512": (16, 2, 8), "avx2": (8, 3, 4), "simd128": (4, 3, 4)}
 
 
@@ -34,11 +35,16 @@ def _features() -> dict[str, bool]:
         return {}
 
 
+def _override(variable: str, choices: Collection[str]) -> str:
+    """What the environment variable chooses, "" if nothing."""
+    choice = os.environ.get(variable, "")
+    if choice and choice not in choices:
+        raise ValueError(f"{variable}: {choice!r} is not one of {', '.join(choices)}")
+    return choice
+
+
 def _choose() -> str:
-    isa = os.environ.get("FASTFF_ISA", "")
-    if isa and isa not in _SHAPES:
-        raise ValueError(f"FASTFF_ISA: {isa!r} is not one of {', '.join(_SHAPES)}")
-    if isa:
+    if isa := _override("FASTFF_ISA", _SHAPES):
         return isa
     if FEATURES.get("avx512f"):
         return "avx512"
@@ -46,10 +52,7 @@ def _choose() -> str:
 
 
 def _choose_bf16() -> str:
-    engine = os.environ.get("FASTFF_BF16", "")
-    if engine and engine not in BF16_ENGINES:
-        raise ValueError(f"FASTFF_BF16: {engine!r} is not one of {', '.join(BF16_ENGINES)}")
-    if engine:
+    if engine := _override("FASTFF_BF16", _BF16_ENGINES):
         return engine
     if ISA == "avx512" and FEATURES.get("amx-bf16"):
         return "amx"

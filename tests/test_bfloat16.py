@@ -161,6 +161,21 @@ def test_weights_written_between_fits_are_what_the_next_one_multiplies(rows):
     assert losses[0] == losses[1]
 
 
+def test_ctrl_c_while_the_weights_are_rounded_counts_no_step_twice(rows, monkeypatch):
+    def interrupted(program):
+        raise KeyboardInterrupt
+
+    X, Y = rows
+    run, undisturbed = trainer(X), trainer(X)
+    run.fit(X, Y, epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(half.Program16, "begin", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.fit(X, Y, epochs=1)
+    run.fit(X, Y, epochs=1)
+    assert run.history.batch_losses == undisturbed.fit(X, Y, epochs=2).batch_losses
+
+
 def test_a_network_with_a_layer_of_ones_own_is_refused(rows):
     class Own(Tanh):
         pass
