@@ -37,11 +37,12 @@ def variants(whole: Config) -> dict[str, Config]:
     return {"": whole, **{part: config for part, config in without.items() if config != whole}}
 
 
-def best_accuracy(config: Config) -> float:
+def train(config: Config) -> tuple[float, float]:
+    """Best validation accuracy in percent, and seconds of training."""
     data = load_dataset(config.dataset, data_dir=config.data_dir).with_validation()
     trainer = make_trainer(config, data)
     history = trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=config.epochs)
-    return 100 * max(record.val_accuracy or 0.0 for record in history.epochs)
+    return 100 * max(record.val_accuracy or 0.0 for record in history.epochs), sum(e.seconds for e in history.epochs)
 
 
 def main() -> None:
@@ -59,16 +60,17 @@ def main() -> None:
     done = {(line["part"], line["seed"]): line["accuracy"] for line in map(json.loads, lines)}
     with ProcessPoolExecutor(a.jobs, mp_context=get_context("spawn")) as pool, a.out.open("a") as out:
         runs = {
-            pool.submit(best_accuracy, dataclasses.replace(config, seed=seed)): (part, seed)
+            pool.submit(train, dataclasses.replace(config, seed=seed)): (part, seed)
             for seed in a.seeds
             for part, config in configs.items()
             if (part, seed) not in done
         }
         for run in as_completed(runs):
             part, seed = runs[run]
-            done[part, seed] = run.result()
-            print(json.dumps({"part": part, "seed": seed, "accuracy": run.result()}), file=out, flush=True)
-            print(f"without {part or 'nothing'}, seed {seed}: {run.result():.2f}", flush=True)
+            accuracy, _ = run.result()
+            done[part, seed] = accuracy
+            print(json.dumps({"part": part, "seed": seed, "accuracy": accuracy}), file=out, flush=True)
+            print(f"without {part or 'nothing'}, seed {seed}: {accuracy:.2f}", flush=True)
     spread = {}
     for part in configs:
         values = [done[part, seed] for seed in a.seeds]

@@ -11,21 +11,10 @@ import json
 import statistics
 from pathlib import Path
 
+from ablation import train
+
 from fastff.bfloat16 import PROGRAMS
-from fastff.build import make_trainer
 from fastff.config import start_from
-from fastff.data import load_dataset
-
-
-def train(name: str, data_dir: str | None, seed: int, precision: str, threads: int | None) -> tuple[float, float]:
-    """Best validation accuracy in percent, and seconds of training."""
-    dataset, _, preset = name.partition(":")
-    config = start_from(dataset, preset or None, {})
-    config = dataclasses.replace(config, data_dir=data_dir, seed=seed, precision=precision, threads=threads)
-    data = load_dataset(config.dataset, data_dir=config.data_dir).with_validation()
-    trainer = make_trainer(config, data)
-    history = trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=config.epochs)
-    return 100 * max(record.val_accuracy or 0.0 for record in history.epochs), sum(e.seconds for e in history.epochs)
 
 
 def main() -> None:
@@ -45,9 +34,10 @@ def main() -> None:
                 for precision in PROGRAMS:
                     if (name, seed, precision) in done:
                         continue
-                    accuracy, seconds = done[name, seed, precision] = train(
-                        name, a.data_dir, seed, precision, a.threads
-                    )
+                    dataset, _, preset = name.partition(":")
+                    config = dataclasses.replace(start_from(dataset, preset or None, {}), data_dir=a.data_dir,
+                                                 seed=seed, precision=precision, threads=a.threads)  # fmt: skip
+                    accuracy, seconds = done[name, seed, precision] = train(config)
                     line = {"set": name, "seed": seed, "precision": precision, "accuracy": accuracy, "seconds": seconds}
                     print(json.dumps(line), file=out, flush=True)
                     print(f"{name}, seed {seed}, {precision}: {accuracy:.2f} % in {seconds:.1f} s", flush=True)

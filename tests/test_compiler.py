@@ -279,6 +279,16 @@ def test_eight_first_runs_of_the_real_kernels_at_once(tmp_path):
     assert load(tmp_path) == [True, 1, True]
 
 
+def run_tests(files, **variables):
+    """A process of its own for these tests, in which environment variables choose other kernels."""
+    options = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=small"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *map(str, sorted(files))],
+        env=environment(**variables), capture_output=True, text=True, timeout=600, cwd=TESTS.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "simd128"])
 def test_kernels_are_right_on_other_vectors(isa, tmp_path):
@@ -287,13 +297,7 @@ def test_kernels_are_right_on_other_vectors(isa, tmp_path):
         pytest.skip(f"this CPU has no {isa}")
     if isa == target.ISA:
         pytest.skip("this CPU's own vectors are what the other tests run on")
-    files = [*map(str, sorted(TESTS.glob("test_kernels_*.py"))), str(TESTS / "test_program.py")]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=small", *files],
-        env=environment(FASTFF_ISA=isa, FASTFF_CACHE_DIR=tmp_path), capture_output=True, text=True, timeout=600,
-        cwd=TESTS.parent,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-5000:]
+    run_tests([*TESTS.glob("test_kernels_*.py"), TESTS / "test_program.py"], FASTFF_ISA=isa, FASTFF_CACHE_DIR=tmp_path)
 
 
 @pytest.mark.slow
@@ -304,13 +308,7 @@ def test_products_of_bfloat16_are_right_by_other_instructions(engine, tmp_path):
         pytest.skip(f"this CPU has no {engine}")
     if engine == target.BF16:
         pytest.skip("this CPU's own instructions are what the other tests run on")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=small",
-         str(TESTS / "test_kernels_bfloat16.py")],
-        env=environment(FASTFF_BF16=engine, FASTFF_CACHE_DIR=tmp_path), capture_output=True, text=True, timeout=600,
-        cwd=TESTS.parent,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-5000:]
+    run_tests([TESTS / "test_kernels_bfloat16.py"], FASTFF_BF16=engine, FASTFF_CACHE_DIR=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,20 @@ is the summation, at most once a term and once for each block added, |error| <= 
 whatever order an instruction adds its terms.
 """
 
+from functools import partial
+
 import numpy as np
+import products
 import pytest
 import reference
 from hypothesis import example, given
 from hypothesis import strategies as st
+from products import packed, padded
 from reference import U, bfloat16, gamma
 
 from fastff import Adam, memory
 from fastff.bfloat16 import Program16
 from fastff.kernels.linear16 import KC
-from fastff.kernels.pointwise import RELU
 from fastff.kernels.target import LANES, NR
 from fastff.optim import store_gradient
 
@@ -37,37 +40,7 @@ def numbers(rng, kind, *shape):
     return bfloat16(rng.standard_normal(shape) * 2.0 ** rng.integers(-6, 7, shape))
 
 
-def packed(matrix):
-    panels = memory.aligned(memory.panel_size(matrix.shape))
-    memory.pack(matrix, panels)
-    return panels
-
-
-def padded(bias):
-    array = memory.aligned(memory.round_up(bias.size, NR))
-    array[: bias.size] = bias
-    return array
-
-
-def forward(x, w, b, threads=1, relu=False):
-    program = Program16(len(x))
-    y = program.linear(program.gather(x), packed(w), padded(b), w.shape[1])
-    if relu:
-        y = program.activate(y, RELU)
-    out = program.scatter(y, len(x))
-    program.run(threads=threads)
-    return out
-
-
-def backward(g, w, threads=1, h=None):
-    program = Program16(len(g))
-    behind = None if h is None else program.gather(h)
-    dx = program.linear_backward(program.gather(g), packed(w), len(w), barrier=True)
-    if behind is not None:
-        dx = program.derive(dx, behind, RELU)
-    out = program.scatter(dx, len(g))
-    program.run(threads=threads)
-    return out
+forward, backward = (partial(product, Program16) for product in (products.forward, products.backward))
 
 
 def update(x, g, weights, bias, hyper, threads=1):

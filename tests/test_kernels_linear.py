@@ -7,7 +7,10 @@ bias, so |error| <= gamma(min(k, KC) + blocks + 1) (sum |a||b| + |bias|), elemen
 more.
 """
 
+from functools import partial
+
 import numpy as np
+import products
 import pytest
 import reference
 from hypothesis import example, given
@@ -15,9 +18,7 @@ from hypothesis import strategies as st
 from reference import gamma
 
 from fastff import memory
-from fastff.kernels import spmd
 from fastff.kernels.linear import KC
-from fastff.kernels.pointwise import RELU
 from fastff.kernels.target import NR
 from fastff.optim import store_gradient
 from fastff.program import Program
@@ -29,18 +30,6 @@ threads = st.sampled_from([1, 2, 3, 7])
 seeds = st.integers(0, 999)
 everywhere_long = example(2 * KC + 1, 2 * KC + 9, KC + 8, 3, 0)
 smallest = example(1, 1, 1, 7, 0)
-
-
-def packed(matrix):
-    panels = memory.aligned(memory.panel_size(matrix.shape))
-    memory.pack(matrix, panels)
-    return panels
-
-
-def padded(bias):
-    array = memory.aligned(memory.round_up(bias.size, NR))
-    array[: bias.size] = bias
-    return array
 
 
 def whole_numbers(rng, *shape):
@@ -65,26 +54,7 @@ def chain(k):
     return min(k, KC) + -(-k // KC) + 1
 
 
-def forward(x, w, b, threads=1, relu=False):
-    program = Program(len(x))
-    y = program.linear(program.gather(x), packed(w), padded(b), w.shape[1])
-    if relu:
-        y = program.activate(y, RELU)
-    out = program.scatter(y, len(x))
-    program.run(threads=threads)
-    return out
-
-
-def backward(g, w, threads=1, h=None):
-    program = Program(len(g))
-    behind = None if h is None else program.gather(h)
-    dx = program.linear_backward(program.gather(g), packed(w), len(w))
-    dx.maker[spmd.BARRIER] = 1  # no update follows that would wait for all ranks
-    if behind is not None:
-        dx = program.derive(dx, behind, RELU)
-    out = program.scatter(dx, len(g))
-    program.run(threads=threads)
-    return out
+forward, backward = (partial(product, Program) for product in (products.forward, products.backward))
 
 
 def gradients(x, g, threads=1):
