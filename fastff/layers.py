@@ -103,7 +103,7 @@ class Standardize(Layer):
         check_finite(X, "X")
         blocks = row_blocks(X)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
-            mean = sum(block.sum(0, dtype=np.float64) for block in blocks) / len(X)
+            mean = sum((block.sum(0, dtype=np.float64) for block in blocks), np.zeros(X.shape[1])) / len(X)
             deviation = np.sqrt(sum(np.square(block - mean).sum(0) for block in blocks) / len(X))
         usable = deviation < 1 / np.finfo(np.float32).tiny
         if not usable.all():

@@ -217,7 +217,7 @@ def _planes(rows: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
 def _pictures(rows: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Scale rows to 0..1: bytes, fractions or, if they look like neither, by what they span; then as `_planes`."""
     values = np.nan_to_num(rows.astype(np.float64), posinf=0, neginf=0)
-    low, high = values.min(initial=0), values.max(initial=0)
+    low, high = float(np.min(values, initial=0)), float(np.max(values, initial=0))
     if low == 0 and (128 < high <= 255 or (rows.dtype == np.uint8 and image_shape[0] == 3)):
         high = 255
     elif low == 0 and high <= 1:

@@ -41,7 +41,7 @@ def draw_history(
     if below.any():
         edge = np.full(below.sum(), low)
         ax.scatter(at[below], edge, s=26, color=GREY, marker="v", zorder=4, label=f"below {low:.0f}%", clip_on=False)
-    ax.set_ylim(low, values.max() + 0.04 * (values.max() - low) + 0.1)
+    ax.set_ylim(low, np.max(values) + 0.04 * (np.max(values) - low) + 0.1)
     ax.set_xlim(at[0] - 0.02 * (at[-1] - at[0]) - 0.5, at[-1] + 0.02 * (at[-1] - at[0]) + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
     ax.grid(axis="y", color=RULE, linewidth=0.8)
