@@ -210,7 +210,7 @@ def test_a_cpu_without_bfloat16_says_so_in_one_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_command_trains_resumes_and_hands_over_to_float32(tmp_path):
+def test_the_command_trains_and_goes_on_in_another_precision(tmp_path):
     def run(*arguments):
         done = subprocess.run(
             [sys.executable, "-m", "fastff.train", *arguments],
@@ -218,10 +218,16 @@ def test_the_command_trains_resumes_and_hands_over_to_float32(tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
 
+    def summary():
+        return json.loads((tmp_path / "whole" / "summary.json").read_text())
+
     run("digits", "--precision", "bfloat16", "--epochs", "3", "--out", "whole")
-    summary = json.loads((tmp_path / "whole" / "summary.json").read_text())
-    assert summary["precision"] == "bfloat16"
-    assert summary["val_accuracy"] > 0.9
+    assert summary()["precision"] == "bfloat16"
+    assert summary()["val_accuracy"] > 0.9
+    run("--resume", "--out", "whole", "--precision", "float32", "--epochs", "4")
+    assert (summary()["precision"], summary()["epochs"]) == ("float32", 4)
+    run("--resume", "--out", "whole", "--precision", "bfloat16", "--epochs", "5")
+    assert (summary()["precision"], summary()["epochs"]) == ("bfloat16", 5)
     network = FeedForwardNeuralNetwork.load(tmp_path / "whole" / "best.safetensors")
     assert all(layer.weights.dtype == np.float32 for layer in network.linear_layers)
 
