@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 
@@ -69,7 +69,8 @@ class Stream:
 
     def _ask_ahead(self, order: np.ndarray, position: Callable[[], int], over: threading.Event) -> None:
         if sys.platform == "linux":  # where that is of this thread alone: it has a core when a rank waits for the disk
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST)
+            with suppress(OSError):  # a container may forbid it
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST)
         most, asked = max(1, AHEAD // self.width), 0
         while asked < len(order) and not over.is_set():
             asked = max(asked, position())
@@ -77,14 +78,19 @@ class Stream:
             if until - asked < min(most, AT_ONCE, len(order) - asked):
                 over.wait(REST)
                 continue
-            rows = order[asked:until] if self.picked is None else self.picked[order[asked:until]]
-            where = self.table[np.searchsorted(self.source.starts, rows, "right") - 1]
-            places = where[:, 2] + (rows - where[:, 0]) * self.width
-            spans = list(zip(where[:, 1].tolist(), places.tolist(), strict=True))
-            if not all(_cached(descriptor, place) for descriptor, place in spans[::SAMPLE]):
+            self._ask(order[asked:until])
+            asked = until
+
+    def _ask(self, order: np.ndarray) -> None:
+        """Ask for these rows, unless all that are looked at are there."""
+        rows = order if self.picked is None else self.picked[order]
+        where = self.table[np.searchsorted(self.source.starts, rows, "right") - 1]
+        places = where[:, 2] + (rows - where[:, 0]) * self.width
+        spans = list(zip(where[:, 1].tolist(), places.tolist(), strict=True))
+        if not all(_cached(descriptor, place) for descriptor, place in spans[::SAMPLE]):
+            with suppress(OSError):  # the files are closed already where a second Ctrl-C ended the wait for this thread
                 for descriptor, place in spans:
                     os.posix_fadvise(descriptor, place, self.width, os.POSIX_FADV_WILLNEED)
-            asked = until
 
     def _reason(self, row: int) -> FastffError:
         try:

@@ -99,6 +99,19 @@ def test_epochs_that_nobody_looks_at_are_one_run_over_the_shards(tmp_path, buffe
     assert same(trained[0].network, trained[1].network)
 
 
+@pytest.mark.parametrize("front", [(), (Augment((3, 4, 4), shift=1, seed=4),)], ids=["plain", "pictures"])
+def test_bfloat16_reads_shards_to_the_same_bits(tmp_path, front):
+    x, y = write_shards(tmp_path / "set")
+    trained = []
+    for rows in (x, load_dataset(tmp_path / "set").x_train):
+        trainer = Trainer(make_network(x, *front), batch_size=32, seed=2, precision="bfloat16", threads=2)
+        trainer.fit(rows, y, rows, y, epochs=2)
+        trained.append(trainer)
+    assert trained[0].history.batch_losses == trained[1].history.batch_losses
+    assert [e.val_loss for e in trained[0].history.epochs] == [e.val_loss for e in trained[1].history.epochs]
+    assert same(trained[0].network, trained[1].network)
+
+
 def test_a_part_of_the_rows_is_chosen_without_a_copy(tmp_path):
     x, y = write_shards(tmp_path / "set")
     data, held = load_dataset(tmp_path / "set"), {}

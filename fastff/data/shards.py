@@ -82,4 +82,4 @@ def _labels(folder: Path, names: list[str], x: Shards) -> np.ndarray:
         have = "no such file" if odd[0] in wanted else "no rows for it"
         raise DataError(f"{folder / odd[0]}: {have}, want a file of labels for each of {x.name}-*.npy, or one for all")
     parts = [check_labels(open_npy(folder / name), str(folder / name), rows=wanted[name]) for name in names]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return np.concatenate(parts)  # a copy: no file stays mapped
