@@ -83,14 +83,17 @@ class Stream:
 
     def _ask(self, order: np.ndarray) -> None:
         """Ask for these rows, unless all that are looked at are there."""
+        if not all(_cached(*place) for place in self._places(order[::SAMPLE])):
+            with suppress(OSError):  # the files are closed already where a second Ctrl-C ended the wait for this thread
+                for descriptor, place in self._places(order):
+                    os.posix_fadvise(descriptor, place, self.width, os.POSIX_FADV_WILLNEED)
+
+    def _places(self, order: np.ndarray) -> Iterator[tuple[int, int]]:
+        """The descriptor of each row's file, and where in it the row begins."""
         rows = order if self.picked is None else self.picked[order]
         where = self.table[np.searchsorted(self.source.starts, rows, "right") - 1]
         places = where[:, 2] + (rows - where[:, 0]) * self.width
-        spans = list(zip(where[:, 1].tolist(), places.tolist(), strict=True))
-        if not all(_cached(descriptor, place) for descriptor, place in spans[::SAMPLE]):
-            with suppress(OSError):  # the files are closed already where a second Ctrl-C ended the wait for this thread
-                for descriptor, place in spans:
-                    os.posix_fadvise(descriptor, place, self.width, os.POSIX_FADV_WILLNEED)
+        return zip(where[:, 1].tolist(), places.tolist(), strict=True)
 
     def _reason(self, row: int) -> FastffError:
         try:
