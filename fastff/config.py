@@ -41,7 +41,8 @@ class Config:
     """Train a feed-forward network on DATASET and write everything about the run into a folder.
 
     DATASET is digits (the default; needs no download), cifar10-hst, cifar10, mnist, fashion-mnist, or the path of an
-    .npz file, a folder of .npy files, the course's pickles, CIFAR-10's archive, IDX files, or a .csv or .parquet file.
+    .npz file, a folder of .npy or .parquet files, of shards too (docs/scaling.md), the course's pickles, CIFAR-10's
+    archive, IDX files, or a .csv or .parquet file.
 
     Examples: python -m fastff.train                                         (digits, into runs/digits)
               python -m fastff.train cifar10-hst --data-dir pictures --preset course

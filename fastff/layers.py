@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from fastff import memory
+from fastff import memory, moments
 from fastff.errors import ArgumentError, DataError
 from fastff.kernels import pointwise
 from fastff.kernels.target import NR
 from fastff.optim import Adam, Optimizer, check_step_size, store_gradient
 from fastff.program import Lanes, Program
 from fastff.room import check_room
-from fastff.validation import check_finite, check_rows, check_seed, check_size
+from fastff.shards import Rows
+from fastff.validation import check_rows, check_seed, check_size
 
 
 class Layer:
@@ -94,26 +95,20 @@ class Standardize(Layer):
         self.scale = np.where(self.std > 0, inverse, 1).astype(np.float32)
 
     @classmethod
-    def fit(cls, X: np.ndarray) -> "Standardize":
-        """The layer for the mean and standard deviation of each column of X (N, D), summed in float64.
+    def fit(cls, X: Rows) -> "Standardize":
+        """The layer for the mean and standard deviation of each column of X (N, D), summed in float64 in one pass.
 
+        Those of Shards are saved beside the data, and read from there as long as its files are the same.
         Raises DataError where a deviation is too large for float32 to hold its inverse (8.5e37).
         """
-        X = check_rows(X, "X")
-        check_finite(X, "X")
-        blocks = row_blocks(X)
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
-            mean = sum((block.sum(0, dtype=np.float64) for block in blocks), np.zeros(X.shape[1])) / len(X)
-            deviation = np.sqrt(sum(np.square(block - mean).sum(0) for block in blocks) / len(X))
+        mean, deviation = moments.of(check_rows(X, "X"), "X")
         usable = deviation < 1 / np.finfo(np.float32).tiny
         if not usable.all():
             column = int(np.argmin(usable))
             raise DataError(
                 f"X: column {column} deviates by {deviation[column]:.2g}, want less than 8.5e37: scale it down"
             )
-        # rounding leaves a constant column a deviation of some ulps: that is noise, not scale
-        constant = np.all([(block == X[0]).all(0) for block in blocks], axis=0)
-        return cls(mean, np.where(constant, 0.0, deviation))
+        return cls(mean, deviation)
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
         return x, None  # all was done by the gather
@@ -125,7 +120,7 @@ class Standardize(Layer):
     def _enter(self, program: Program, rows: np.ndarray) -> Lanes:
         return self.gather(program, rows)
 
-    def gather(self, program: Program, rows: np.ndarray, *, in_batch: bool = False) -> Lanes:
+    def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Lanes:
         """The batch of raw rows, standardised as it is gathered."""
         self._check_width(rows.shape[1])
         return program.gather(rows, self.mean, self.scale, in_batch=in_batch)
@@ -318,12 +313,6 @@ def _parameter(name: str, value: np.ndarray, shape: tuple[int, int]) -> np.ndarr
     if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
         raise ArgumentError(f"{name}: shape {array.shape}, want {shape}")
     return array.reshape(shape)
-
-
-def row_blocks(X: np.ndarray) -> list[np.ndarray]:
-    """Views of X (N, D), row by row some million values each: sums over them need no second copy of the data."""
-    size = max(1, (1 << 20) // X.shape[1])
-    return [X[i : i + size] for i in range(0, len(X), size)]
 
 
 def numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarray:

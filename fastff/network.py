@@ -14,6 +14,7 @@ from fastff.predictor import Predictor
 from fastff.program import Lanes, Program
 from fastff.random_layers import Augment, Dropout
 from fastff.room import check_room
+from fastff.shards import Rows
 from fastff.validation import check_rows, check_seed, check_size
 from fastff.whiten import Whiten
 
@@ -115,7 +116,7 @@ class FeedForwardNeuralNetwork:
             isinstance(layer, Augment | Standardize) for layer in self.layers[len(raw) :]
         )
 
-    def lower_forward(self, program: Program, X: np.ndarray, *, training: bool) -> tuple[Lanes, list[Any]]:
+    def lower_forward(self, program: Program, X: Rows, *, training: bool) -> tuple[Lanes, list[Any]]:
         """Add the way from rows X to logits to the program; returns the logits, and what lower_backward needs."""
         raw = self._raw_layers()
         in_batch = training and any(isinstance(layer, Augment) for layer in raw)
@@ -153,17 +154,18 @@ class FeedForwardNeuralNetwork:
 
     # --- prediction ---
 
-    def logits(self, X: np.ndarray) -> np.ndarray:
+    def logits(self, X: Rows) -> np.ndarray:
         """The logits (N, output_dim) of raw rows X (N, input_dim), without dropout."""
         few = self.__dict__.pop("_few", None)  # taken out while it is used, so that another thread makes its own
-        if few is not None and few.fits(self, X):
+        if few is not None and isinstance(X, np.ndarray) and few.fits(self, X):
             return self._through(few, X)
         X = check_rows(X, "X", features=self.input_dim)
         if not self.lowers():
             with inference(self):
                 return np.concatenate([self.forward(X[i : i + PREDICT_ROWS]) for i in range(0, len(X), PREDICT_ROWS)])
         if len(X) <= predictor.ROWS:
-            return self._through(Predictor(self, X), X)
+            rows = X[:]  # of Shards an array
+            return self._through(Predictor(self, rows), rows)
         program = Program(min(len(X), PREDICT_ROWS))
         z, _ = self.lower_forward(program, X, training=False)
         out = program.scatter(z, len(X))
@@ -175,11 +177,11 @@ class FeedForwardNeuralNetwork:
         self._few = few  # back in its place only now that it is free
         return z
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
+    def predict(self, X: Rows) -> np.ndarray:
         """The most likely class of each row: int64 (N,)."""
         return self.logits(X).argmax(1)
 
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+    def predict_proba(self, X: Rows) -> np.ndarray:
         """The probability of each class: float32 (N, output_dim), rows summing to 1."""
         z = self.logits(X)
         z -= z.max(1, keepdims=True)

@@ -7,6 +7,7 @@ what the operations are, and why a program is data.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,6 +21,8 @@ from fastff.kernels.pointwise import IDENTITY, RELU
 from fastff.kernels.softmax import RESULT
 from fastff.kernels.target import LANES
 from fastff.room import check_room
+from fastff.shards import Rows, Shards
+from fastff.stream import Stream
 from fastff.threads import run_ranks, usable_cpus
 
 _DTYPES = {np.dtype(np.float32): FLOAT32, np.dtype(np.uint8): UINT8, np.dtype(np.float64): FLOAT64}
@@ -53,6 +56,7 @@ class Program:
         self._room = 0  # bytes of activations and gradients
         self._table: list[list[int]] = []
         self._kept: list[np.ndarray] = []
+        self._stream: Stream | None = None  # the rows, where they are read from files
         self.outcome: Outcome | None = None  # of the last run, or the run under way
         self.control = np.zeros(spmd.control_slots(1), np.int64)  # of that run
 
@@ -78,7 +82,7 @@ class Program:
 
     def gather(
         self,
-        rows: np.ndarray,
+        rows: Rows,
         mean: np.ndarray | None = None,
         scale: np.ndarray | None = None,
         *,
@@ -86,8 +90,11 @@ class Program:
     ) -> Lanes:
         """The batch of rows (N, D), uint8, float32 or float64, as (rows - mean) * scale; mean float64, scale float32.
 
-        in_batch says that rows are the batch itself, in its order, and not what the run's index picks from.
+        in_batch says that rows are the batch itself, in its order, and not what the run's index picks from. Shards are
+        read from their files while the program runs.
         """
+        if isinstance(rows, Shards):
+            rows, in_batch = self._read(rows), True
         x = self.lanes(rows.shape[1])
         zeros, ones = _neutral(rows.shape[1])
         mean = zeros if mean is None else np.asarray(mean, np.float64)
@@ -97,13 +104,24 @@ class Program:
         return x
 
     def augment(
-        self, rows: np.ndarray, shape: tuple[int, int, int], *, mirror: bool, shift: int, key: np.ndarray
+        self, rows: Rows, shape: tuple[int, int, int], *, mirror: bool, shift: int, key: np.ndarray
     ) -> np.ndarray:
         """The batch of pictures rows (N, D), changed at random: an array to gather from with in_batch."""
+        own_index: np.ndarray | int = 0
+        if isinstance(rows, Shards):
+            rows, own_index = self._read(rows), _counting(self.rows)
         rows = rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
         batch = memory.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
         numbers = np.array([*shape, mirror, shift], np.int64)
-        self.add(spmd.AUGMENT, rows, _DTYPES[rows.dtype], rows.strides[0], key, numbers, batch)
+        self.add(spmd.AUGMENT, rows, _DTYPES[rows.dtype], rows.strides[0], key, numbers, batch, own_index)
+        return batch
+
+    def _read(self, rows: Shards) -> np.ndarray:
+        """The batch of rows as they are in their files."""
+        stream = self._stream = Stream(rows)
+        batch = memory.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
+        picked = 0 if stream.picked is None else stream.picked
+        self.add(spmd.READ, stream.table, len(rows.files), picked, stream.width, batch, stream.state)
         return batch
 
     def scatter(self, x: Lanes, rows: int) -> np.ndarray:
@@ -271,10 +289,17 @@ class Program:
 
         compile_kernels(self.call)
         self.begin()
-        if size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
-            call(0)
-        else:
-            run_ranks(call, size, stop, control[spmd.SEEN :: spmd.LINE])
+        an_epoch = -(-total // self.rows)
+
+        def position() -> int:
+            epoch, step = divmod(outcome.done, an_epoch)
+            return epoch * total + step * self.rows
+
+        with nullcontext() if self._stream is None else self._stream.running(index.reshape(-1), position):
+            if size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
+                call(0)
+            else:
+                run_ranks(call, size, stop, control[spmd.SEEN :: spmd.LINE])
         return outcome
 
 

@@ -8,6 +8,7 @@ from fastff.errors import ArgumentError
 from fastff.kernels import spmd
 from fastff.layers import Layer
 from fastff.program import Lanes, Program
+from fastff.shards import Rows
 from fastff.validation import check_number, check_rows, check_seed, check_size
 
 MOST_EPOCHS = 64  # that one native call may train, as each needs a key of its own
@@ -64,7 +65,7 @@ class Augment(RandomLayer):
         self.mirror, self.shift = bool(mirror), int(shift)
         self.features_in = channels * height * width
 
-    def lower_rows(self, program: Program, rows: np.ndarray) -> np.ndarray:
+    def lower_rows(self, program: Program, rows: Rows) -> np.ndarray:
         """The batch of raw rows, changed, for the gather."""
         self._check_width(rows.shape[1])
         return program.augment(rows, self.image_shape, mirror=self.mirror, shift=self.shift, key=self._key)

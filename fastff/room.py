@@ -44,14 +44,15 @@ def check_room(name: str, size: int) -> None:
         raise NoRoom(f"{name}: needs {say(size)} of memory, {say(there)} are there")
 
 
-def check_unpacked(name: object, unpacked: int, packed: int) -> None:
+def check_unpacked(name: object, unpacked: int, packed: int, *, in_memory: bool = True) -> None:
     """DataError where a file of `packed` bytes unpacks to so many that it must be a trap; NoRoom where memory lacks."""
     if unpacked > max(FREELY, RATIO * packed):
         raise DataError(
             f"{name}: {say(packed)} that unpack to {say(unpacked)}, want at most {RATIO} times the size; "
             "if this is no trap, store it unpacked"
         )
-    check_room(str(name), unpacked)
+    if in_memory:
+        check_room(str(name), unpacked)
 
 
 def say(size: int) -> str:

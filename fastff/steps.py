@@ -11,6 +11,7 @@ import numpy as np
 from fastff.bfloat16 import PROGRAMS
 from fastff.program import Outcome, Program
 from fastff.random_layers import MOST_EPOCHS, RandomLayer
+from fastff.shards import Rows
 
 if TYPE_CHECKING:
     from fastff.trainer import Trainer
@@ -33,7 +34,7 @@ class Steps(Protocol):
 class ProgramSteps:
     """All layers, forward, backward and update, as one program."""
 
-    def __init__(self, trainer: "Trainer", X: np.ndarray, Y: np.ndarray) -> None:
+    def __init__(self, trainer: "Trainer", X: Rows, Y: np.ndarray) -> None:
         self.trainer, network = trainer, trainer.network
         self.outcome: Outcome | None = None
         self.program = self.make_program(min(trainer.batch_size, len(X)))
@@ -83,7 +84,7 @@ class LayerSteps:
 
     most_epochs = 1
 
-    def __init__(self, trainer: "Trainer", X: np.ndarray, Y: np.ndarray) -> None:
+    def __init__(self, trainer: "Trainer", X: Rows, Y: np.ndarray) -> None:
         self.trainer, self.X, self.Y = trainer, X, Y
         self.outcome: Outcome | None = None
 

@@ -20,6 +20,7 @@ from fastff.network import FeedForwardNeuralNetwork
 from fastff.optim import Optimizer, check_optimizer, check_step_size
 from fastff.program import Outcome
 from fastff.schedules import SCHEDULES
+from fastff.shards import Rows, Shards
 from fastff.steps import LayerSteps, ProgramSteps, Steps
 from fastff.threads import check_threads
 from fastff.validation import check_finite, check_labels, check_rows, check_seed, check_size
@@ -127,9 +128,9 @@ class Trainer:
 
     def fit(
         self,
-        X: np.ndarray,
+        X: Rows,
         Y: np.ndarray,
-        X_val: np.ndarray | None = None,
+        X_val: Rows | None = None,
         Y_val: np.ndarray | None = None,
         *,
         epochs: int,
@@ -137,8 +138,9 @@ class Trainer:
     ) -> History:
         """Train for so many more epochs on X (N, D) and Y (N,) or (N, 1); calling it again goes on from there.
 
-        X: uint8, float32 or float64, used as it is. After each epoch on_epoch(record) is called; if it returns True,
-        training ends. Ctrl-C raises KeyboardInterrupt after the batch under way, from where fit can go on too.
+        X: uint8, float32 or float64, used as it is; Shards are read a part at a time while the kernels run. After each
+        epoch on_epoch(record) is called; if it returns True, training ends. Ctrl-C raises KeyboardInterrupt after the
+        batch under way, from where fit can go on too.
 
         Returns the history of this trainer, earlier calls included. Raises DataError for unusable data and
         DivergenceError when a loss is not finite, before that batch could change the weights.
@@ -146,7 +148,8 @@ class Trainer:
         classes = self.network.output_dim
         X = check_rows(X, "X", features=self.network.input_dim)
         Y = check_labels(Y, "Y", rows=len(X), classes=classes)
-        check_finite_rows(X, "X")
+        if not isinstance(X, Shards):  # reading all of them would take as long as an epoch: see _diverged
+            check_finite_rows(X, "X")
         if (X_val is None) != (Y_val is None):
             raise ArgumentError("X_val and Y_val: one of the two is missing, want both or neither")
         if X_val is not None:
@@ -180,7 +183,7 @@ class Trainer:
         if self.best is not None:
             self.network.set_parameters(self.best.arrays)
 
-    def _run_epochs(self, steps: Steps, X: np.ndarray, count: int) -> None:
+    def _run_epochs(self, steps: Steps, X: Rows, count: int) -> None:
         """Train for `count` epochs from where the first of them stands; the last still waits for its record."""
         now, batches = self.progress, math.ceil(len(X) / self.batch_size)
         if now.batch > batches:
@@ -198,7 +201,7 @@ class Trainer:
             order = orders[outcome.done // batches]
             self._diverged(X, order[self.progress.batch * self.batch_size :][: self.batch_size])
 
-    def _steps(self, X: np.ndarray, Y: np.ndarray) -> Steps:
+    def _steps(self, X: Rows, Y: np.ndarray) -> Steps:
         return (ProgramSteps if self.network.lowers() else LayerSteps)(self, X, Y)
 
     def order(self, epoch: int, rows: int) -> np.ndarray:
@@ -248,7 +251,7 @@ class Trainer:
         self.progress = Progress(epoch=now.epoch + 1)
         return record
 
-    def _validation(self, X: np.ndarray | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
+    def _validation(self, X: Rows | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
         if X is None or Y is None:
             return None
         if not self.network.lowers():
@@ -277,7 +280,7 @@ class Trainer:
             raise
         self.best = Best(value, epoch, arrays)
 
-    def _diverged(self, X: np.ndarray, rows: np.ndarray) -> None:
+    def _diverged(self, X: Rows, rows: np.ndarray) -> None:
         batch = self.progress.batch
         check_finite(X[rows], f"X, among the rows of batch {batch}")
         logits = self.network.logits(X[rows])
@@ -296,9 +299,11 @@ class Trainer:
         return self.step_size * SCHEDULES[self.schedule](done)
 
 
-def check_finite_rows(X: np.ndarray, name: str) -> None:
+def check_finite_rows(X: Rows, name: str) -> None:
     """check_finite, at the price of one sum where all is well (a sum that overflows only costs the closer look)."""
-    if X.dtype.kind == "f":
+    if isinstance(X, Shards):
+        check_finite(X, name)
+    elif X.dtype.kind == "f":
         with np.errstate(over="ignore", invalid="ignore"):
             total = X.sum()
         if not np.isfinite(total):

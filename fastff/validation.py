@@ -1,28 +1,35 @@
 """Checks of rows, labels and arguments, shared by the loaders, the layers and the trainer.
 
 A wrong array is cheapest to explain where it comes in: every check names the argument, what was found and what is
-wanted, in one line. Imports NumPy and fastff.errors only.
+wanted, in one line. Imports NumPy, fastff.errors and fastff.shards only.
 """
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from fastff.errors import ArgumentError, DataError
+from fastff.shards import Rows, Shards
 
 KEPT = (np.uint8, np.float32, np.float64)  # the row types the kernels read as they are
 MAX_CLASSES = 2**31  # above any network's output; keeps labels that are really ids or prices from becoming classes
 BLOCK = 1 << 20  # elements looked at in one go, so a check of a memory-mapped file needs a few MB
 
 
-def check_rows(X: Any, name: str, *, features: int | None = None) -> np.ndarray:
+@overload
+def check_rows(X: np.ndarray, name: str, *, features: int | None = None) -> np.ndarray: ...
+@overload
+def check_rows(X: Rows, name: str, *, features: int | None = None) -> Rows: ...
+@overload
+def check_rows(X: Any, name: str, *, features: int | None = None) -> np.ndarray: ...
+def check_rows(X: Any, name: str, *, features: int | None = None) -> Rows:
     """X as rows a network can read: 2-D (N, D), N and D at least 1, native byte order, uint8, float32 or float64.
 
     Those three types are returned as they are, without a copy (memory-mapped, read-only and strided arrays too);
-    other integers, bool and float16 become float32. Values are not looked at: see check_finite.
+    other integers, bool and float16 become float32. Shards stay Shards. Values are not looked at: see check_finite.
     Raises DataError, starting with `name`, for another shape or type or when D is not `features`.
     """
-    array = _as_array(X, name)
+    array = X if isinstance(X, Shards) else _as_array(X, name)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise DataError(f"{name}: holds {array.dtype} values, want numbers (uint8, float32 or float64)")
     if array.ndim != 2:
@@ -33,12 +40,14 @@ def check_rows(X: Any, name: str, *, features: int | None = None) -> np.ndarray:
         raise DataError(f"{name}: empty, shape {array.shape}; want at least one row and one column")
     if features is not None and columns != features:
         raise DataError(f"{name}: rows of {columns} values, want {features}")
+    if isinstance(array, Shards):
+        return array
     if array.dtype.newbyteorder("=") not in KEPT:
         return array.astype(np.float32)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def check_finite(X: np.ndarray, name: str) -> None:
+def check_finite(X: Rows, name: str) -> None:
     """Raise DataError with the first row and column (from 0) where X (N, D) holds a NaN or an infinity.
 
     Reads X a block of rows at a time; integers are not read at all.
@@ -47,11 +56,11 @@ def check_finite(X: np.ndarray, name: str) -> None:
         return
     step = max(1, BLOCK // X.shape[1])
     for start in range(0, len(X), step):
-        finite = np.isfinite(X[start : start + step])
+        block = X[start : start + step]
+        finite = np.isfinite(block)
         if not finite.all():
             row, column = np.unravel_index(np.argmin(finite), finite.shape)
-            value = X[start + row, column]
-            raise DataError(f"{name}: {value} at row {start + row}, column {column}; want finite numbers")
+            raise DataError(f"{name}: {block[row, column]} at row {start + row}, column {column}; want finite numbers")
 
 
 def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) -> np.ndarray:

@@ -8,8 +8,10 @@ import numpy as np
 
 from fastff import memory
 from fastff.errors import ArgumentError, DataError
-from fastff.layers import Layer, Standardize, numbers, row_blocks
+from fastff.layers import Layer, Standardize, numbers
+from fastff.moments import row_blocks
 from fastff.program import Lanes, Program
+from fastff.shards import Rows
 from fastff.validation import check_finite, check_rows, check_size
 
 # A direction whose variance is below this share of the largest is rounding, not data
@@ -41,7 +43,7 @@ class Whiten(Layer):
         self._shift[: vector.size] = vector
 
     @classmethod
-    def fit(cls, X: np.ndarray, components: int, *, after: Standardize | None = None) -> "Whiten":
+    def fit(cls, X: Rows, components: int, *, after: Standardize | None = None) -> "Whiten":
         """The layer that turns X (N, D), standardised by `after`, into its `components` largest principal components.
 
         The covariance is summed in float64. Raises ArgumentError for more components than features, DataError

@@ -34,17 +34,18 @@ def _copy(dtype, dst, src, count, step):
 
 
 @kernel
-def augment(data, dtype, row_stride, index, rows, key, shape, out, rank, size):
-    """out[i] = the picture data[index[i]], mirrored with probability 1/2 and shifted by up to `shift` pixels each way.
+def augment(data, dtype, row_stride, places, index, rows, key, shape, out, rank, size):
+    """out[i] = the picture data[places[i]], mirrored with probability 1/2 and shifted by up to `shift` pixels each way.
 
-    shape: five int64: channels, height, width, whether to mirror, shift (less than height and width). What a shift
-    uncovers shows the picture reflected at its edge. A rank takes a share of the rows.
+    index: the samples' numbers, which decide what happens to them. shape: five int64: channels, height, width, whether
+    to mirror, shift (less than height and width). What a shift uncovers shows the picture reflected at its edge. A rank
+    takes a share of the rows.
     """
     channels, height, width = load_i64(shape), load_i64(shape + 8), load_i64(shape + 16)
     mirror, shift = load_i64(shape + 24), load_i64(shape + 32)
     itemsize = 1 if dtype == UINT8 else (8 if dtype == FLOAT64 else 4)
     for i in range(rows * rank // size, rows * (rank + 1) // size):
-        sample = load_i64(index + 8 * i)
+        place, sample = load_i64(places + 8 * i), load_i64(index + 8 * i)
         bits = np.int64(hash32(hash32(np.uint32(key)) ^ np.uint32(sample)))
         step = -1 if mirror != 0 and bits & 1 != 0 else 1
         dx = (bits >> 1) % (2 * shift + 1) - shift
@@ -53,7 +54,7 @@ def augment(data, dtype, row_stride, index, rows, key, shape, out, rank, size):
         lo, hi = max(0, -dx), min(width, width - dx)
         for line in range(channels * height):
             c, y = line // height, line % height
-            src = data + sample * row_stride + (c * height + _reflect(y + dy, height)) * width * itemsize
+            src = data + place * row_stride + (c * height + _reflect(y + dy, height)) * width * itemsize
             dst = out + (i * channels * height + line) * width * itemsize
             for edge in range(lo + width - hi):
                 x = edge if edge < lo else edge + hi - lo

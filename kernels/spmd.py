@@ -19,6 +19,7 @@ from numba import types
 
 from .augment import augment
 from .compiler import cached, kernel
+from .files import CLAIMED, UNREAD, read_rows
 from .lanes import gather, scatter, transpose_gradient
 from .linear import apply, backward, forward, update, update_bias
 from .pointwise import RELU, activate, derive, dropout
@@ -63,13 +64,14 @@ ACTIVATE = 10  # x, y, activation, features
 DERIVE = 11  # g, h, activation, features
 DROPOUT = 12  # x, y, keys (int64, one an epoch of the run), threshold, scale (address of a float32), features, whether
 #               to count rows from the step's offset
-AUGMENT = 13  # data, dtype, row stride, keys as in DROPOUT, shape, out
+AUGMENT = 13  # data, dtype, row stride, keys as in DROPOUT, shape, out, own index as in GATHER
 TARGET_LOSS = 14  # z, g, outputs, targets, kind, then as LOSS
 APPLY = 15  # g, weights, m, v, panels, whether they are biases
 FLAG = 16  # where to say (two float32) whether the loss is not finite, and whether a stop is asked for
 MEET = 17  # control block of the processes, how many they are, this one, whether to arrive or else to wait for all
 AGREE = 18  # flags as FLAG says them, how many processes': halt at once where any loss is not finite, or stop next
 CALL = 19  # a C function that returns 0, and its (up to) 8 arguments, for rank 0; what it returns else ends the run
+READ = 20  # files, how many, picked or 0, bytes of a row, rows out, state
 CODE, BARRIER, ARGUMENTS = 0, 1, 2
 COLUMNS = 17
 
@@ -200,7 +202,9 @@ def operate(op, index, epoch, step, first, rows, hyper, rank, size):
     elif code == DERIVE:
         derive(a0, a1, a2, a3, rows, rank, size)
     elif code == AUGMENT:
-        augment(a0, a1, a2, index, rows, load_i64(a3 + 8 * epoch) + step, a4, a5, rank, size)
+        augment(a0, a1, a2, a6 if a6 != 0 else index, index, rows, load_i64(a3 + 8 * epoch) + step, a4, a5, rank, size)
+    elif code == READ:
+        read_rows(a0, a1, a2, a3, index, rows, a4, a5, size)
     elif code == DROPOUT:
         offset = np.int64(load_f32(hyper + 4 * OFFSET)) if a6 != 0 else 0
         dropout(a0, a1, load_i64(a2 + 8 * epoch) + step, a3, load_f32(a4), a5, rows, offset, rank, size)
@@ -277,6 +281,10 @@ def stepper(name, operate):
                     return
                 if op[CODE] == GATHER:
                     stop = load_i64(control + 8 * GO) != 0
+                elif op[CODE] == READ:
+                    stop = load_i64(op[ARGUMENTS + 5] + 8 * UNREAD) != 0
+                    if rank == 0:
+                        store_i64(op[ARGUMENTS + 5] + 8 * CLAIMED, 0)
                 elif op[CODE] == LOSS or op[CODE] == TARGET_LOSS:
                     loss, right = _reduce_loss(op[ARGUMENTS + 5], rows)
                     if rank == 0:
@@ -306,9 +314,9 @@ def run(rank, size, control, program, index, total, batch, first_step, last_step
 
     control, program (operations, COLUMNS), and addresses: index (int64, total an epoch, one epoch after the other),
     hyper (float32, 2 * HYPER a step from first_step on, or 0), losses (float64, a step's sum over its rows) and hits
-    (int64). Steps are counted through all epochs; an epoch's last batch may be short. Where LOSS halts, nothing after
-    it is done; a STOP in the control block ends the run before the next step begins. control's STEP then holds the
-    step that was not done, otherwise last_step.
+    (int64). Steps are counted through all epochs; an epoch's last batch may be short. Where LOSS halts or READ fails,
+    nothing after it is done; a STOP in the control block ends the run before the next step begins. control's STEP then
+    holds the step that was not done, otherwise last_step.
 
     Subnormal numbers count as zero: moments that decay towards 0 would take a hundred times as long at the end.
     """

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from fastff import FeedForwardNeuralNetwork, Standardize, Trainer, checkpoint, config
+from fastff import FeedForwardNeuralNetwork, Standardize, Trainer, checkpoint, config, evaluate
 from fastff.data import load_dataset
 from fastff.data.arrays import read_array
 from fastff.data.pickles import load_pickle
@@ -253,6 +253,7 @@ def make_loaders() -> dict[str, Loader]:
         "version": "0",
     }).encode()  # fmt: skip
 
+    parquet, shallow = _parquet(), FeedForwardNeuralNetwork(4, 256, [], seed=0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer()
         trainer.fit(x, y, epochs=1)
@@ -279,6 +280,24 @@ def make_loaders() -> dict[str, Loader]:
     def in_folder(folder: Path, data: bytes) -> None:
         for name, whole in npy.items():
             (folder / name).write_bytes(data if name == "x_train.npy" else whole)
+
+    def in_shards(damaged: str) -> Callable[[Path, bytes], None]:
+        def place(folder: Path, data: bytes) -> None:
+            for i in range(3):
+                for a in "xy":
+                    name = f"{a}_train-{i}.npy"
+                    (folder / name).write_bytes(data if name == damaged else npy[f"{a}_train.npy"])
+
+        return place
+
+    def read_shards(folder: Path) -> None:
+        found = load_dataset(folder)
+        evaluate(shallow, found.x_train, found.y_train)  # the kernels read them
+        Standardize.fit(found.x_train)
+
+    def in_tables(folder: Path, data: bytes) -> None:
+        for name, content in (("train-0.parquet", parquet[0]), ("train-1.parquet", data)):
+            (folder / name).write_bytes(content)
 
     def in_idx(pack: Callable[[bytes], bytes], end: str, damaged: str) -> Callable[[Path, bytes], None]:
         def place(folder: Path, data: bytes) -> None:
@@ -317,6 +336,8 @@ def make_loaders() -> dict[str, Loader]:
         "npz-inside": Loader(rows, in_npz, load("a.npz")),
         "npy": Loader(list(npy.values()), write("a.npy"), lambda folder: read_array(folder / "a.npy").tobytes()),
         "npy-folder": Loader(rows, in_folder, lambda folder: load_dataset(folder)),
+        "shards": Loader(rows[:1], in_shards("x_train-1.npy"), read_shards),
+        "shards-labels": Loader([npy["y_train.npy"]], in_shards("y_train-1.npy"), read_shards),
         "pickle": Loader(pickles, write("p"), unpickled),
         "course": Loader(pickles, in_course, lambda folder: load_dataset(folder)),
         "cifar": Loader(tars, write("c.tar"), load("c.tar")),
@@ -333,9 +354,8 @@ def make_loaders() -> dict[str, Loader]:
         ),
         "csv": Loader(csv, write("a.csv"), lambda folder: load_dataset(folder / "a.csv", target="c")),
         "csv-rows": Loader(csv[:1], write("a.csv"), lambda folder: read_rows(folder / "a.csv")),
-        "parquet": Loader(
-            _parquet(), write("a.parquet"), lambda folder: load_dataset(folder / "a.parquet", target="c")
-        ),
+        "parquet": Loader(parquet, write("a.parquet"), lambda folder: load_dataset(folder / "a.parquet", target="c")),
+        "parquet-folder": Loader(parquet, in_tables, lambda folder: load_dataset(folder, target="c")),
         "config": Loader(options, write("c.toml"), lambda folder: config.read(folder / "c.toml")),
         "weights": Loader(weights, write("w.safetensors"), lambda folder: _network(folder / "w.safetensors")),
         "weights-signed": Loader([shaped(model, described)], signed, lambda folder: _network(folder / "w.safetensors")),

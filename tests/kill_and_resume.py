@@ -16,9 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from fastff import checkpoint, config
+import numpy as np
 
-COMMON = ("digits", "--batch-size", "16")
+from fastff import checkpoint, config, load_dataset
+
+COMMON = ("--batch-size", "16")
 SMALL = ("--hidden", "64", "32")
 BACKOFF = ("--on-divergence", "backoff", "--optimizer", "sgd", "--momentum", "0", "--step-size", "0.05")
 VARIANTS = (
@@ -29,7 +31,9 @@ VARIANTS = (
     ("--hidden", "--epochs", "100", "--checkpoint-epochs", "2", *BACKOFF, "--weight-decay", "41"),
     # an epoch of some 0.4 s, saved in its middle too
     ("--hidden", "512", "512", "--batch-size", "2", "--epochs", "4", "--checkpoint-minutes", "0.002"),
+    ("--hidden", "512", "512", "--batch-size", "2", "--epochs", "3", "--checkpoint-minutes", "0.002"),
 )
+FROM_SHARDS = len(VARIANTS) - 1  # the variant whose rows stay on disk
 CLOCK = ("seconds", "examples_per_second", "train_seconds", "compile_seconds")
 PATIENCE = 120.0  # seconds after which a command hangs
 
@@ -50,6 +54,17 @@ def contents(folder: Path) -> dict[str, object]:
             record.pop(clock, None)
     found |= {"metrics": lines, "summary": summary, "config": config.read(folder / "config.toml")}
     return found
+
+
+def write_shards(folder: Path, pieces: int = 5) -> None:
+    """The digits as shards."""
+    data = load_dataset("digits")
+    folder.mkdir()
+    for split in ("train", "val", "test"):
+        for name, array in ((f"{a}_{split}", getattr(data, f"{a}_{split}")) for a in "xy"):
+            if array is not None:
+                for number, piece in enumerate(np.array_split(array, pieces)):
+                    np.save(folder / f"{name}-{number:05}.npy", piece)
 
 
 def train(*arguments: str) -> "subprocess.Popen[str]":
@@ -117,9 +132,11 @@ def main() -> int:
     chance, equal, undisturbed = random.Random(seed), 0, {}
     print(f"seed {seed}, {arguments.runs} runs", flush=True)
     with tempfile.TemporaryDirectory() as place:
+        write_shards(Path(place, "shards"))
         for number in range(arguments.runs):
             variant = number % len(VARIANTS)
-            options = (*COMMON, *VARIANTS[variant])
+            dataset = f"{place}/shards" if variant == FROM_SHARDS else "digits"
+            options = (dataset, *COMMON, *VARIANTS[variant])
             if variant not in undisturbed:
                 process = train(*options, "--out", f"{place}/whole-{variant}")
                 appears(Path(place, f"whole-{variant}", ".lock"), process)

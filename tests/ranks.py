@@ -102,6 +102,8 @@ if __name__ == "__main__":
             in_run(2, lambda: 1 / 0)
         elif what == "interrupted" and rank == 0:
             in_run(2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        elif what == "cut" and rank == 1:
+            in_run(2, lambda: os.truncate(f"{sys.argv[1]}/x_train-00001.npy", 200))
         elif what == "elsewhere" and rank == 1:
             os.chdir("/")
         command.run(train.main)

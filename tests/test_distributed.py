@@ -5,6 +5,7 @@ Each rank is a process that mpiexec starts (tests/ranks.py says what it runs).
 
 import importlib.util
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,15 @@ def assert_close(folder, other):
     """The same run to rounding: float32's, through some 20 steps of Adam."""
     for name, array in weights(folder).items():
         np.testing.assert_allclose(array, weights(other)[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def write_shards(folder, source):
+    """The rows of an .npz in three files a split; returns the folder."""
+    folder.mkdir()
+    for name, array in np.load(source).items():
+        for number, piece in enumerate(np.array_split(array, 3)):
+            np.save(folder / f"{name}-{number:05}.npy", piece)
+    return folder
 
 
 @pytest.fixture
@@ -96,6 +106,33 @@ def test_a_rank_that_ends_ends_them_all_and_one_process_goes_on(flowers, tmp_pat
         assert "ZeroDivisionError" in result.stderr
     else:
         assert "Killed (signal 9)" in result.stdout + result.stderr  # so says the launcher
+    succeed("train", "--resume", "--out", tmp_path / "run")
+    succeed("train", *options[:-4], "--out", tmp_path / "whole")
+    assert_close(tmp_path / "run", tmp_path / "whole")
+
+
+@needs_mpi
+def test_ranks_read_shards_to_the_bits_of_the_rows_in_memory(flowers, tmp_path):
+    shards = write_shards(tmp_path / "shards", flowers)
+    for source in (flowers, shards):
+        options = (source, *OPTIONS, "--epochs", 2, "--out", tmp_path / f"run-{source.name}")
+        result = train(2, "train", *options, cwd=tmp_path)
+        assert (result.returncode, lines(result.stderr)) == (0, []), result
+    held = {name: array.tobytes() for name, array in weights(tmp_path / "run-flowers.npz").items()}
+    assert held == {name: array.tobytes() for name, array in weights(tmp_path / "run-shards").items()}
+
+
+@needs_mpi
+def test_a_shard_that_is_cut_short_ends_all_ranks_with_one_line_each(flowers, tmp_path):
+    shards = write_shards(tmp_path / "shards", flowers)
+    whole = (shards / "x_train-00001.npy").read_bytes()
+    options = (shards, *OPTIONS, "--epochs", 4, "--out", tmp_path / "run", "--checkpoint-epochs", 1)
+    result = train(2, "cut", *options, cwd=tmp_path)
+    assert result.returncode == 1
+    for line in lines(result.stderr):
+        assert re.fullmatch(r"rank [01] of 2: error: .*x_train-00001\.npy: ends where row \d+ should.*", line)
+    assert lines(result.stderr)
+    (shards / "x_train-00001.npy").write_bytes(whole)
     succeed("train", "--resume", "--out", tmp_path / "run")
     succeed("train", *options[:-4], "--out", tmp_path / "whole")
     assert_close(tmp_path / "run", tmp_path / "whole")

@@ -25,12 +25,12 @@ from fastff.data.pickles import load_pickle
 from fastff.errors import DataError, NoRoom
 
 LOADERS = fuzz_loaders.make_loaders()
-COMPLETE = sorted({*LOADERS, "parquet"})
+COMPLETE = sorted({*LOADERS, "parquet", "parquet-folder"})
 
 
 @pytest.fixture(scope="module", params=COMPLETE)
 def loader(request):
-    if request.param == "parquet":
+    if request.param.startswith("parquet"):
         pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     return LOADERS[request.param]
 

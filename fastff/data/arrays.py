@@ -38,7 +38,7 @@ def read_npz(path: Path) -> dict[str, Split]:
 def read_npy_folder(folder: Path) -> dict[str, Split]:
     """The splits in a folder of x_train.npy, y_train.npy and so on; the arrays are read-only memory maps."""
     names = _pairs(contents(folder), folder, ".npy")
-    return {s: (_open_npy(folder / x), _open_npy(folder / y)) for s, (x, y) in names.items()}
+    return {s: (open_npy(folder / x), open_npy(folder / y)) for s, (x, y) in names.items()}
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -47,7 +47,7 @@ def read_array(path: Path) -> np.ndarray:
     Shape, type and values are as they were written. Raises DataError for any other file.
     """
     if path.suffix.lower() != ".npz":
-        return _open_npy(path)
+        return open_npy(path)
     with _open_npz(path) as archive:
         name = next(iter(archive.names)) if len(archive.names) == 1 else "x"
         if name not in archive.names:
@@ -56,12 +56,20 @@ def read_array(path: Path) -> np.ndarray:
         return archive.read(name)
 
 
-def _open_npy(path: Path) -> np.ndarray:
+def open_npy(path: Path) -> np.ndarray:
+    """The array in an .npy file, as a read-only memory map."""
     with reading(path, ".npy file"):
-        with path.open("rb") as stream:
-            shape, dtype, order = _header(stream, path.stat().st_size)
-            offset = stream.tell()
+        shape, dtype, order, offset = npy_header(path)
         return np.memmap(path, dtype, "r", offset, shape, order)
+
+
+def npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype, Literal["C", "F"], int]:
+    """Shape, type and order of the array in an .npy file that has all of it, and where its values begin.
+
+    ValueError for another file; put it into `reading`.
+    """
+    with path.open("rb") as stream:
+        return *_header(stream, path.stat().st_size), stream.tell()
 
 
 class _Npz:

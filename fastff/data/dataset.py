@@ -1,18 +1,20 @@
 """The one form in which data reaches a network: splits of rows and labels that are checked when they are made.
 
 Every reader ends in make_dataset, so whatever the file, the same arrays are refused with the same words.
-Imports NumPy, fastff.validation, fastff.room and fastff.errors only.
+Imports NumPy, fastff.validation, fastff.shards, fastff.room and fastff.errors only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
 from fastff.errors import ArgumentError, DataError, FastffError
 from fastff.room import check_room
+from fastff.shards import Rows, Shards
 from fastff.validation import check_finite, check_labels, check_rows
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -24,18 +26,19 @@ FEW_CLASSES = 1000  # so many classes pass without a question, however few the r
 class Dataset:
     """Rows and labels in up to three splits; an absent validation or test split is None.
 
-    x_*: (N, D), C-contiguous, uint8, float32 or float64 as the file had them; may be read-only or memory-mapped.
+    x_*: (N, D), C-contiguous, uint8, float32 or float64 as the file had them; may be read-only or memory-mapped. Of a
+    folder of shards they are fastff.shards.Shards, which stay on disk.
     y_*: (N,) int64, class numbers from 0 to n_classes - 1.
     class_names: a name for each class. image_shape: (channels, height, width) when a row is a picture, its channels'
     planes one after the other, each row by row; otherwise None.
     """
 
     name: str
-    x_train: np.ndarray
+    x_train: Rows
     y_train: np.ndarray
-    x_val: np.ndarray | None
+    x_val: Rows | None
     y_val: np.ndarray | None
-    x_test: np.ndarray | None
+    x_test: Rows | None
     y_test: np.ndarray | None
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None = None
@@ -55,7 +58,8 @@ class Dataset:
     def with_validation(self, fraction: float = 0.1, seed: int = 0) -> "Dataset":
         """This data set if it has a validation split, else one that holds out `fraction` of the training rows.
 
-        The same seed holds out the same rows, always. Both parts are copies in memory, also of memory-mapped rows.
+        The same seed holds out the same rows, always. Both parts are copies in memory, also of memory-mapped rows; rows
+        of shards stay in their files.
         Raises ArgumentError for a fraction outside (0, 1), DataError when there is only one training row.
         """
         if not 0 < fraction < 1:
@@ -72,7 +76,7 @@ class Dataset:
 
 def make_dataset(
     name: str,
-    splits: Mapping[str, Split],
+    splits: Mapping[str, tuple[Rows, np.ndarray]],
     *,
     source: object,
     class_names: Sequence[str] | None = None,
@@ -85,12 +89,14 @@ def make_dataset(
     """
     features = None if image_shape is None else int(np.prod(image_shape))
     classes = None if class_names is None else len(class_names)
-    arrays: dict[str, np.ndarray | None] = {f"{a}_{s}": None for s in SPLITS for a in "xy"}
+    arrays: dict[str, Rows | None] = {f"{a}_{s}": None for s in SPLITS for a in "xy"}
     for split in SPLITS:
         if split not in splits:
             continue
         x = check_rows(splits[split][0], f"{source}: x_{split}", features=features)
-        check_finite(x, f"{source}: x_{split}")
+        # training meets what is not finite in its shards, and says so, without a pass over all of them before
+        if split != "train" or not isinstance(x, Shards):
+            check_finite(x, f"{source}: x_{split}")
         y = check_labels(splits[split][1], f"{source}: y_{split}", rows=len(x), classes=classes)
         if classes is None:
             classes = int(y.max()) + 1
@@ -100,20 +106,29 @@ def make_dataset(
                 )
         features = x.shape[1]
         # np.ascontiguousarray would turn a memory map into a plain array, so it is asked only where it is needed.
-        arrays[f"x_{split}"] = x if x.flags.c_contiguous else np.ascontiguousarray(x)
+        arrays[f"x_{split}"] = x if isinstance(x, Shards) or x.flags.c_contiguous else np.ascontiguousarray(x)
         arrays[f"y_{split}"] = np.ascontiguousarray(y)
     if class_names is None:
         class_names = [str(i) for i in range(classes or 0)]
     return Dataset(name=name, **arrays, class_names=tuple(class_names), image_shape=image_shape)  # type: ignore[arg-type]
 
 
-def hold_out(x: np.ndarray, y: np.ndarray, rows: int, seed: int) -> tuple[Split, Split]:
+@overload
+def hold_out(x: np.ndarray, y: np.ndarray, rows: int, seed: int) -> tuple[Split, Split]: ...
+@overload
+def hold_out(
+    x: Rows, y: np.ndarray, rows: int, seed: int
+) -> tuple[tuple[Rows, np.ndarray], tuple[Rows, np.ndarray]]: ...
+def hold_out(x: Rows, y: np.ndarray, rows: int, seed: int) -> tuple[tuple[Rows, np.ndarray], tuple[Rows, np.ndarray]]:
     """Split rows (N, D) and labels (N,) into the rest and `rows` held out by the seed, both in their old order."""
-    check_room(f"a copy of {len(x):,} rows", x.nbytes)
+    if not isinstance(x, Shards):
+        check_room(f"a copy of {len(x):,} rows", x.nbytes)
     # NumPy promises the raw numbers of a bit generator for good, but not its shuffles: sorting raw numbers gives the
     # same split in every version.
     order = np.argsort(np.random.PCG64(seed).random_raw(len(x)), kind="stable")
     val, train = np.sort(order[:rows]), np.sort(order[rows:])
+    if isinstance(x, Shards):
+        return (x.select(train), y[train]), (x.select(val), y[val])
     return (x[train], y[train]), (x[val], y[val])
 
 

@@ -12,6 +12,8 @@ from fastff.data.arrays import NPY_NAMES, read_npy_folder, read_npz
 from fastff.data.dataset import Dataset, contents, hold_out, make_dataset
 from fastff.data.download import SOURCES, cache_folder, fetch
 from fastff.data.idx import has_idx, read_idx_folder
+from fastff.data.parquet import has_parquet, parquet_shards
+from fastff.data.shards import has_shards, read_shard_folder
 from fastff.data.tables import read_csv, read_parquet
 from fastff.errors import ArgumentError, DataError
 
@@ -29,8 +31,10 @@ def load_dataset(
     Names: digits (inside the package), cifar10-hst, cifar10, mnist, fashion-mnist. Their files are looked for in
     data_dir/NAME and in data_dir; without data_dir they are downloaded once, checked by SHA-256, into the user's cache.
     Paths: an .npz with x_train, y_train, and x_val, y_val, x_test, y_test where there are; a folder of .npy files of
-    those names (memory-mapped); a folder with the course's pickles cifar10_hst_train, _val, _test; CIFAR-10's archive,
-    packed or unpacked; a folder of IDX files; a .csv or .parquet file whose column `target` is the class.
+    those names (memory-mapped); a folder of shards x_train-00000.npy, y_train-00000.npy, ..., whose rows stay on disk
+    (docs/scaling.md), or of train-*.parquet, which become shards once; a folder with the course's pickles
+    cifar10_hst_train, _val, _test; CIFAR-10's archive, packed or unpacked; a folder of IDX files; a .csv or .parquet
+    file. `target` is the column of a .csv or of .parquet that is the class.
     A name wins over a path: write ./mnist for a folder called mnist.
 
     Raises DataError for data that is missing or unfit, ArgumentError for arguments that do not go together, and
@@ -38,14 +42,15 @@ def load_dataset(
     """
     known = name_or_path if name_or_path in NAMES else None
     path = Path(name_or_path)
-    if target is not None and (known or path.suffix.lower() not in (".csv", ".parquet")):
+    tables = path.suffix.lower() in (".csv", ".parquet") or (path.is_dir() and has_parquet(path))
+    if target is not None and (known or not tables):
         raise ArgumentError(f"target: {target!r} for {name_or_path}, want a target only for .csv and .parquet files")
     if known is not None:
         return _load_known(str(known), None if data_dir is None else Path(data_dir))
     if data_dir is not None:
         raise ArgumentError(f"data_dir: {data_dir} beside the path {name_or_path}, want it only for {', '.join(NAMES)}")
     if path.is_dir():
-        return _load_folder(path)
+        return _load_folder(path, target)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder, and not one of the names {', '.join(NAMES)}")
     return _load_file(path, target)
@@ -77,7 +82,12 @@ def _load_known(name: str, data_dir: Path | None) -> Dataset:
     return cifar.load_hst(found) if name == "cifar10-hst" else cifar.load_cifar10(found)
 
 
-def _load_folder(folder: Path) -> Dataset:
+def _load_folder(folder: Path, target: str | None) -> Dataset:
+    if has_shards(folder):
+        return make_dataset(folder.resolve().name, read_shard_folder(folder), source=folder)
+    if has_parquet(folder):
+        shards, names = parquet_shards(folder, target)
+        return make_dataset(folder.resolve().name, read_shard_folder(shards), source=folder, class_names=names)
     if NPY_NAMES & contents(folder):
         return make_dataset(folder.resolve().name, read_npy_folder(folder), source=folder)
     if _is_course(folder):

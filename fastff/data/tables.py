@@ -5,7 +5,9 @@ Imports NumPy and the data package's own modules; pyarrow only when a .parquet f
 
 import csv
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,31 @@ def _parse_csv(path: Path, find_target: Callable[[list[str]], int | None]) -> tu
 
 def read_parquet(path: Path, target: str | None) -> Table:
     """As read_csv, for a Parquet file. Raises MissingExtra without pyarrow."""
+    with open_parquet(path, target) as table:
+        # A billion equal values take a few bytes, so their number alone says nothing of what is in the file.
+        check_unpacked(path, table.rows * (len(table.features) + 1) * 4, path.stat().st_size)
+        x = np.empty((table.rows, len(table.features)), np.float32)
+        classes: list[str] = []
+        for block, texts in table.blocks(PARQUET_ROWS):
+            x[len(classes) : len(classes) + len(block)] = block
+            classes += texts
+    return _table(x, classes)
+
+
+@dataclass(frozen=True)
+class ParquetTable:
+    """An open Parquet file whose columns are fit for training: the names of its features in order, its rows, and
+    blocks(rows), which gives rows float32 (n, features) and their classes as text, at most so many rows at a time.
+    """
+
+    features: list[str]
+    rows: int
+    blocks: Callable[[int], Iterator[tuple[np.ndarray, list[str]]]]
+
+
+@contextmanager
+def open_parquet(path: Path, target: str | None) -> Iterator[ParquetTable]:
+    """Check a Parquet file's columns, one of which is the target. Raises MissingExtra without pyarrow."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -88,27 +115,29 @@ def read_parquet(path: Path, target: str | None) -> Table:
                 raise DataError(f"{path}: column {name!r}: {kind} values, want numbers")
             if position == at and pa.types.is_nested(kind):
                 raise DataError(f"{path}: column {name!r}: {kind} values, want classes")
-        # A billion equal values take a few bytes, so their number alone says nothing of what is in the file.
-        check_unpacked(path, rows * len(schema) * 4, path.stat().st_size)
-        x = np.empty((rows, len(schema) - 1), np.float32)
-        classes: list[str] = []
-        # A long text a million times is stored once, and read so.
-        texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if pa.types.is_string(kind)]
-        file = pq.ParquetFile(stream, pre_buffer=False, read_dictionary=texts)
-        for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
-            start, end = len(classes), len(classes) + len(batch)
-            if end > rows:
-                break
-            for position, (name, column) in enumerate(zip(schema.names, batch.columns, strict=True)):
-                if column.null_count:
-                    raise DataError(f"{path}: column {name!r}: {column.null_count} of {len(batch)} values are missing")
-                if position == at:
-                    classes += _texts(column)
-                else:
-                    x[start:end, position - (position > at)] = _numbers(column, name, start, path)
-    if len(classes) != rows:
-        raise DataError(f"{path}: declares {rows} rows, found {len(classes)}")
-    return _table(x, classes)
+
+        def blocks(most: int) -> Iterator[tuple[np.ndarray, list[str]]]:
+            # A long text a million times is stored once, and read so.
+            texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if pa.types.is_string(kind)]
+            file, start = pq.ParquetFile(stream, pre_buffer=False, read_dictionary=texts), 0
+            for batch in file.iter_batches(most, use_threads=False):
+                if start + len(batch) > rows:
+                    break
+                x = np.empty((len(batch), len(schema) - 1), np.float32)
+                for position, (name, column) in enumerate(zip(schema.names, batch.columns, strict=True)):
+                    if column.null_count:
+                        missing = f"{column.null_count} of {len(batch)} values are missing"
+                        raise DataError(f"{path}: column {name!r}: {missing}")
+                    if position == at:
+                        classes = _texts(column)
+                    else:
+                        x[:, position - (position > at)] = _numbers(column, name, start, path)
+                start += len(batch)
+                yield x, classes
+            if start != rows:
+                raise DataError(f"{path}: declares {rows} rows, found {start}")
+
+        yield ParquetTable(schema.names[:at] + schema.names[at + 1 :], rows, blocks)
 
 
 def _texts(column: Any) -> list[str]:
@@ -138,14 +167,19 @@ def _target_index(columns: list[str], target: str | None, path: Path) -> int:
 
 
 def _table(x: np.ndarray, classes: list[str]) -> Table:
+    numbers, names = number_classes(classes)
+    return {"train": (x, np.array([numbers[label] for label in classes]))}, names
+
+
+def number_classes(classes: Iterable[str]) -> tuple[dict[str, float], list[str] | None]:
+    """The number of each class, and the names where they are names: those are numbered in sorted order."""
+    # An array of texts would take as much for each as the longest does.
+    found = set(classes)
     try:
-        y = np.array([float(label) for label in classes])
+        return {label: float(label) for label in found}, None
     except ValueError:
-        # An array of texts would take as much for each as the longest does.
-        names = sorted(set(classes))
-        numbers = {name: i for i, name in enumerate(names)}
-        return {"train": (x, np.array([numbers[name] for name in classes]))}, names
-    return {"train": (x, y)}, None
+        names = sorted(found)
+        return {name: float(i) for i, name in enumerate(names)}, names
 
 
 def _not_a_number(names: list[str], cells: list[str]) -> str:

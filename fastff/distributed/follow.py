@@ -17,6 +17,7 @@ from fastff.distributed.steps import SharedEvaluation, SharedSteps
 from fastff.errors import FastffError
 from fastff.network import FeedForwardNeuralNetwork, layers_from
 from fastff.program import compile_kernels
+from fastff.shards import Rows
 from fastff.trainer import Trainer
 from fastff.validation import check_labels, check_rows
 
@@ -88,7 +89,7 @@ class Follower:
         """Take part in a validation."""
         self.evaluation()
 
-    def _checked(self, X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _checked(self, X: Rows, Y: np.ndarray) -> tuple[Rows, np.ndarray]:
         network = self.trainer.network
         return check_rows(X, "X", features=network.input_dim), check_labels(
             Y, "Y", rows=len(X), classes=network.output_dim

@@ -13,6 +13,7 @@ from fastff.distributed.group import Group, join
 from fastff.distributed.home import Home
 from fastff.distributed.steps import SharedEvaluation, SharedSteps
 from fastff.errors import ArgumentError
+from fastff.shards import Rows
 from fastff.steps import Steps
 from fastff.trainer import Trainer
 
@@ -47,7 +48,7 @@ class LeadingTrainer(Trainer):
     sharded = False
     home: Home | None = None
 
-    def _steps(self, X: np.ndarray, Y: np.ndarray) -> Steps:
+    def _steps(self, X: Rows, Y: np.ndarray) -> Steps:
         if self.home is None:
             arrays, description = self.network.state()
             settings = {
@@ -62,7 +63,7 @@ class LeadingTrainer(Trainer):
             self.group.done()
         return LeadingSteps(self, X, Y, self.group, self.home)
 
-    def _validation(self, X: np.ndarray | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
+    def _validation(self, X: Rows | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
         if X is None or Y is None:
             return None
         share, rows = SharedEvaluation(self, X, Y, self.group), len(X)

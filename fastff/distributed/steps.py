@@ -14,6 +14,7 @@ from fastff.distributed.programs import SharedProgram
 from fastff.evaluate import Evaluation
 from fastff.kernels import spmd, tile
 from fastff.program import Outcome, Program
+from fastff.shards import Rows, Shards
 from fastff.signals import SaveDue
 from fastff.steps import ProgramSteps, reseed
 from fastff.trainer import EVALUATION_ROWS, Trainer
@@ -51,7 +52,7 @@ class SharedSteps(ProgramSteps):
 
     program: SharedProgram
 
-    def __init__(self, trainer: Trainer, X: np.ndarray, Y: np.ndarray, group: Group, home: Home) -> None:
+    def __init__(self, trainer: Trainer, X: Rows, Y: np.ndarray, group: Group, home: Home) -> None:
         self.group, self.home = group, home
         self.shares = Shares(len(X), min(trainer.batch_size, len(X)), group.rank, group.size)
         super().__init__(trainer, X, Y)
@@ -98,11 +99,12 @@ class SharedSteps(ProgramSteps):
 class SharedEvaluation:
     """Loss and hits of a network over all rows, of which each process does its share."""
 
-    def __init__(self, trainer: Trainer, X: np.ndarray, Y: np.ndarray, group: Group) -> None:
+    def __init__(self, trainer: Trainer, X: Rows, Y: np.ndarray, group: Group) -> None:
         self.group, self.threads = group, trainer.threads or group.threads
         lo, hi = (len(X) * rank // group.size for rank in (group.rank, group.rank + 1))
         self.rows = hi - lo
-        self.own = Evaluation(trainer.network, X[lo:hi], Y[lo:hi], EVALUATION_ROWS) if self.rows else None
+        part = X.select(np.arange(lo, hi)) if isinstance(X, Shards) else X[lo:hi]
+        self.own = Evaluation(trainer.network, part, Y[lo:hi], EVALUATION_ROWS) if self.rows else None
 
     def __call__(self) -> tuple[float, int]:
         """The sums, the same on every rank."""

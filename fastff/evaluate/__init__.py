@@ -8,13 +8,15 @@ from fastff.errors import ArgumentError
 from fastff.loss import CrossEntropySoftmax
 from fastff.network import FeedForwardNeuralNetwork, inference
 from fastff.program import Program
+from fastff.shards import Rows
 from fastff.validation import check_labels, check_rows
 
 
-def evaluate(model: Any, X_val: np.ndarray, Y_val: np.ndarray, batch_size: int = 1024) -> tuple[float, float]:
+def evaluate(model: Any, X_val: Rows, Y_val: np.ndarray, batch_size: int = 1024) -> tuple[float, float]:
     """(mean cross-entropy, accuracy in 0..1) over all rows, exact whatever batch_size is.
 
-    model: a FeedForwardNeuralNetwork, or anything with forward(X) -> logits (B, C). X_val (N, D), Y_val (N,) or (N, 1).
+    model: a FeedForwardNeuralNetwork, or anything with forward(X) -> logits (B, C). X_val (N, D), also as
+    Shards; Y_val (N,) or (N, 1).
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ArgumentError(f"batch_size: {batch_size!r}, want a whole number of at least 1")
@@ -34,7 +36,7 @@ def evaluate(model: Any, X_val: np.ndarray, Y_val: np.ndarray, batch_size: int =
 class Evaluation:
     """evaluate as a program that can be run again as the weights change; X and Y are checked already."""
 
-    def __init__(self, network: FeedForwardNeuralNetwork, X: np.ndarray, Y: np.ndarray, batch_size: int) -> None:
+    def __init__(self, network: FeedForwardNeuralNetwork, X: Rows, Y: np.ndarray, batch_size: int) -> None:
         self.program = Program(min(batch_size, len(X)))
         labels = self.program.labels(Y)
         z, _ = network.lower_forward(self.program, X, training=False)

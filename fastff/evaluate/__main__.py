@@ -11,7 +11,10 @@ from fastff import command
 from fastff.data import load_dataset
 from fastff.errors import DataError
 from fastff.runs import load_model
-from fastff.validation import check_labels, check_rows
+from fastff.shards import Shards
+from fastff.validation import check_finite, check_labels, check_rows
+
+MIRRORED = 8192  # rows that are mirrored at a time
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,17 @@ def main(arguments: list[str]) -> None:
         have = ", ".join(s for s in ("train", "val", "test") if getattr(data, f"x_{s}") is not None)
         raise DataError(f"{options.dataset}: has no {options.split} split, want --split with one of {have}")
     rows = check_rows(rows, options.dataset, features=model.network.input_dim)
+    if options.split == "train" and isinstance(rows, Shards):  # only training has looked at their values
+        check_finite(rows, options.dataset)
     labels = check_labels(labels, f"{options.dataset} labels", rows=len(rows), classes=len(model.class_names))
     probabilities = model.network.predict_proba(rows).astype(np.float64)
     if options.tta:
         if model.image_shape is None:
             raise DataError(f"{options.run_dir}: --tta mirrors pictures, want a network that was trained on pictures")
-        mirrored = rows.reshape(-1, *model.image_shape)[..., ::-1].reshape(rows.shape)
-        probabilities = (probabilities + model.network.predict_proba(mirrored)) / 2
+        blocks = (rows[i : i + MIRRORED] for i in range(0, len(rows), MIRRORED))
+        pictures = (block.reshape(-1, *model.image_shape)[..., ::-1].reshape(block.shape) for block in blocks)
+        mirrored = np.concatenate([model.network.predict_proba(block) for block in pictures])
+        probabilities = (probabilities + mirrored) / 2
     chosen = probabilities[np.arange(len(labels)), labels]
     figures = {
         "loss": float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean()),

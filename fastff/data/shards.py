@@ -1,0 +1,85 @@
+"""Finds the shards of a data set in a folder: x_train-*.npy with y_train-*.npy, and _val and _test where there are.
+
+Imports NumPy, fastff.shards, fastff.validation and the data package's own modules only.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from fastff.data.arrays import npy_header, open_npy
+from fastff.data.dataset import SPLITS, contents, reading
+from fastff.errors import DataError
+from fastff.shards import Shard, Shards
+from fastff.validation import KEPT, check_labels
+
+
+def has_shards(folder: Path) -> bool:
+    return bool(_pieces(contents(folder), "x_train"))
+
+
+def read_shard_folder(folder: Path) -> dict[str, tuple[Shards, np.ndarray]]:
+    """The splits in a folder of x_train-00000.npy, x_train-00001.npy, ..., in the order of their names, with labels.
+
+    Labels are in y_train-00000.npy, ..., a file for each of the rows' files, or in one y_train.npy. Another split's
+    rows may be in one file too. Rows are uint8, float32 or float64 in C order, all of one width and type, and stay in
+    their files; labels are read.
+    """
+    present, splits = contents(folder), {}
+    for split in SPLITS:
+        rows, labels = (_names(present, f"{a}_{split}", folder) for a in "xy")
+        if bool(rows) != bool(labels):
+            raise DataError(f"{folder}: has {(rows or labels)[0]}, and no {'y' if rows else 'x'}_{split} files")
+        if rows:
+            x = _open(folder, rows, f"x_{split}")
+            splits[split] = x, _labels(folder, labels, x)
+    return splits
+
+
+def _pieces(present: set[str], stem: str) -> list[str]:
+    return sorted(name for name in present if name.startswith(f"{stem}-") and name.endswith(".npy"))
+
+
+def _names(present: set[str], stem: str, folder: Path) -> list[str]:
+    """The files of these rows or labels: the shards, or one file for all of them, or none."""
+    pieces, whole = _pieces(present, stem), f"{stem}.npy"
+    if pieces and whole in present:
+        raise DataError(f"{folder}: has {whole} beside {pieces[0]}, want one or the other")
+    return pieces or [whole] * (whole in present)
+
+
+def _open(folder: Path, names: list[str], stem: str) -> Shards:
+    files: list[Shard] = []
+    for path in (folder / name for name in names):
+        with reading(path, ".npy file"):
+            shape, dtype, order, offset = npy_header(path)
+        if len(shape) != 2 or shape[1] == 0:
+            raise DataError(f"{path}: shape {shape}, want two dimensions (rows, features)")
+        if dtype not in KEPT:
+            raise DataError(
+                f"{path}: holds {dtype} values, want uint8, float32 or float64 in this machine's byte order"
+            )
+        if order == "F" and min(shape) > 1:
+            raise DataError(f"{path}: in Fortran order, want rows one after the other: np.ascontiguousarray")
+        if not files:
+            like = shape[1], dtype
+        elif (shape[1], dtype) != like:
+            raise DataError(
+                f"{path}: rows of {shape[1]} {dtype} values, want {like[0]} of {like[1]} as in {files[0].path.name}"
+            )
+        files.append(Shard(path, offset, shape[0]))
+    if not any(file.rows for file in files):
+        raise DataError(f"{files[0].path}: no rows, nor in the files after it")
+    return Shards(files, *like, name=stem)
+
+
+def _labels(folder: Path, names: list[str], x: Shards) -> np.ndarray:
+    """The labels, int64 (N,); those in several files must be in one for each of the rows' files, and as many."""
+    wanted = {f"y{shard.path.name[1:]}": shard.rows for shard in x.files}
+    if len(names) == 1 and names[0] not in wanted:
+        wanted = {names[0]: len(x)}
+    if odd := sorted(set(names) ^ set(wanted)):
+        have = "no such file" if odd[0] in wanted else "no rows for it"
+        raise DataError(f"{folder / odd[0]}: {have}, want a file of labels for each of {x.name}-*.npy, or one for all")
+    parts = [check_labels(open_npy(folder / name), str(folder / name), rows=wanted[name]) for name in names]
+    return np.concatenate(parts)  # a copy: no file stays mapped
