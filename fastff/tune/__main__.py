@@ -2,10 +2,12 @@
 
 import dataclasses
 import shlex
+import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import tyro
 
@@ -17,6 +19,7 @@ from fastff.errors import DataError, MissingExtra
 from fastff.files import make_folder
 from fastff.progress import prepare_kernels
 from fastff.runs import label
+from fastff.signals import Stopped
 from fastff.threads import usable_cpus
 from fastff.tune.workers import run_here, run_in_workers
 from fastff.validation import check_seed, check_size
@@ -93,18 +96,27 @@ def main(arguments: list[str]) -> None:
         # The workers have data of their own.
         train = partial(run_here, data=data) if jobs == 1 else partial(run_in_workers, jobs=jobs, source=start)
         del data
-        interrupted = False
+        stop: KeyboardInterrupt | None = None
+        before = signal.signal(signal.SIGTERM, _terminate)
         try:
             with Search(study, start, shape, total=options.trials, seed=options.seed) as search:
                 while search.wait():
                     train(search)
-        except KeyboardInterrupt:
-            interrupted = True
+        except KeyboardInterrupt as signalled:
+            stop = signalled
+        finally:
+            signal.signal(signal.SIGTERM, before)
         names = write_results(folder, study, start, shape)
-        if interrupted:
+        if stop is not None:
             again = shlex.join(["python", "-m", "fastff.tune", *arguments])
-            raise KeyboardInterrupt(f"finished trials are kept; {again} goes on")
+            number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+            raise Stopped(number, f"finished trials are kept; {again} goes on")
         print(_closing_lines(folder, names, study))
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """What a scheduler sends before it kills: trials go back into the queue as with Ctrl-C."""
+    raise Stopped(number)
 
 
 def _start(options: Options) -> Config:

@@ -128,9 +128,9 @@ class Search:
         while len(_finished(trials := self._tended())) < self.total:
             if self._is_open(trials):
                 return True
-            if not said:
-                theirs = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
-                self._print(f"waiting for what other processes train: {', '.join(map(str, theirs))}")
+            theirs = [str(trial.number) for trial in trials if trial.state == TrialState.RUNNING]
+            if theirs and not said:
+                self._print(f"waiting for trial {', '.join(theirs)} of other processes")
                 said = True
             time.sleep(_POLL)
         return False

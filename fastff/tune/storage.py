@@ -6,6 +6,7 @@ server are as they come.
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,21 +52,27 @@ def open_study(storage: str, name: str) -> Iterator[optuna.Study]:
 
 
 def _database(url: str) -> optuna.storages.RDBStorage:
-    sqlite = sqlalchemy.engine.make_url(url).get_backend_name() == "sqlite"
-    # A server's connection may have been cut in the hours of a trial; the ping has it made anew.
-    how: dict[str, Any] = {"connect_args": {"timeout": PATIENCE}} if sqlite else {"pool_pre_ping": True}
-    for attempts_left in (9, 8, 7, 6, 5, 4, 3, 2, 1, 0):
+    until = time.monotonic() + PATIENCE
+    while True:
         try:
-            store = optuna.storages.RDBStorage(url, engine_kwargs=how)
-            break
+            return _open_database(url)
         except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
             # Of processes that start together each makes the tables that it does not see yet.
-            if not attempts_left or not re.search("exist|duplicate|unique|locked", _reason(error), re.IGNORECASE):
+            passes = re.search("already exists|duplicate|unique|locked", _reason(error), re.IGNORECASE)
+            if not passes or time.monotonic() > until:
                 raise
-    if sqlite:
-        sqlalchemy.event.listen(store.engine, "connect", _prepare)
-        sqlalchemy.event.listen(store.engine, "begin", _begin)
-        store.engine.dispose()  # the connection that made the tables
+        time.sleep(0.05)
+
+
+def _open_database(url: str) -> optuna.storages.RDBStorage:
+    if sqlalchemy.engine.make_url(url).get_backend_name() != "sqlite":
+        # A server's connection may be cut in the hours of a trial; the ping has it made anew.
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    store = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": PATIENCE}})
+    store.engine.dispose()  # the connection that made the tables
+    sqlalchemy.event.listen(store.engine, "connect", _prepare)
+    sqlalchemy.event.listen(store.engine, "begin", _begin)
+    store.engine.connect().close()
     return store
 
 
