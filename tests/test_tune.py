@@ -336,7 +336,7 @@ def test_a_terminal_sees_ctrl_c_end_all_processes(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="another way of killing")
 def test_workers_leave_when_their_parent_is_killed_and_its_trials_come_again(tmp_path, monkeypatch):
-    arguments = ["digits", "--epochs", "300", "--out", str(tmp_path / "s")]
+    arguments = ["digits", "--epochs", "200", "--out", str(tmp_path / "s")]
     command = [sys.executable, "-m", "fastff.tune", *arguments, "--trials", "50", "--jobs", "2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **PLAIN}) as process:
         while not process.stderr.readline().startswith("1/50"):
@@ -344,12 +344,11 @@ def test_workers_leave_when_their_parent_is_killed_and_its_trials_come_again(tmp
         process.kill()
         process.communicate()
     monkeypatch.setattr(presence, "GRACE", 0.1)
-    _, err = search(*arguments, "--trials", 3, "--jobs", 2)
+    search(*arguments, "--trials", 2, "--jobs", 1)
     rows = table(tmp_path / "s")
     lost = [row for row in rows if row["state"] == "fail"]
     assert lost
-    assert "waiting" in err[0]
-    assert sum(row["state"] in ("complete", "pruned") for row in rows) == 3
+    assert sum(row["state"] in ("complete", "pruned") for row in rows) == 2
 
 
 # --- what goes wrong
