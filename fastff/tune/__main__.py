@@ -2,9 +2,12 @@
 
 import dataclasses
 import shlex
+import signal
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import tyro
 
@@ -16,6 +19,7 @@ from fastff.errors import DataError, MissingExtra
 from fastff.files import make_folder
 from fastff.progress import prepare_kernels
 from fastff.runs import label
+from fastff.signals import Stopped
 from fastff.threads import usable_cpus
 from fastff.tune.workers import run_here, run_in_workers
 from fastff.validation import check_seed, check_size
@@ -31,7 +35,9 @@ class Options:
     Needs optuna: pip install 'fastff[tune]'.
 
     The trials are kept in a storage: the same line with a larger --trials goes on where the last one ended, or was
-    interrupted. Run one search at a time on a study.
+    interrupted. Started several times, on one machine or many that see one --storage, it is one search that they share:
+    each ends, and writes its files, when all N trials are finished. What a killed one was training others train anew,
+    a minute later.
 
     Examples: python -m fastff.tune digits --trials 100                       (into runs/tune-digits)
               python -m fastff.train --config runs/tune-digits/best.toml
@@ -41,7 +47,7 @@ class Options:
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
     """A known name or a path, as for fastff.train."""
     trials: Annotated[int, tyro.conf.arg(metavar="N")]
-    """How many trials there are to be in all, those of earlier calls counted."""
+    """How many trials there are to be in all, those of earlier and of simultaneous calls counted."""
     jobs: Count = None
     """How many to train at once, each in a process of its own that holds the data, on one thread; by default as many as
     there are CPUs to use."""
@@ -59,7 +65,8 @@ class Options:
     """Decides what is tried. With one job the same seed tries the same; with several the trials also depend on which of
     them end first."""
     storage: Annotated[str | None, tyro.conf.arg(metavar="URL", help_behavior_hint="")] = None
-    """Where the trials are kept: a database's URL, or a journal file that ends in .log; by default OUT/study.db."""
+    """Where the trials are kept: a database's URL, or a journal file that ends in .log; by default OUT/study.db. For
+    several machines: a PostgreSQL or MySQL server, or a journal file on a disk that all see."""
     out: Folder = None
     """The folder for best.toml, trials.csv and the pictures; by default runs/tune-DATASET."""
 
@@ -71,7 +78,8 @@ def main(arguments: list[str]) -> None:
     check_seed(options.seed, required=True)
     try:
         from fastff.tune.results import write_results
-        from fastff.tune.search import Search, open_study
+        from fastff.tune.search import Search
+        from fastff.tune.storage import open_study
     except ImportError as error:
         if error.name is None or not error.name.startswith("optuna"):
             raise
@@ -85,23 +93,30 @@ def main(arguments: list[str]) -> None:
     make_folder(folder)
     prepare_kernels()
     with open_study(options.storage or f"sqlite:///{folder / 'study.db'}", name) as study:
-        search = Search(study, start, shape, total=options.trials, seed=options.seed)
-        interrupted = False
+        # The workers have data of their own.
+        train = partial(run_here, data=data) if jobs == 1 else partial(run_in_workers, jobs=jobs, source=start)
+        del data
+        stop: KeyboardInterrupt | None = None
+        before = signal.signal(signal.SIGTERM, _terminate)
         try:
-            if jobs == 1:
-                run_here(search, data)
-            else:
-                del data  # the workers have their own
-                run_in_workers(search, jobs, start)
-        except KeyboardInterrupt:
-            interrupted = True
+            with Search(study, start, shape, total=options.trials, seed=options.seed) as search:
+                while search.wait():
+                    train(search)
+        except KeyboardInterrupt as signalled:
+            stop = signalled
         finally:
-            search.requeue_running()
+            signal.signal(signal.SIGTERM, before)
         names = write_results(folder, study, start, shape)
-        if interrupted:
+        if stop is not None:
             again = shlex.join(["python", "-m", "fastff.tune", *arguments])
-            raise KeyboardInterrupt(f"finished trials are kept; {again} goes on")
+            number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+            raise Stopped(number, f"finished trials are kept; {again} goes on")
         print(_closing_lines(folder, names, study))
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """What a scheduler sends before it kills: trials go back into the queue as with Ctrl-C."""
+    raise Stopped(number)
 
 
 def _start(options: Options) -> Config:
