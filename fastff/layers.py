@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastff import memory
+from fastff.blocks import Rows, row_blocks
 from fastff.errors import ArgumentError, DataError
 from fastff.kernels import pointwise
 from fastff.kernels.target import NR
@@ -101,10 +102,9 @@ class Standardize(Layer):
         """
         X = check_rows(X, "X")
         check_finite(X, "X")
-        blocks = row_blocks(X)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
-            mean = sum((block.sum(0, dtype=np.float64) for block in blocks), np.zeros(X.shape[1])) / len(X)
-            deviation = np.sqrt(sum(np.square(block - mean).sum(0) for block in blocks) / len(X))
+            mean = sum((block.sum(0, dtype=np.float64) for block in row_blocks(X)), np.zeros(X.shape[1])) / len(X)
+            deviation = np.sqrt(sum(np.square(block - mean).sum(0) for block in row_blocks(X)) / len(X))
         usable = deviation < 1 / np.finfo(np.float32).tiny
         if not usable.all():
             column = int(np.argmin(usable))
@@ -112,7 +112,7 @@ class Standardize(Layer):
                 f"X: column {column} deviates by {deviation[column]:.2g}, want less than 8.5e37: scale it down"
             )
         # rounding leaves a constant column a deviation of some ulps: that is noise, not scale
-        constant = np.all([(block == X[0]).all(0) for block in blocks], axis=0)
+        constant = np.all([(block == X[0]).all(0) for block in row_blocks(X)], axis=0)
         return cls(mean, np.where(constant, 0.0, deviation))
 
     def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
@@ -174,7 +174,7 @@ class LinearLayer(Layer):
         return self._matrix.array
 
     @weights.setter
-    def weights(self, value: np.ndarray) -> None:
+    def weights(self, value: Rows) -> None:
         self._matrix.array = _parameter("weights", value, self._matrix.shape)
 
     @property
@@ -183,7 +183,7 @@ class LinearLayer(Layer):
         return self._bias[None, : self.output_dim]
 
     @bias.setter
-    def bias(self, value: np.ndarray) -> None:
+    def bias(self, value: Rows) -> None:
         self._bias[: self.output_dim] = _parameter("bias", value, (1, self.output_dim))[0]
 
     def parameters(self, out: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -193,6 +193,10 @@ class LinearLayer(Layer):
         self._matrix.copy(out[0])
         out[1][:] = self.bias[0]
         return out
+
+    def state(self) -> tuple[memory.Unpacked, np.ndarray]:
+        """Weights (in, out) and bias (out,) for those who read them, piece by piece, before they change."""
+        return self._matrix.rows(), self.bias[0]
 
     def move(self, weights: list[np.ndarray], biases: list[np.ndarray], *, keep: bool) -> None:
         """Live in this memory from now on: values and two moments each, in panels and padded to NR.
@@ -313,17 +317,14 @@ def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
     return vector
 
 
-def _parameter(name: str, value: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _parameter(name: str, value: Any, shape: tuple[int, int]) -> Any:
+    """value in this shape, float32: what is so already, array or fastff.blocks.Rows, as it is."""
+    if getattr(value, "dtype", None) == np.float32 and value.shape == shape:
+        return value
     array = numbers(name, value, np.float32, f"numbers, {shape}")
     if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
         raise ArgumentError(f"{name}: shape {array.shape}, want {shape}")
     return array.reshape(shape)
-
-
-def row_blocks(X: np.ndarray) -> list[np.ndarray]:
-    """Views of X (N, D), row by row some million values each: sums over them need no second copy of the data."""
-    size = max(1, (1 << 20) // X.shape[1])
-    return [X[i : i + size] for i in range(0, len(X), size)]
 
 
 def numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 import fastff
 from fastff import command, distributed, plots
+from fastff.blocks import Rows
 from fastff.build import make_trainer
 from fastff.config import Config, parse
 from fastff.data import Dataset, load_dataset
@@ -144,10 +145,10 @@ def _draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
     np.add.at(matrix, (labels, guesses), 1)
     plots.draw_confusion(folder / "confusion.png", matrix, class_names=data.class_names)
     if data.image_shape is not None:
-        weights = trainer.network.linear_layers[0].weights
+        weights: Rows = trainer.network.linear_layers[0].state()[0]
         for layer in trainer.network.layers:
             if isinstance(layer, Whiten):  # as what they see of a picture
-                weights = layer.projection @ weights
+                weights = layer.projection @ np.asarray(weights)
         plots.draw_weights(folder / "weights.png", weights, image_shape=data.image_shape)
         some = np.random.default_rng(0).permutation(len(rows))[:40]
         plots.draw_examples(

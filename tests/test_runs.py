@@ -92,7 +92,7 @@ def test_a_refused_state_changes_nothing():
     one, other = trainer(), trainer(seed=3)
     fit(one, 1)
     before, _ = trainer_state(other)
-    before = {name: array.copy() for name, array in before.items()}
+    before = {name: np.array(array) for name, array in before.items()}
     with pytest.raises(DataError, match=r"^there: was trained with seed 0, want 3"):
         restore_trainer(other, *trainer_state(one), "there")
     after, _ = trainer_state(other)
