@@ -81,12 +81,14 @@ class Run:
     run is writing to it, and DivergenceError instead of saving weights that are not finite.
     """
 
-    def __init__(self, folder: Path, options: Config, trainer: Trainer, data: Dataset) -> None:
+    folder: Path  # from start on, so that a run that is refused before makes none
+
+    def __init__(self, options: Config, trainer: Trainer, data: Dataset) -> None:
         if options.checkpoint_epochs is not None:
             check_size("checkpoint_epochs", options.checkpoint_epochs)
         if options.checkpoint_minutes is not None:
             check_number("checkpoint_minutes", options.checkpoint_minutes, 0.0, math.inf, above=True)
-        self.folder, self.options, self.trainer = folder, options, trainer
+        self.options, self.trainer = options, trainer
         self._description = {"dataset": data.name, "class_names": data.class_names, "image_shape": data.image_shape}
         self._batches = math.ceil(len(data.x_train) / trainer.batch_size)
         self._epoch_due = self._batch_due = 0.0  # when to save again, at the end of an epoch and within one
@@ -98,6 +100,7 @@ class Run:
     @contextlib.contextmanager
     def start(self, *, resume: bool) -> Iterator[None]:
         """Make the folder and hold it for the block; with resume, put the trainer where the checkpoint left it."""
+        self.folder = choose_folder(self.options)
         make_folder(self.folder)
         with locked(self.folder):
             remove_leftovers(self.folder, _FILES)

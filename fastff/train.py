@@ -4,7 +4,6 @@ import math
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from fastff.errors import ArgumentError, DivergenceError
 from fastff.evaluate import evaluate
 from fastff.log import Log, make_log
 from fastff.progress import TrainingProgress, prepare_kernels
-from fastff.runs import Run, choose_folder, find_run
+from fastff.runs import Run, find_run
 from fastff.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
 from fastff.trainer import EpochRecord, Trainer
 from fastff.whiten import Whiten
@@ -39,8 +38,7 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
         raise ArgumentError("shard_optimizer: there is but one process, want --distributed mpi with it")
     data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target).with_validation()
     trainer = make(options, data)
-    folder = Path(options.out) if options.resume and options.out else choose_folder(options)
-    run = Run(folder, options, trainer, data)
+    run = Run(options, trainer, data)
     log = make_log(run, data.name)
     with run.start(resume=options.resume):
         compile_seconds = prepare_kernels(run.trainer.precision)
