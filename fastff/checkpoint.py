@@ -21,7 +21,8 @@ from fastff.blocks import Rows, row_blocks
 from fastff.errors import ArgumentError, DataError
 from fastff.files import replacing
 
-_KINDS = {"float32": "F32", "float64": "F64", "int64": "I64", "uint8": "U8"}  # our types in safetensors' words
+# Our types in safetensors' words, in the order of its own writer: the larger ones first, so that all are aligned
+_KINDS = {"int64": "I64", "float64": "F64", "float32": "F32", "uint8": "U8"}
 _TYPES = {kind: np.dtype(name) for name, kind in _KINDS.items()}
 _METADATA_KEY, _CHECKSUM_KEY = "fastff", "fastff.crc32"
 
@@ -118,7 +119,8 @@ def _write(file: BinaryIO, arrays: Mapping[str, Rows], text: str) -> None:
     """Eight bytes that say how long the header is, the header, JSON with every array's place, and the arrays."""
     places: dict[str, dict[str, Any]] = {}
     end = 0
-    for name in sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name)):  # so all of them are aligned
+    order = list(_KINDS)
+    for name in sorted(arrays, key=lambda name: (order.index(arrays[name].dtype.name), name)):
         array = arrays[name]
         start, end = end, end + math.prod(array.shape) * array.dtype.itemsize
         places[name] = {"dtype": _KINDS[array.dtype.name], "shape": array.shape, "data_offsets": (start, end)}

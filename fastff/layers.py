@@ -144,7 +144,8 @@ class LinearLayer(Layer):
         if not isinstance(seed, np.random.SeedSequence):
             check_seed(seed)
         deviates = np.random.default_rng(seed).standard_normal((self.input_dim, self.output_dim), np.float32)
-        self.weights = deviates * np.float32(np.sqrt(2.0 / self.input_dim))
+        deviates *= np.float32(np.sqrt(2.0 / self.input_dim))
+        self.weights = deviates
 
     @classmethod
     def holding(cls, weights: np.ndarray, bias: np.ndarray) -> "LinearLayer":
