@@ -38,7 +38,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         try:
             mode = stat.S_IMODE(temporary.stat().st_mode)
             yield temporary
-            temporary.chmod(mode)  # some writers, safetensors for one, put a private file of their own in its place
+            temporary.chmod(mode)  # some writers put a private file of their own in its place
             _flush(temporary)
             os.replace(temporary, target)
         except BaseException:
@@ -114,8 +114,7 @@ def remove_leftovers(folder: Path, names: Collection[str]) -> None:
     """Remove the temporary files that writers of these names left when they were killed. Nobody may be writing them."""
     for path in folder.glob(".*"):
         ours = re.fullmatch(r"\.(.+)\.[0-9a-f]{16}\.tmp", path.name)
-        # safetensors writes beside the file that it is told to write, too
-        if (ours and ours[1] in names) or re.fullmatch(r"\.tmp[0-9A-Za-z]{6}", path.name):
+        if ours and ours[1] in names:
             with contextlib.suppress(OSError):
                 path.unlink()
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastff import memory, moments
+from fastff.blocks import Sliceable
 from fastff.errors import ArgumentError, DataError
 from fastff.kernels import pointwise
 from fastff.kernels.target import NR
@@ -139,7 +140,8 @@ class LinearLayer(Layer):
         if not isinstance(seed, np.random.SeedSequence):
             check_seed(seed)
         deviates = np.random.default_rng(seed).standard_normal((self.input_dim, self.output_dim), np.float32)
-        self.weights = deviates * np.float32(np.sqrt(2.0 / self.input_dim))
+        deviates *= np.float32(np.sqrt(2.0 / self.input_dim))
+        self.weights = deviates
 
     @classmethod
     def holding(cls, weights: np.ndarray, bias: np.ndarray) -> "LinearLayer":
@@ -169,7 +171,7 @@ class LinearLayer(Layer):
         return self._matrix.array
 
     @weights.setter
-    def weights(self, value: np.ndarray) -> None:
+    def weights(self, value: Sliceable) -> None:
         self._matrix.array = _parameter("weights", value, self._matrix.shape)
 
     @property
@@ -178,7 +180,7 @@ class LinearLayer(Layer):
         return self._bias[None, : self.output_dim]
 
     @bias.setter
-    def bias(self, value: np.ndarray) -> None:
+    def bias(self, value: Sliceable) -> None:
         self._bias[: self.output_dim] = _parameter("bias", value, (1, self.output_dim))[0]
 
     def parameters(self, out: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -188,6 +190,10 @@ class LinearLayer(Layer):
         self._matrix.copy(out[0])
         out[1][:] = self.bias[0]
         return out
+
+    def state(self) -> tuple[memory.Unpacked, np.ndarray]:
+        """Weights (in, out) and bias (out,) for those who read them, piece by piece, before they change."""
+        return self._matrix.rows(), self.bias[0]
 
     def move(self, weights: list[np.ndarray], biases: list[np.ndarray], *, keep: bool) -> None:
         """Live in this memory from now on: values and two moments each, in panels and padded to NR.
@@ -308,7 +314,10 @@ def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
     return vector
 
 
-def _parameter(name: str, value: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _parameter(name: str, value: Any, shape: tuple[int, int]) -> Any:
+    """value in this shape, float32: what is so already, array or fastff.blocks.Sliceable, as it is."""
+    if getattr(value, "dtype", None) == np.float32 and value.shape == shape:
+        return value
     array = numbers(name, value, np.float32, f"numbers, {shape}")
     if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
         raise ArgumentError(f"{name}: shape {array.shape}, want {shape}")

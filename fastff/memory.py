@@ -1,9 +1,11 @@
 """The memory that kernels work on: aligned arrays, and weights between NumPy's (in, out) and the kernels' panels."""
 
 import sys
+from typing import Any
 
 import numpy as np
 
+from fastff.blocks import Sliceable, row_blocks
 from fastff.kernels.target import LANES, MR, NR
 from fastff.room import check_room
 
@@ -28,22 +30,42 @@ def lanes(features: int, rows: int) -> np.ndarray:
     return aligned(round_up(rows, NR) * round_up(features, NR) + NR * LANES)
 
 
-def pack(matrix: np.ndarray, panels: np.ndarray) -> None:
+def pack(matrix: Sliceable, panels: np.ndarray) -> None:
     """Write matrix (in, out) into panels [out/NR][in padded][NR]; the padding keeps what it holds."""
-    n_in = len(matrix)
-    for q, panel in enumerate(panels.reshape(-1, round_up(n_in, MR), NR)):
-        part = matrix[:, q * NR : (q + 1) * NR]
-        panel[:n_in, : part.shape[1]] = part
+    at, by_panel = 0, panels.reshape(-1, round_up(matrix.shape[0], MR), NR)
+    for block in row_blocks(matrix):
+        for q, panel in enumerate(by_panel):
+            part = block[:, q * NR : (q + 1) * NR]
+            panel[at : at + len(part), : part.shape[1]] = part
+        at += len(block)
 
 
-def unpack(panels: np.ndarray, shape: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
-    """The matrix (in, out) that panels hold, as a new array or in out."""
+def unpack(
+    panels: np.ndarray, shape: tuple[int, int], out: np.ndarray | None = None, *, rows: slice = slice(None)
+) -> np.ndarray:
+    """The matrix (in, out) that panels hold, or those rows of it, as a new array or in out."""
     n_in = shape[0]
-    matrix = np.empty(shape, np.float32) if out is None else out
+    first, stop, _ = rows.indices(n_in)
+    matrix = np.empty((max(0, stop - first), shape[1]), np.float32) if out is None else out
     for q, panel in enumerate(panels.reshape(-1, round_up(n_in, MR), NR)):
         part = matrix[:, q * NR : (q + 1) * NR]
-        part[:] = panel[:n_in, : part.shape[1]]
+        part[:] = panel[first:stop, : part.shape[1]]
     return matrix
+
+
+class Unpacked:
+    """The matrix (in, out) that panels hold, as fastff.blocks.Sliceable: what is asked for is copied then."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, panels: np.ndarray, shape: tuple[int, int]) -> None:
+        self.panels, self.shape = panels, shape
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return unpack(self.panels, self.shape, rows=rows)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return unpack(self.panels, self.shape).astype(self.dtype if dtype is None else dtype, copy=False)
 
 
 def panel_size(shape: tuple[int, int]) -> int:
@@ -70,10 +92,9 @@ class Matrix:
         return self._shown
 
     @array.setter
-    def array(self, value: np.ndarray) -> None:
-        if self._shown is not None:
-            self._shown[:] = value
+    def array(self, value: Sliceable) -> None:
         pack(value, self._panels)
+        self.changed()
 
     @property
     def panels(self) -> np.ndarray:
@@ -86,6 +107,10 @@ class Matrix:
     def copy(self, out: np.ndarray | None = None) -> np.ndarray:
         """The matrix, (in, out), as an array of its own or in `out`; nothing else is allocated."""
         return unpack(self.panels, self.shape, out=out)
+
+    def rows(self) -> Unpacked:
+        """The matrix for those who read it before anything else happens to it, and not all of it at once."""
+        return Unpacked(self.panels, self.shape)
 
     def move(self, panels: np.ndarray, *, keep: bool) -> None:
         """Live in this memory from now on, with the values so far (keep) or with those it holds."""

@@ -6,26 +6,19 @@ something as large. Those of Shards are kept in a file beside the data, with wha
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastff import checkpoint
+from fastff.blocks import row_blocks
 from fastff.errors import DataError
 from fastff.shards import Rows, Shards
 from fastff.validation import check_finite
 
 IN_CACHE = 1 << 17  # values that are worked on at a time: in float64 they stay in a core's own cache, 3 times as fast
 Moments = tuple[np.ndarray, np.ndarray]  # mean and deviation of each column, float64
-
-
-def row_blocks(X: Rows, values: int = 1 << 20) -> Iterator[np.ndarray]:
-    """X (N, D) row by row, so many values at a time: sums over them need no second copy of the data."""
-    size = max(1, values // X.shape[1])
-    for i in range(0, len(X), size):
-        yield X[i : i + size]
 
 
 def of(X: Rows, name: str) -> Moments:

@@ -1,12 +1,13 @@
 """A stack of layers: called by hand it runs them one by one, and it lowers them into one program where it can."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastff import checkpoint, predictor
+from fastff.blocks import Sliceable
 from fastff.errors import ArgumentError, DataError
 from fastff.layers import Layer, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
 from fastff.optim import Adam, Optimizer, check_optimizer
@@ -207,15 +208,18 @@ class FeedForwardNeuralNetwork:
         weights = {f"{i}.weight": weight for i, (weight, _) in pairs.items()}
         return weights | {f"{i}.bias": bias for i, (_, bias) in pairs.items()}
 
-    def set_parameters(self, parameters: dict[str, np.ndarray]) -> None:
-        """Give the linear layers the weights and biases named as in parameters()."""
+    def set_parameters(self, parameters: Mapping[str, Sliceable]) -> None:
+        """Give the linear layers copies of the weights and biases named as in parameters()."""
         for i, layer in enumerate(self.layers):
             if isinstance(layer, LinearLayer):
                 layer.weights, layer.bias = parameters[f"{i}.weight"], parameters[f"{i}.bias"]
 
-    def state(self) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-        """All arrays that the network is made of, by name, and a description of its layers."""
-        arrays, description = self.parameters(), []
+    def state(self) -> tuple[dict[str, Sliceable], list[dict[str, Any]]]:
+        """All arrays that the network is made of, by name, to be read before they change; its layers' description."""
+        pairs = {i: layer.state() for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer)}
+        arrays: dict[str, Sliceable] = {f"{i}.weight": weight for i, (weight, _) in pairs.items()}
+        arrays |= {f"{i}.bias": bias for i, (_, bias) in pairs.items()}
+        description = []
         for i, layer in enumerate(self.layers):
             name = next((name for name, kind in _NAMES.items() if type(layer) is kind), None)
             if name is None:

@@ -11,19 +11,18 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fastff import checkpoint, config
+from fastff.blocks import Sliceable, all_finite
 from fastff.config import Config
 from fastff.data import Dataset
 from fastff.errors import DataError, DivergenceError
 from fastff.files import locked, make_folder, remove_leftovers, write_text
 from fastff.network import FeedForwardNeuralNetwork, layers_from
-from fastff.state import best_network, restore_trainer, trainer_state
+from fastff.state import Copy, State, best_network, copied_state, restore_trainer, trainer_state
 from fastff.trainer import Progress, Trainer
 from fastff.validation import check_number, check_size
 
@@ -33,7 +32,6 @@ MOST_BACKOFFS = 5
 _CHECKPOINT = "checkpoint.safetensors"
 _OUTCOME = ("summary.json", "curves.png", "confusion.png", "examples.png", "weights.png")  # of a run that has ended
 _FILES = (_CHECKPOINT, "config.toml", "best.safetensors", "metrics.jsonl", *_OUTCOME)
-State = tuple[dict[str, np.ndarray], dict[str, Any]]  # as trainer_state returns it
 
 
 def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
@@ -46,7 +44,8 @@ def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
     if folder is None or not (folder / _CHECKPOINT).exists():
         where = folder or Path("runs") / label(options.dataset)
         raise DataError(f"{where}: has no {_CHECKPOINT}, want the folder of a run to resume")
-    saved = checkpoint.load(folder / _CHECKPOINT)[1].get("options")
+    with checkpoint.reading(folder / _CHECKPOINT) as (_, notes):
+        saved = notes.get("options")
     if not isinstance(saved, dict):
         raise DataError(f"{folder / _CHECKPOINT}: holds no options, want the checkpoint of a run")
     return folder, config.checked(saved, folder / _CHECKPOINT)
@@ -82,23 +81,26 @@ class Run:
     run is writing to it, and DivergenceError instead of saving weights that are not finite.
     """
 
-    def __init__(self, folder: Path, options: Config, trainer: Trainer, data: Dataset) -> None:
+    folder: Path  # from start on, so that a run that is refused before makes none
+
+    def __init__(self, options: Config, trainer: Trainer, data: Dataset) -> None:
         if options.checkpoint_epochs is not None:
             check_size("checkpoint_epochs", options.checkpoint_epochs)
         if options.checkpoint_minutes is not None:
             check_number("checkpoint_minutes", options.checkpoint_minutes, 0.0, math.inf, above=True)
-        self.folder, self.options, self.trainer = folder, options, trainer
+        self.options, self.trainer = options, trainer
         self._description = {"dataset": data.name, "class_names": data.class_names, "image_shape": data.image_shape}
         self._batches = math.ceil(len(data.x_train) / trainer.batch_size)
         self._epoch_due = self._batch_due = 0.0  # when to save again, at the end of an epoch and within one
         self._backoffs = 0
-        self._epoch_end: State | None = None  # what a divergence goes back to
+        self._epoch_end: Copy | None = None  # what a divergence goes back to
         self._saved: dict[str, Any] | None = None  # the progress that the checkpoint holds, once it is this run's
         self._settled = False  # whether the other files are this run's too
 
     @contextlib.contextmanager
     def start(self, *, resume: bool) -> Iterator[None]:
         """Make the folder and hold it for the block; with resume, put the trainer where the checkpoint left it."""
+        self.folder = choose_folder(self.options)
         make_folder(self.folder)
         with locked(self.folder):
             remove_leftovers(self.folder, _FILES)
@@ -106,7 +108,7 @@ class Run:
             if resume:
                 self._restore()
             if self._backs_off:
-                self._epoch_end = self._state()
+                self._keep_epoch_end()
             if not (self.folder / _CHECKPOINT).exists():
                 self.save()
             yield
@@ -125,7 +127,7 @@ class Run:
         Without one, not if saving was so short a time ago that it would take a noticeable share of the time.
         """
         if self._backs_off:
-            self._epoch_end = self._state()
+            self._keep_epoch_end()
         every = self.options.checkpoint_epochs
         due = time.monotonic() >= self._epoch_due if every is None else self.trainer.progress.epoch % every == 0
         if self.finished or due:
@@ -139,7 +141,7 @@ class Run:
     def save(self) -> None:
         """Write checkpoint, best network and metrics as they are now, or, where a divergence goes back, were then."""
         start = time.monotonic()
-        arrays, notes = self._epoch_end if self._epoch_end is not None else self._state()
+        arrays, notes = self._to_save()
         checkpoint.save(self.folder / _CHECKPOINT, arrays, notes)
         self._saved = notes["progress"]
         if not self._settled:
@@ -153,8 +155,7 @@ class Run:
 
     def save_rest(self) -> bool:
         """Save what the checkpoint does not hold yet; False where there is nothing of this run to save."""
-        state = self._epoch_end if self._epoch_end is not None else self._state()
-        progress = state[1]["progress"]
+        progress = self._to_save()[1]["progress"]
         if progress != self._saved:
             if progress == dataclasses.asdict(Progress()):  # an earlier run's files are worth more
                 return False
@@ -173,7 +174,7 @@ class Run:
         self._backoffs += 1
         restore_trainer(self.trainer, *self._epoch_end, "the end of the last epoch")
         self.trainer.step_size /= 2
-        self._epoch_end = self._state()
+        self._keep_epoch_end()
         return (
             f"diverged: {error}. Back to the end of epoch {self.trainer.progress.epoch} with step size "
             f"{self.trainer.step_size:g} ({self._backoffs} of {MOST_BACKOFFS})"
@@ -186,11 +187,17 @@ class Run:
     def _backs_off(self) -> bool:
         return self.options.on_divergence == "backoff"
 
+    def _to_save(self) -> State:
+        return self._state() if self._epoch_end is None else self._epoch_end
+
+    def _keep_epoch_end(self) -> None:
+        self._epoch_end = copied_state(self._state(), self._epoch_end)
+
     def _state(self) -> State:
-        """All that the checkpoint holds; DivergenceError where a number of it is not finite."""
+        """All that the checkpoint holds, as it is now; DivergenceError where a number of it is not finite."""
         arrays, notes = trainer_state(self.trainer)
         for name, array in arrays.items():
-            if not np.isfinite(array).all():
+            if not all_finite(array):
                 raise DivergenceError(
                     f"{name} holds numbers that are not finite after step {len(self.trainer.history.batch_losses)}. "
                     f"Try a step size below {self.trainer.step_size:g}, or standardised rows"
@@ -199,19 +206,19 @@ class Run:
 
     def _restore(self) -> None:
         path = self.folder / _CHECKPOINT
-        arrays, notes = checkpoint.load(path)
-        restore_trainer(self.trainer, arrays, notes, path)
-        try:
-            if notes["options"]["step_size"] == self.options.step_size:  # not given anew
-                self.trainer.step_size, self._backoffs = float(notes["step_size"]), int(notes["backoffs"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"{path}: is not a whole checkpoint of a run: {error!r}") from None
-        self._saved = notes["progress"]
-        # A kill between the files of a save may have left others that are older
-        config.write(notes["options"], self.folder / "config.toml")
-        self._write_what_follows(arrays, notes)
+        with checkpoint.reading(path) as (arrays, notes):
+            restore_trainer(self.trainer, arrays, notes, path)
+            try:
+                if notes["options"]["step_size"] == self.options.step_size:  # not given anew
+                    self.trainer.step_size, self._backoffs = float(notes["step_size"]), int(notes["backoffs"])
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise DataError(f"{path}: is not a whole checkpoint of a run: {error!r}") from None
+            self._saved = notes["progress"]
+            # A kill between the files of a save may have left others that are older
+            config.write(notes["options"], self.folder / "config.toml")
+            self._write_what_follows(arrays, notes)
 
-    def _write_what_follows(self, arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> None:
+    def _write_what_follows(self, arrays: Mapping[str, Sliceable], notes: dict[str, Any]) -> None:
         """Best network and metrics, from a checkpoint's content; a network that nothing has trained is no best one."""
         if notes["updates"] and max(notes["updates"]) > 0:
             best = {"layers": notes["layers"], **self._description}

@@ -4,13 +4,13 @@ import math
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastff
 from fastff import command, distributed, plots
+from fastff.blocks import Sliceable
 from fastff.build import make_trainer
 from fastff.config import Config, parse
 from fastff.data import Dataset, load_dataset
@@ -19,7 +19,7 @@ from fastff.errors import ArgumentError, DivergenceError
 from fastff.evaluate import evaluate
 from fastff.log import Log, make_log
 from fastff.progress import TrainingProgress, prepare_kernels
-from fastff.runs import Run, choose_folder, find_run
+from fastff.runs import Run, find_run
 from fastff.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
 from fastff.trainer import EpochRecord, Trainer
 from fastff.whiten import Whiten
@@ -38,8 +38,7 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
         raise ArgumentError("shard_optimizer: there is but one process, want --distributed mpi with it")
     data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target).with_validation()
     trainer = make(options, data)
-    folder = Path(options.out) if options.resume and options.out else choose_folder(options)
-    run = Run(folder, options, trainer, data)
+    run = Run(options, trainer, data)
     log = make_log(run, data.name)
     with run.start(resume=options.resume):
         compile_seconds = prepare_kernels(run.trainer.precision)
@@ -144,10 +143,10 @@ def _draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
     np.add.at(matrix, (labels, guesses), 1)
     plots.draw_confusion(folder / "confusion.png", matrix, class_names=data.class_names)
     if data.image_shape is not None:
-        weights = trainer.network.linear_layers[0].weights
+        weights: Sliceable = trainer.network.linear_layers[0].state()[0]
         for layer in trainer.network.layers:
             if isinstance(layer, Whiten):  # as what they see of a picture
-                weights = layer.projection @ weights
+                weights = layer.projection @ np.asarray(weights)
         plots.draw_weights(folder / "weights.png", weights, image_shape=data.image_shape)
         some = np.random.default_rng(0).permutation(len(rows))[:40]
         plots.draw_examples(

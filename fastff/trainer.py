@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastff.bfloat16 import prepare, resolve_precision
+from fastff.blocks import row_blocks
 from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.evaluate import Evaluation, evaluate
 from fastff.loss import CrossEntropySoftmax
@@ -284,7 +285,8 @@ class Trainer:
         batch = self.progress.batch
         check_finite(X[rows], f"X, among the rows of batch {batch}")
         logits = self.network.logits(X[rows])
-        weight = max((np.abs(layer.weights).max() for layer in self.network.linear_layers), default=0.0)
+        weights = [layer.state()[0] for layer in self.network.linear_layers]
+        weight = np.max([np.abs(block).max() for rows in weights for block in row_blocks(rows)], initial=0.0)
         raise DivergenceError(
             f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {batch} "
             f"(step {len(self.history.batch_losses)}, largest |logit| {np.abs(logits).max():.3g}, "

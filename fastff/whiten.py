@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastff import memory
+from fastff.blocks import row_blocks
 from fastff.errors import ArgumentError, DataError
 from fastff.layers import Layer, Standardize, numbers
-from fastff.moments import row_blocks
 from fastff.program import Lanes, Program
 from fastff.shards import Rows
 from fastff.validation import check_finite, check_rows, check_size

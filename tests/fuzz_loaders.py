@@ -25,7 +25,7 @@ import traceback
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from fastff import FeedForwardNeuralNetwork, Standardize, Trainer, checkpoint, config, evaluate
+from fastff.blocks import Sliceable
 from fastff.data import load_dataset
 from fastff.data.arrays import read_array
 from fastff.data.pickles import load_pickle
@@ -210,8 +211,10 @@ def _trainer() -> Trainer:
 
 def _resume(path: Path) -> None:
     trainer = _trainer()
-    restore_trainer(trainer, *checkpoint.load(path), path)
-    trainer_state(trainer)
+    with checkpoint.reading(path) as (arrays, notes):
+        restore_trainer(trainer, arrays, notes, path)
+    for array in trainer_state(trainer)[0].values():
+        np.asarray(array)
 
 
 def make_loaders() -> dict[str, Loader]:
@@ -265,7 +268,7 @@ def make_loaders() -> dict[str, Loader]:
         checkpoint.save(f"{folder}/m", model, described)
         weights = [Path(folder, name).read_bytes() for name in "cnm"]
 
-    def shaped(arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> bytes:
+    def shaped(arrays: Mapping[str, Sliceable], notes: dict[str, Any]) -> bytes:
         return json.dumps({**notes, "arrays": {name: array.shape for name, array in arrays.items()}}).encode()
 
     def write(name: str) -> Callable[[Path, bytes], None]:

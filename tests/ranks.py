@@ -44,7 +44,7 @@ def same():
         states = [trainer_state(trainer)[0] for trainer in (alone, shared)]
         record = {
             "case": [way, batch, threads],
-            "apart": max(float(np.abs(states[0][name] - states[1][name]).max()) for name in states[0]),
+            "apart": max(float(np.abs(np.subtract(*(state[name] for state in states))).max()) for name in states[0]),
             "orders": float(np.abs(np.subtract(alone.history.batch_accuracies, shared.history.batch_accuracies)).max()),
             "checksums": group.comm.gather(checksum(shared.network), root=0),
             "threads": [group.threads, usable_cpus()],

@@ -34,7 +34,7 @@ def here(trained, tmp_path, monkeypatch):
 
 def refuse(folder, name, *arguments, status, saying):
     """Run a command that must fail, in one line, without touching anything in the folder."""
-    before = snapshot(folder)
+    before, names = snapshot(folder), sorted(folder.rglob("*"))
     result = run(name, *arguments)
     assert result.status == status, result
     assert result.out == ""
@@ -44,6 +44,7 @@ def refuse(folder, name, *arguments, status, saying):
     for part in [saying] if isinstance(saying, str) else saying:
         assert part in result.err
     assert snapshot(folder) == before
+    assert sorted(folder.rglob("*")) == names
 
 
 # --- arguments

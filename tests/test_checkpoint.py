@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 from fastff import checkpoint
 from fastff.errors import ArgumentError, DataError
@@ -46,6 +46,13 @@ def load_error(path) -> str:
     return message
 
 
+def parts(content):
+    """The header and the data of a safetensors file; entries of the header may stand in any order."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    assert end % 8 == 0
+    return json.loads(content[8:end]), content[end:]
+
+
 @in_one_folder
 @given(
     st.dictionaries(st.text(min_size=1, max_size=8).filter(lambda name: name != "__metadata__"), arrays, max_size=4),
@@ -74,6 +81,24 @@ def test_strides_and_byte_order_do_not_matter(path):
         assert loaded[name].dtype.isnative
 
 
+def test_large_arrays_are_read_from_the_file_in_parts(path):
+    large = np.random.default_rng(0).standard_normal((1000, 2100))  # two blocks and a bit
+    checkpoint.save(path, {"large": large, "turned": large.T}, {})
+    with checkpoint.reading(path) as (stored, _):
+        assert stored["large"].shape == large.shape
+        np.testing.assert_array_equal(stored["large"][990:2000], large[990:])
+    np.testing.assert_array_equal(checkpoint.load(path)[0]["turned"], large.T)
+
+
+@in_one_folder
+@given(st.dictionaries(st.text(min_size=1, max_size=8).filter(lambda name: name != "__metadata__"), arrays, max_size=4))
+def test_the_file_is_as_safetensors_writes_it(path, stored):
+    checkpoint.save(path, stored, {})
+    with safe_open(path, framework="np") as file:
+        notes = file.metadata()
+    assert parts(path.read_bytes()) == parts(save(stored, metadata=notes))
+
+
 def test_loaded_arrays_are_writable_and_independent_of_the_file(saved):
     loaded, _ = checkpoint.load(saved)
     loaded["weights"] += 1
@@ -97,7 +122,7 @@ def test_any_safetensors_reader_opens_it(saved):
 @pytest.mark.parametrize(
     ("stored", "metadata", "message"),
     [
-        ({"w": np.zeros(2, np.float16)}, {}, r"arrays\['w'\] is float16, wanted one of float32, .*"),
+        ({"w": np.zeros(2, np.float16)}, {}, r"arrays\['w'\] is float16, wanted one of int64, .*"),
         ({"w": np.array([None])}, {}, r"arrays\['w'\] is object, .*"),
         ({"__metadata__": np.zeros(2)}, {}, ".*'__metadata__' is reserved.*"),
         ({}, {"loss": np.float32(1)}, "metadata must be what JSON can hold: .*float32.*"),

@@ -240,7 +240,10 @@ def test_a_store_that_cannot_be_used_is_one_line_and_leaves_no_run(flowers, tmp_
 def test_a_missing_package_is_one_line_and_leaves_no_run(flowers, tmp_path, monkeypatch, package):
     for name in [package, *(name for name in sys.modules if name.startswith(f"{package}."))]:
         monkeypatch.setitem(sys.modules, name, None)
-    result = run("train", flowers, "--log", package, "--out", tmp_path / "run")
-    assert result.status == 1
-    assert result.err == f"error: --log {package} needs {package}: pip install 'fastff[{package}]'\n"
-    assert not (tmp_path / "run").exists()
+    before = snapshot(tmp_path)
+    for out in ((), ("--out", tmp_path / "run")):
+        result = run("train", flowers, "--log", package, *out)
+        assert result.status == 1
+        assert result.err == f"error: --log {package} needs {package}: pip install 'fastff[{package}]'\n"
+        assert snapshot(tmp_path) == before
+        assert [path.name for path in tmp_path.iterdir()] == [flowers.name]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from fastff import LinearLayer, memory
+from fastff.blocks import copied
 from fastff.kernels.target import MR, NR
 
 sizes = st.integers(1, 2 * NR + 3)
@@ -35,6 +36,28 @@ def test_unpack_into_an_array_of_any_layout(n_in, n_out):
     out = np.zeros((n_out, n_in), np.float32).T
     assert memory.unpack(panels, matrix.shape, out=out) is out
     np.testing.assert_array_equal(out, matrix)
+
+
+@given(sizes, sizes, st.integers(0, 200), st.integers(0, 200))
+def test_rows_of_panels_are_those_of_the_matrix(n_in, n_out, start, stop):
+    matrix = np.random.default_rng(0).standard_normal((n_in, n_out)).astype(np.float32)
+    panels = memory.aligned(memory.panel_size(matrix.shape))
+    memory.pack(matrix, panels)
+    rows = memory.Unpacked(panels, matrix.shape)
+    np.testing.assert_array_equal(rows[start:stop], matrix[start:stop])
+    np.testing.assert_array_equal(np.asarray(rows), matrix)
+    assert np.asarray(rows, np.float64).dtype == np.float64
+
+
+def test_large_matrices_are_taken_apart_and_put_together_again():
+    matrix = np.random.default_rng(0).standard_normal((1000, 2100)).astype(np.float32)  # two blocks and a bit
+    panels, others = (memory.aligned(memory.panel_size(matrix.shape)) for _ in range(2))
+    memory.pack(matrix, panels)
+    memory.pack(memory.Unpacked(panels, matrix.shape), others)
+    np.testing.assert_array_equal(memory.unpack(others, matrix.shape), matrix)
+    copy = np.zeros_like(matrix)
+    assert copied(memory.Unpacked(panels, matrix.shape), copy) is copy
+    np.testing.assert_array_equal(copy, matrix)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32, np.int64])

@@ -58,7 +58,8 @@ class LeadingTrainer(Trainer):
                 "seed": self.seed,
                 "threads": self.threads,
             }
-            self.group.tell("train", arrays, description, self.sharded, settings)
+            copies = {name: np.asarray(array) for name, array in arrays.items()}
+            self.group.tell("train", copies, description, self.sharded, settings)
             self.home = Home(self.group, self, sharded=self.sharded)
             self.group.done()
         return LeadingSteps(self, X, Y, self.group, self.home)

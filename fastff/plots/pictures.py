@@ -1,6 +1,6 @@
-"""Rows, guesses and weights as pictures.
+"""Sliceable, guesses and weights as pictures.
 
-Imports NumPy, matplotlib and fastff.errors, and canvas beside it.
+Imports NumPy, matplotlib, fastff.blocks and fastff.errors, and canvas beside it.
 """
 
 import math
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
 
+from fastff.blocks import Sliceable, row_blocks
 from fastff.errors import ArgumentError
 from fastff.plots import canvas
 from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED
@@ -121,21 +122,23 @@ def draw_confusion(path: str | os.PathLike[str], matrix: Any, *, class_names: Se
 def draw_weights(path: str | os.PathLike[str], weights: Any, *, image_shape: tuple[int, int, int]) -> None:
     """Draw the first layer's units as pictures, the largest norms first, up to 64.
 
-    weights: (C*H*W, units). Each unit is scaled to its own largest magnitude, zero in the middle: in grey pictures
-    blue is negative and red positive, in colour pictures grey is zero.
+    weights: (C*H*W, units), an array or fastff.blocks.Sliceable. Each unit is scaled to its own largest magnitude,
+    zero in the middle: in grey pictures blue is negative and red positive, in colour pictures grey is zero.
 
     Raises ArgumentError when shapes do not fit, DataError when the file cannot be written.
     """
-    weights = np.nan_to_num(np.asarray(weights, np.float64), posinf=0, neginf=0)
-    if weights.ndim != 2 or weights.shape[1] == 0:
-        raise ArgumentError(f"weights has shape {weights.shape}, wanted (inputs, units)")
-    units = weights.T[np.argsort(-np.linalg.norm(weights, axis=0), kind="stable")[:64]]
+    rows: Sliceable = weights if hasattr(weights, "shape") else np.asarray(weights)
+    if len(rows.shape) != 2 or 0 in rows.shape:
+        raise ArgumentError(f"weights has shape {rows.shape}, wanted (inputs, units)")
+    squares = sum((np.square(_finite(block)).sum(0) for block in row_blocks(rows)), np.zeros(rows.shape[1]))
+    largest = np.argsort(-squares, kind="stable")[:64]
+    units = np.concatenate([_finite(block[:, largest]) for block in row_blocks(rows)]).T
     peaks = np.abs(units).max(axis=1, keepdims=True, initial=0)
     pictures = _planes(units / np.where(peaks > 0, peaks, 1), image_shape)
     meaning = "blue negative, white zero, red positive"
     if image_shape[0] == 3:
         pictures, meaning = (pictures + 1) / 2, "grey is zero"
-    shown, count = len(pictures), weights.shape[1]
+    shown, count = len(pictures), rows.shape[1]
     columns = max(math.ceil(math.sqrt(shown)), min(shown, 4))
     width, gap, head = 0.9, 0.1, 0.65
     height = width * image_shape[1] / image_shape[2]
@@ -189,6 +192,10 @@ def display_example(
     if name is not None:
         ax.set_title(name, family=FONT, fontsize=11, parse_math=False)
     return ax
+
+
+def _finite(weights: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(np.asarray(weights, np.float64), posinf=0, neginf=0)
 
 
 def _place(ax: Axes, picture: Any, box: tuple[float, float, float, float], *, frame: str | None, **how: Any) -> None:
