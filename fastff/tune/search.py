@@ -130,7 +130,7 @@ class Search:
                 return True
             theirs = [str(trial.number) for trial in trials if trial.state == TrialState.RUNNING]
             if theirs and not said:
-                self._print(f"waiting for trial {', '.join(theirs)} of other processes")
+                self._print(f"waiting for trial{'s' * (len(theirs) > 1)} {', '.join(theirs)} of other processes")
                 said = True
             time.sleep(_POLL)
         return False
