@@ -41,17 +41,36 @@ State = tuple[dict[str, np.ndarray], dict[str, Any]]  # as trainer_state returns
 def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
     """The folder to resume and its options: --out, or the latest of runs/DATASET, runs/DATASET-2, ...
 
-    The options are those in the checkpoint, which is written in one piece with the state that they led to. Raises
-    DataError if there is no run, or its checkpoint is damaged.
+    The options are those in the checkpoint, which is written in one piece with the state that they led to; with --seeds,
+    those of the first seed. Raises DataError if there is no run, or its checkpoint is damaged.
     """
     folder = Path(options.out) if options.out is not None else _numbered(options.dataset)[0]
+    if folder is not None and options.seeds is not None:
+        several = sorted(folder.glob(f"seed-*/{_CHECKPOINT}"), key=lambda path: (len(path.parent.name), path))
+        if not several:
+            raise DataError(f"{folder}: has no seed-*/{_CHECKPOINT}, want a folder that --seeds has filled")
+        return folder, _options_in(several[0])
     if folder is None or not (folder / _CHECKPOINT).exists():
         where = folder or Path("runs") / label(options.dataset)
         raise DataError(f"{where}: has no {_CHECKPOINT}, want the folder of a run to resume")
-    saved = checkpoint.load(folder / _CHECKPOINT)[1].get("options")
+    return folder, _options_in(folder / _CHECKPOINT)
+
+
+def _options_in(path: Path) -> dict[str, Any]:
+    saved = checkpoint.load(path)[1].get("options")
     if not isinstance(saved, dict):
-        raise DataError(f"{folder / _CHECKPOINT}: holds no options, want the checkpoint of a run")
-    return folder, config.checked(saved, folder / _CHECKPOINT)
+        raise DataError(f"{path}: holds no options, want the checkpoint of a run")
+    return config.checked(saved, path)
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    """The folder of one of several seeds' runs."""
+    return folder / f"seed-{seed}"
+
+
+def has_run(folder: Path) -> bool:
+    """Whether there is a run in this folder that can be gone on with."""
+    return (folder / _CHECKPOINT).exists()
 
 
 def choose_folder(options: Config) -> Path:

@@ -510,7 +510,7 @@ def test_it_goes_on_after_an_interrupt_in_a_custom_layer(call, dropout):
 @pytest.mark.parametrize(("run", "on_epoch"), [(1, None), *((run, lambda _: None) for run in (1, 2, 3, 4))])
 def test_it_goes_on_after_an_interrupt_as_a_native_call_returns(monkeypatch, run, on_epoch):
     """A small network's epoch runs in the caller's thread: Ctrl-C during it shows when the call is over. Runs 1 and 3
-    are the training of epochs 1 and 2, runs 2 and 4 the validation after it; run 1 is all where nobody looks between."""
+    are the training of epochs 1 and 2, runs 2 and 4 the validation after it; run 1 is all of it where nobody looks."""
     net, native, calls = make(dropout=0.3), program.spmd.run, []
 
     def interrupted(*arguments):
