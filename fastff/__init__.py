@@ -14,6 +14,7 @@ if not (Path(__file__).parent / "kernels").exists():
     __path__.append(str(Path(__file__).parents[1]))
 
 from fastff.data import Dataset, load_dataset
+from fastff.ensemble import Ensemble
 from fastff.errors import ArgumentError, DataError, DivergenceError, FastffError, MissingExtra, NoRoom, StalledError
 from fastff.evaluate import evaluate
 from fastff.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
@@ -30,13 +31,16 @@ __all__ = [
     "Adam",
     "ArgumentError",
     "Augment",
+    "Config",
     "CrossEntropySoftmax",
     "DataError",
     "Dataset",
     "DivergenceError",
     "Dropout",
+    "Ensemble",
     "FastffError",
     "FeedForwardNeuralNetwork",
+    "Fitted",
     "LinearLayer",
     "MissingExtra",
     "NoRoom",
@@ -49,11 +53,21 @@ __all__ = [
     "Whiten",
     "display_example",
     "evaluate",
+    "fit_many",
     "load_dataset",
 ]
 
 
+# Imported when asked for: matplotlib takes longer than all else together, and Config's command line a while too
+_LATE = {
+    "Config": "fastff.config",
+    "Fitted": "fastff.many",
+    "display_example": "fastff.plots",
+    "fit_many": "fastff.many",
+}
+
+
 def __getattr__(name: str) -> object:
-    if name == "display_example":  # matplotlib takes longer to import than all else together
-        return import_module("fastff.plots").display_example
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module 'fastff' has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """From a Config to the network and the trainer it describes: what every command that trains begins with."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +18,25 @@ from fastff.whiten import Whiten
 _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 
 
-def make_trainer(options: Config, data: Dataset, kind: type[Trainer] = Trainer) -> Trainer:
-    """The network and trainer that the options describe, for this data. Raises ArgumentError for bad values."""
+def preprocessing(options: Config, data: Dataset) -> list[Standardize | Whiten]:
+    """The layers in front that are fitted to the training rows; they depend on `standardize` and `whiten` alone."""
+    standardize = Standardize.fit(data.x_train) if options.standardize else None
+    front: list[Standardize | Whiten] = [standardize] if standardize else []
+    if options.whiten:
+        front.append(Whiten.fit(data.x_train, options.whiten, after=standardize))
+    return front
+
+
+def make_trainer(
+    options: Config,
+    data: Dataset,
+    kind: type[Trainer] = Trainer,
+    front: list[Standardize | Whiten] | None = None,
+) -> Trainer:
+    """The network and trainer that the options describe, for this data; front: what `preprocessing` gives, if at hand.
+
+    Raises ArgumentError for bad values.
+    """
     network = FeedForwardNeuralNetwork(
         options.whiten or data.n_features,
         data.n_classes,
@@ -27,11 +45,7 @@ def make_trainer(options: Config, data: Dataset, kind: type[Trainer] = Trainer) 
         seed=options.seed,
     )
     network.layers = list(_dress(network.layers, options))
-    standardize = Standardize.fit(data.x_train) if options.standardize else None
-    if options.whiten:
-        network.layers.insert(0, Whiten.fit(data.x_train, options.whiten, after=standardize))
-    if standardize:
-        network.layers.insert(0, standardize)
+    network.layers[:0] = preprocessing(options, data) if front is None else map(copy.copy, front)
     if options.mirror or options.shift:
         if data.image_shape is None:
             raise ArgumentError(f"mirror and shift: {data.name} has no pictures, want neither")

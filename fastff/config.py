@@ -75,6 +75,10 @@ class Config:
     shard_optimizer: tyro.conf.FlagCreatePairsOff[bool] = False
     """--distributed over a network: each process keeps its part of the optimizer's moments alone."""
 
+    seeds: Count = None
+    """Train N networks, with --seed and the seeds after it, one a core, each in a folder of its own: mean and standard
+    deviation of their figures, and all of them as one model."""
+
     checkpoint_epochs: Count = None
     """Save every N epochs; by default after every epoch, unless saving would then take more than 2% of the time."""
     checkpoint_minutes: Minutes = None
@@ -138,7 +142,7 @@ class Config:
 
 LARGEST = 1 << 20  # bytes of a config file; one has about 700
 # Where a run is kept and runs, not what it is: not in config.toml
-_PLACES = ("config", "out", "resume", "log", "distributed", "shard_optimizer")
+_PLACES = ("config", "out", "resume", "log", "seeds", "distributed", "shard_optimizer")
 _HINTS = get_type_hints(Config)
 _PROGRAM = "python -m fastff.train"
 

@@ -21,7 +21,7 @@ class Options:
     """
 
     run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR")]
-    """The folder of a training run."""
+    """The folder of a training run, or of several (--seeds), or a file that a network or an Ensemble was saved in."""
     out: Annotated[str, tyro.conf.arg(metavar="FILE")]
     """Where to: a name that ends in .onnx. Needs onnx: pip install 'fastff[onnx]'."""
 

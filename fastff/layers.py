@@ -195,6 +195,11 @@ class LinearLayer(Layer):
         """Weights (in, out) and bias (out,) for those who read them, piece by piece, before they change."""
         return self._matrix.rows(), self.bias[0]
 
+    @property
+    def memory(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weights in panels and bias padded to NR: the kernels' own memory, which training changes."""
+        return self._matrix.panels, self._bias
+
     def move(self, weights: list[np.ndarray], biases: list[np.ndarray], *, keep: bool) -> None:
         """Live in this memory from now on: values and two moments each, in panels and padded to NR.
 

@@ -27,7 +27,7 @@ class Options:
     """
 
     run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR")]
-    """The folder of a training run."""
+    """The folder of a training run, or of several (--seeds), or a file that a network or an Ensemble was saved in."""
     input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INPUT")]
     """Raw rows: an .npy file (rows, features), an .npz with one such array or one called x, or a .csv with a header."""
     out: Annotated[str, tyro.conf.arg(metavar="FILE")]

@@ -22,6 +22,7 @@ from fastff.kernels.softmax import RESULT
 from fastff.kernels.target import LANES
 from fastff.room import check_room
 from fastff.shards import Rows, Shards
+from fastff.side_by_side import SideBySide
 from fastff.stream import Stream
 from fastff.threads import run_ranks, usable_cpus
 
@@ -218,7 +219,32 @@ class Program:
         scratch = memory.aligned(memory.round_up(self.rows, LANES) // LANES * RESULT, np.uint8)
         return scratch, int(halt), np.ones(LANES, np.float32) if weights is None else weights, int(weights is not None)
 
+    def end_epochs(
+        self,
+        order: np.ndarray,
+        program: "Program | None",
+        losses: np.ndarray,
+        hits: np.ndarray,
+        copies: list[tuple[np.ndarray, np.ndarray]],
+    ) -> None:
+        """After each epoch run another program over the rows that order names, and then make copies; the last to add.
+
+        losses (float64), hits (int64): (epochs, batches of that program). copies: pairs of an array and a place for it
+        after each epoch, (epochs, size). The epochs are those of a run.
+        """
+        self.add(spmd.EPOCH, order, len(order), 1 if program is None else program.rows, losses, hits)
+        if program is not None:
+            self._table += program._table
+            self._kept += program._kept
+        for array, places in copies:
+            self.add(spmd.KEEP, array, array.nbytes, places)
+
     # --- running ---
+
+    @property
+    def streams(self) -> bool:
+        """Whether rows are read from files as it runs."""
+        return self._stream is not None
 
     @staticmethod
     def call(*arguments: "int | np.ndarray") -> None:
@@ -234,7 +260,9 @@ class Program:
         return np.array(self._table, np.int64)
 
     def threads_for(self, wanted: int | None, steps: int) -> int:
-        """`wanted`, or as many threads as have work enough in a run of so many steps."""
+        """`wanted`, or as many threads as have work enough in a run of so many steps; one beside other trainings."""
+        if SideBySide.in_force() is not None:
+            return 1
         if wanted is not None:
             return wanted
         most = min(self.flops // FLOPS_PER_STEP, self.flops * steps // FLOPS_PER_START)
@@ -295,8 +323,11 @@ class Program:
             epoch, step = divmod(outcome.done, an_epoch)
             return epoch * total + step * self.rows
 
+        others = SideBySide.in_force()
         with nullcontext() if self._stream is None else self._stream.running(index.reshape(-1), position):
-            if size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
+            if others is not None:
+                others.native(call, stop)
+            elif size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
                 call(0)
             else:
                 run_ranks(call, size, stop, control[spmd.SEEN :: spmd.LINE])

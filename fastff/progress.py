@@ -19,9 +19,12 @@ def prepare_kernels(precision: str = "float32") -> float:
 
 
 class TrainingProgress:
-    """Epochs done and left, the last epoch's figures, rows a second, on standard error when that is a terminal."""
+    """Epochs done and left, the last epoch's figures, rows a second, on standard error when that is a terminal.
 
-    def __init__(self, epochs: int, done: int) -> None:
+    alone: False for one of several at once, which shows nothing.
+    """
+
+    def __init__(self, epochs: int, done: int, *, alone: bool = True) -> None:
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("epoch {task.completed}/{task.total}"),
@@ -31,7 +34,7 @@ class TrainingProgress:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
-            disable=not sys.stderr.isatty(),
+            disable=not (alone and sys.stderr.isatty()),
         )
         self._task = self._bar.add_task("", total=epochs, completed=done)
 

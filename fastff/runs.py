@@ -19,6 +19,7 @@ from fastff import checkpoint, config
 from fastff.blocks import Sliceable, all_finite
 from fastff.config import Config
 from fastff.data import Dataset
+from fastff.ensemble import Ensemble
 from fastff.errors import DataError, DivergenceError
 from fastff.files import locked, make_folder, remove_leftovers, write_text
 from fastff.network import FeedForwardNeuralNetwork, layers_from
@@ -29,6 +30,7 @@ from fastff.validation import check_number, check_size
 SAVING_SHARE = 0.02  # of the time that saving may take
 MINUTES = 10.0  # that an epoch may go on before it is saved, where saving takes no time to speak of
 MOST_BACKOFFS = 5
+ENSEMBLE = "ensemble.safetensors"
 _CHECKPOINT = "checkpoint.safetensors"
 _OUTCOME = ("summary.json", "curves.png", "confusion.png", "examples.png", "weights.png")  # of a run that has ended
 _FILES = (_CHECKPOINT, "config.toml", "best.safetensors", "metrics.jsonl", *_OUTCOME)
@@ -37,18 +39,37 @@ _FILES = (_CHECKPOINT, "config.toml", "best.safetensors", "metrics.jsonl", *_OUT
 def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
     """The folder to resume and its options: --out, or the latest of runs/DATASET, runs/DATASET-2, ...
 
-    The options are those in the checkpoint, which is written in one piece with the state that they led to. Raises
-    DataError if there is no run, or its checkpoint is damaged.
+    The options are those in the checkpoint, which is written in one piece with the state that they led to; with
+    --seeds, those of the first seed. Raises DataError if there is no run, or its checkpoint is damaged.
     """
     folder = Path(options.out) if options.out is not None else _numbered(options.dataset)[0]
+    if folder is not None and options.seeds is not None:
+        several = sorted(folder.glob(f"seed-*/{_CHECKPOINT}"), key=lambda path: (len(path.parent.name), path))
+        if not several:
+            raise DataError(f"{folder}: has no seed-*/{_CHECKPOINT}, want a folder that --seeds has filled")
+        return folder, _options_in(several[0])
     if folder is None or not (folder / _CHECKPOINT).exists():
         where = folder or Path("runs") / label(options.dataset)
         raise DataError(f"{where}: has no {_CHECKPOINT}, want the folder of a run to resume")
-    with checkpoint.reading(folder / _CHECKPOINT) as (_, notes):
+    return folder, _options_in(folder / _CHECKPOINT)
+
+
+def _options_in(path: Path) -> dict[str, Any]:
+    with checkpoint.reading(path) as (_, notes):
         saved = notes.get("options")
     if not isinstance(saved, dict):
-        raise DataError(f"{folder / _CHECKPOINT}: holds no options, want the checkpoint of a run")
-    return folder, config.checked(saved, folder / _CHECKPOINT)
+        raise DataError(f"{path}: holds no options, want the checkpoint of a run")
+    return config.checked(saved, path)
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    """The folder of one of several seeds' runs."""
+    return folder / f"seed-{seed}"
+
+
+def has_run(folder: Path) -> bool:
+    """Whether there is a run in this folder that can be gone on with."""
+    return (folder / _CHECKPOINT).exists()
 
 
 def choose_folder(options: Config) -> Path:
@@ -235,21 +256,33 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A run's best network, and what its rows and classes are."""
+    """A trained network, or several as one, and what its rows and classes are."""
 
-    network: FeedForwardNeuralNetwork
+    network: FeedForwardNeuralNetwork | Ensemble
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None
 
 
-def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
-    """The best network of a run's folder. Raises DataError where it is missing or damaged."""
-    path = Path(folder) / "best.safetensors"
-    if not path.exists():
-        raise DataError(f"{folder}: has no best.safetensors, want the folder of a run")
+def load_model(place: str | os.PathLike[str]) -> TrainedModel:
+    """The best network of a run's folder, the ensemble of a folder of several, or what was saved in a file.
+
+    Raises DataError where it is missing or damaged.
+    """
+    places = (
+        [Path(place) / name for name in ("best.safetensors", ENSEMBLE)] if not Path(place).is_file() else [Path(place)]
+    )
+    path = next((path for path in places if path.exists()), None)
+    if path is None:
+        raise DataError(f"{place}: has no best.safetensors, want the folder of a run")
     arrays, metadata = checkpoint.load(path)
-    network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
-    network.layers = layers_from(arrays, metadata.get("layers"), path)
+    network: FeedForwardNeuralNetwork | Ensemble
+    if "networks" in metadata:
+        network = Ensemble.holding(arrays, metadata, path)
+    else:
+        network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
+        network.layers = layers_from(arrays, metadata.get("layers"), path)
+    if places == [Path(place)]:  # saved by hand: it need not say what the classes are called
+        metadata.setdefault("class_names", [str(i) for i in range(network.output_dim or 0)])
     names, shape = metadata.get("class_names"), metadata.get("image_shape")
     if not isinstance(names, list) or len(names) != network.output_dim:
         raise DataError(f"{path}: class_names {names!r}, want {network.output_dim} names")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from fastff.bfloat16 import PROGRAMS
+from fastff.epoch_ends import EpochEnds
+from fastff.evaluate import Evaluation
 from fastff.program import Outcome, Program
 from fastff.random_layers import MOST_EPOCHS, RandomLayer
 from fastff.shards import Rows
@@ -28,6 +30,9 @@ class Steps(Protocol):
     most_epochs: int
     outcome: Outcome | None
 
+    def ends(self, evaluation: Evaluation | None, *, keep: bool, epochs: int) -> EpochEnds | None:
+        """Have the steps do what ends each of so many epochs too; None where they cannot. Once, before the first."""
+
     def __call__(self, orders: np.ndarray, first: int) -> Outcome: ...
 
 
@@ -44,6 +49,15 @@ class ProgramSteps:
         g = self.program.cross_entropy(z, labels, trainer.criterion.label_smoothing, gradient=True, halt=True)
         assert g is not None
         network.lower_backward(self.program, g, saved)
+
+    def ends(self, evaluation: Evaluation | None, *, keep: bool, epochs: int) -> EpochEnds | None:
+        if evaluation is not None and evaluation.program.streams:  # from files that only a run of its own opens
+            return None
+        ends = EpochEnds(self.trainer.network, evaluation, keep=keep, most_epochs=min(epochs, self.most_epochs))
+        if ends.most_epochs == 1:
+            return None
+        ends.add_to(self.program)
+        return ends
 
     def make_program(self, rows: int) -> Program:
         return PROGRAMS[self.trainer.precision](rows)
@@ -87,6 +101,9 @@ class LayerSteps:
     def __init__(self, trainer: "Trainer", X: Rows, Y: np.ndarray) -> None:
         self.trainer, self.X, self.Y = trainer, X, Y
         self.outcome: Outcome | None = None
+
+    def ends(self, evaluation: Evaluation | None, *, keep: bool, epochs: int) -> EpochEnds | None:
+        return None
 
     def __call__(self, orders: np.ndarray, first: int) -> Outcome:
         trainer, size, order = self.trainer, self.trainer.batch_size, orders[0]

@@ -20,6 +20,7 @@ from fastff.evaluate import evaluate
 from fastff.log import Log, make_log
 from fastff.progress import TrainingProgress, prepare_kernels
 from fastff.runs import Run, find_run
+from fastff.seeds import train_seeds
 from fastff.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
 from fastff.trainer import EpochRecord, Trainer
 from fastff.whiten import Whiten
@@ -37,27 +38,36 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
     if options.shard_optimizer and options.distributed is None:
         raise ArgumentError("shard_optimizer: there is but one process, want --distributed mpi with it")
     data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target).with_validation()
+    if options.seeds is not None:
+        print(train_seeds(options, data, _train_run))
+        return
     trainer = make(options, data)
     run = Run(options, trainer, data)
     log = make_log(run, data.name)
     with run.start(resume=options.resume):
         compile_seconds = prepare_kernels(run.trainer.precision)
-        with log:
-            _fit(run, data, log)
-            trainer.restore_best()
-            summary = _summarise(run, data, compile_seconds)
-            _draw(run, data, summary)
-            run.write_summary(summary)
-            log.summary(summary)
+        summary = _train_run(run, data, log, compile_seconds)
     print(_closing_lines(run, summary))
 
 
-def _fit(run: Run, data: Dataset, log: Log) -> None:
+def _train_run(run: Run, data: Dataset, log: Log, compile_seconds: float, *, alone: bool = True) -> dict[str, Any]:
+    """Train what is left, write the rest of the run's files and return its summary; alone: not beside others."""
+    with log:
+        _fit(run, data, log, alone)
+        run.trainer.restore_best()
+        summary = _summarise(run, data, compile_seconds)
+        _draw(run, data, summary)
+        run.write_summary(summary)
+        log.summary(summary)
+    return summary
+
+
+def _fit(run: Run, data: Dataset, log: Log, alone: bool) -> None:
     """Train what is left, saved; a signal saves too and ends it with Stopped, which says how to go on."""
     if run.finished:
         return
     with (
-        TrainingProgress(run.options.epochs, run.trainer.progress.epoch) as progress,
+        TrainingProgress(run.options.epochs, run.trainer.progress.epoch, alone=alone) as progress,
         HeldSignals(run.save_due) as signals,
     ):
 

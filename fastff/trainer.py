@@ -8,12 +8,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 
 from fastff.bfloat16 import prepare, resolve_precision
 from fastff.blocks import row_blocks
+from fastff.epoch_ends import EpochEnds
 from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.evaluate import Evaluation, evaluate
 from fastff.loss import CrossEntropySoftmax
@@ -39,7 +41,7 @@ class EpochRecord:
     train_accuracy: float
     val_loss: float | None
     val_accuracy: float | None
-    seconds: float  # of training, validation not counted
+    seconds: float  # of training; validation counts where one call trained several epochs
     examples_per_second: float
 
 
@@ -122,6 +124,8 @@ class Trainer:
         self.best: Best | None = None
         self.compile_seconds = 0.0
         self.threads_used = 1  # of the last epoch
+        self._evaluation: Evaluation | None = None
+        self._ends: EpochEnds | None = None  # of the fit under way
 
     @property
     def optimizer(self) -> Optimizer:
@@ -166,12 +170,18 @@ class Trainer:
         self.compile_seconds += prepare(self.precision)
         self._last_epoch = self.progress.epoch + epochs
         steps = self._steps(X, Y)
+        self._evaluation = None
         validate = self._validation(X_val, Y_val)
-        # epochs that nobody looks at one by one are trained in one call
-        at_once = 1 if validate or on_epoch or self.monitor else steps.most_epochs
+        watched = bool(validate or on_epoch or self.monitor)
+        self._ends = None
+        if watched and on_epoch is None:
+            self._ends = steps.ends(self._evaluation, keep=self.monitor is not None, epochs=epochs)
+        batches = math.ceil(len(X) / self.batch_size)
         while self.progress.epoch < self._last_epoch:
-            self._run_epochs(steps, X, min(at_once, self._last_epoch - self.progress.epoch))
-            record = self._close(len(X), *(validate() if validate else ()))
+            count, ended = self._at_once(steps, watched), self._ends is not None and self.progress.batch < batches
+            self._run_epochs(steps, X, count)
+            figures = self._ends.figures(count - 1) if self._ends and ended else validate() if validate else ()
+            record = self._close(len(X), *figures)
             going_on = self._watch(record)
             if (on_epoch is not None and on_epoch(record)) or not going_on:
                 break
@@ -183,6 +193,17 @@ class Trainer:
         """Give the network the weights of the best epoch so far, where a monitor has kept them."""
         if self.best is not None:
             self.network.set_parameters(self.best.arrays)
+
+    def _at_once(self, steps: Steps, watched: bool) -> int:
+        """How many epochs the next call may train: many where it ends them by itself, none beyond patience's end."""
+        left = self._last_epoch - self.progress.epoch
+        if not watched:
+            return min(left, steps.most_epochs)
+        if self._ends is None or self.progress.batch > 0:
+            return 1
+        if self.patience is not None:
+            left = min(left, self.patience + (self.best.epoch - self.progress.epoch if self.best else 0))
+        return max(1, min(left, self._ends.most_epochs))
 
     def _run_epochs(self, steps: Steps, X: Rows, count: int) -> None:
         """Train for `count` epochs from where the first of them stands; the last still waits for its record."""
@@ -219,17 +240,19 @@ class Trainer:
         history.batch_losses += (outcome.losses[done] / sizes).tolist()
         history.batch_accuracies += (outcome.hits[done] / sizes).tolist()
         a_batch = seconds / max(1, outcome.done - first)
-        left = outcome.done
+        left, ended = outcome.done, 0
         while left > batches:
             left -= batches
             self.progress.seconds += (batches - self.progress.batch) * a_batch
-            self._close(rows, behind=len(history.batch_losses) - left)
+            figures = self._ends.figures(ended) if self._ends else ()
+            self._watch(self._close(rows, *figures, behind=len(history.batch_losses) - left), ended)
+            ended += 1
         self.progress.seconds += (left - self.progress.batch) * a_batch
         self.progress.batch = left
 
     def _sizes(self, rows: int) -> np.ndarray:
         """How many rows each batch of an epoch has."""
-        return np.diff(np.append(np.arange(0, rows, self.batch_size), rows))
+        return _batch_sizes(rows, self.batch_size)
 
     def _close(
         self, rows: int, val_loss: float | None = None, val_accuracy: float | None = None, *, behind: int | None = None
@@ -257,16 +280,22 @@ class Trainer:
             return None
         if not self.network.lowers():
             return lambda: evaluate(self.network, X, Y, EVALUATION_ROWS)
-        evaluation = Evaluation(self.network, X, Y, EVALUATION_ROWS)
+        evaluation = self._evaluation = Evaluation(self.network, X, Y, EVALUATION_ROWS)
         return lambda: evaluation.run(self.threads)
 
-    def _watch(self, record: EpochRecord) -> bool:
-        """Keep the best weights, where something is monitored; False when patience is at its end."""
+    def _watch(self, record: EpochRecord, ended: int | None = None) -> bool:
+        """Keep the best weights, where something is monitored; False when patience is at its end.
+
+        ended: which of the last call's epochs this was, if others have followed it.
+        """
         if self.monitor is None:
             return True
         sign, value = (1.0 if _HIGHER_IS_BETTER[self.monitor] else -1.0), getattr(record, self.monitor)
         if self.best is None or sign * value > sign * self.best.value or math.isnan(self.best.value):
-            self._keep(value, record.epoch)
+            if ended is None or self._ends is None:
+                self._keep(value, record.epoch)
+            else:
+                self.best = Best(value, record.epoch, self._ends.parameters(ended))
             return True
         return self.patience is None or record.epoch - self.best.epoch < self.patience
 
@@ -299,6 +328,11 @@ class Trainer:
         epoch = self.progress.epoch + np.arange(epochs)
         done = (epoch[:, None] + np.arange(batches) / batches).ravel() / self._last_epoch
         return self.step_size * SCHEDULES[self.schedule](done)
+
+
+@lru_cache
+def _batch_sizes(rows: int, batch_size: int) -> np.ndarray:
+    return np.diff(np.append(np.arange(0, rows, batch_size), rows))
 
 
 def check_finite_rows(X: Rows, name: str) -> None:

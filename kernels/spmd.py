@@ -28,6 +28,7 @@ from .target import LANES
 from .targets import target_loss
 from .tile import OFFSET, SCALE
 from .vector import (
+    I8,
     I32,
     I64,
     address,
@@ -72,6 +73,9 @@ MEET = 17  # control block of the processes, how many they are, this one, whethe
 AGREE = 18  # flags as FLAG says them, how many processes': halt at once where any loss is not finite, or stop next
 CALL = 19  # a C function that returns 0, and its (up to) 8 arguments, for rank 0; what it returns else ends the run
 READ = 20  # files, how many, picked or 0, bytes of a row, rows out, state
+# at the end of an epoch what follows is run on other rows too, and the losses and hits of their batches are stored
+EPOCH = 21  # index, rows, batch, losses, hits
+KEEP = 22  # array, bytes, to: after that, a copy of the array, one behind the other epoch by epoch
 CODE, BARRIER, ARGUMENTS = 0, 1, 2
 COLUMNS = 17
 
@@ -99,6 +103,12 @@ def _call(e, function, *arguments):
     """What a C function that returns an int returns. It may take fewer arguments, ints and addresses in any mixture."""
     kind = ir.FunctionType(I32, [I64] * len(arguments))
     return e.b.sext(e.b.call(e.b.inttoptr(function, kind.as_pointer()), arguments), I64)
+
+
+@emits(types.void, address, address, i64)
+def _copy(e, to, array, size):
+    pointers = [e.b.inttoptr(at, I8.as_pointer()) for at in (to, array)]
+    e.llvm("memcpy", I8.as_pointer(), *pointers, size)
 
 
 def control_slots(size):
@@ -248,6 +258,31 @@ def _agree(op, control, rank):
     return halt
 
 
+@kernel
+def _end_epoch(op, program, epoch, control, rank, size):
+    """What an EPOCH stands for: `program` on its rows, then the copies; False if the run is abandoned."""
+    index, total, batch = op[ARGUMENTS], op[ARGUMENTS + 1], op[ARGUMENTS + 2]
+    batches = (total + batch - 1) // batch
+    for step in range(batches):
+        first = step * batch
+        rows = min(batch, total - first)
+        for i in range(len(program)):
+            part = program[i]
+            operate(part, index + 8 * first, epoch, step, first, rows, 0, rank, size)
+            if part[BARRIER] != 0 and not barrier(control, rank, size):
+                return False
+            if part[CODE] == LOSS and rank == 0:
+                loss, right = _reduce_loss(part[ARGUMENTS + 5], rows)
+                store_f64(op[ARGUMENTS + 3] + 8 * (epoch * batches + step), loss)
+                store_i64(op[ARGUMENTS + 4] + 8 * (epoch * batches + step), right)
+    for i in range(len(program)):
+        part = program[i]
+        if part[CODE] == KEEP and rank == 0:  # the others change nothing before it has come to the next barrier
+            size_kept = part[ARGUMENTS + 1]
+            _copy(part[ARGUMENTS + 2] + epoch * size_kept, part[ARGUMENTS], size_kept)
+    return True
+
+
 def stepper(name, operate):
     """The kernel that runs a program's steps, whose operations `operate` does.
 
@@ -270,6 +305,10 @@ def stepper(name, operate):
                 store_i64(control + 8 * GO, load_i64(control + 8 * (AGREED if shared else STOP)))
             for i in range(len(program)):
                 op = program[i]
+                if op[CODE] == EPOCH:
+                    if of_epoch == steps - 1 and not _end_epoch(op, program[i + 1 :], epoch, control, rank, size):
+                        return
+                    break
                 operate(op, index + 8 * (epoch * total + first), epoch, of_epoch, first, rows, params, rank, size)
                 if op[CODE] == CALL and rank == 0:
                     _call_out(op, control)

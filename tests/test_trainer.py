@@ -507,10 +507,10 @@ def test_it_goes_on_after_an_interrupt_in_a_custom_layer(call, dropout):
     assert_same_history(trainer.history, expected.history)
 
 
-@pytest.mark.parametrize("run", [1, 2, 3, 4])
-def test_it_goes_on_after_an_interrupt_as_a_native_call_returns(monkeypatch, run):
+@pytest.mark.parametrize(("run", "on_epoch"), [(1, None), *((run, lambda _: None) for run in (1, 2, 3, 4))])
+def test_it_goes_on_after_an_interrupt_as_a_native_call_returns(monkeypatch, run, on_epoch):
     """A small network's epoch runs in the caller's thread: Ctrl-C during it shows when the call is over. Runs 1 and 3
-    are the training of epochs 1 and 2, runs 2 and 4 the validation after it."""
+    are the training of epochs 1 and 2, runs 2 and 4 the validation after it; run 1 is all of it where nobody looks."""
     net, native, calls = make(dropout=0.3), program.spmd.run, []
 
     def interrupted(*arguments):
@@ -524,8 +524,30 @@ def test_it_goes_on_after_an_interrupt_as_a_native_call_returns(monkeypatch, run
     with monkeypatch.context() as patch:
         patch.setattr(program.spmd, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            trainer.fit(X, Y, X_VAL, Y_VAL, epochs=4)
+            trainer.fit(X, Y, X_VAL, Y_VAL, epochs=4, on_epoch=on_epoch)
     assert_goes_on(net, trainer, dropout=0.3)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("monitor", ["val_accuracy", "val_loss", "train_loss", None])
+def test_epochs_that_nobody_looks_at_are_those_that_are_looked_at(threads, monitor):
+    """Without a callback one call trains and validates many epochs, and keeps their weights."""
+    results = []
+    for on_epoch in (None, lambda _: None):
+        net = make(dropout=0.3)
+        trainer = Trainer(net, batch_size=16, step_size=0.01, threads=threads, monitor=monitor)
+        trainer.fit(X, Y, X_VAL, Y_VAL, epochs=3, on_epoch=on_epoch)
+        trainer.fit(X, Y, X_VAL, Y_VAL, epochs=4, on_epoch=on_epoch)
+        results.append((trainer, weights_of(net)))
+    (one, weights), (other, expected) = results
+    for actual, wanted in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(actual, wanted)
+    assert_same_history(one.history, other.history)
+    assert one.progress == other.progress
+    if monitor is not None:
+        assert (one.best.value, one.best.epoch) == (other.best.value, other.best.epoch)
+        for name, array in one.best.arrays.items():
+            np.testing.assert_array_equal(array, other.best.arrays[name])
 
 
 def test_an_interrupt_before_the_first_batch_is_an_interrupt():

@@ -61,6 +61,9 @@ class SharedSteps(ProgramSteps):
     def make_program(self, rows: int) -> Program:
         return self.home.program(self.shares.rows)
 
+    def ends(self, evaluation: Evaluation | None, *, keep: bool, epochs: int) -> None:
+        """None: the processes share out validation too."""
+
     def threads_for(self, steps: int) -> int:
         """The threads of each process, which is what rank 0 says."""
         useful = super().threads_for(steps)

@@ -42,6 +42,7 @@ class Evaluation:
         z, _ = network.lower_forward(self.program, X, training=False)
         self.program.cross_entropy(z, labels, 0.0, gradient=False)
         self.order = np.arange(len(X))
+        self.batches = -(-len(X) // self.program.rows)
 
     def run(self, threads: int | None = None) -> tuple[float, float]:
         """(mean cross-entropy, accuracy) with the weights as they are now."""

@@ -25,7 +25,7 @@ class Options:
     """
 
     run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR")]
-    """The folder of a training run."""
+    """The folder of a training run, or of several (--seeds), or a file that a network or an Ensemble was saved in."""
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
     """A known name or a path, as for fastff.train."""
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None

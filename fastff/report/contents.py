@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 from fastff.config import Config
+from fastff.network import FeedForwardNeuralNetwork
 from fastff.report.finished import FinishedRun
 
 if sys.version_info >= (3, 11):
@@ -22,6 +23,7 @@ MANY_CLASSES = 20  # more are counted, not named
 def contents(run: FinishedRun) -> dict[str, Any]:
     """The report's texts and figures, as JSON has them."""
     summary, model = run.summary, run.model
+    assert isinstance(model.network, FeedForwardNeuralNetwork)  # see read_run
     widths = [model.network.input_dim, *(layer.weights.shape[1] for layer in model.network.linear_layers)]
     tested = summary["test_accuracy"] is not None
     return {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastff import config
+from fastff.ensemble import Ensemble
 from fastff.errors import DataError
 from fastff.runs import TrainedModel, load_model
 
@@ -31,8 +32,11 @@ def read_run(folder: Path) -> FinishedRun:
     if not (folder / "summary.json").is_file():
         raise DataError(f"{folder}: has no summary.json, want the folder of a finished run")
     summary = _summary(folder / "summary.json")
+    model = load_model(folder)
+    if isinstance(model.network, Ensemble):
+        raise DataError(f"{folder}: holds several networks as one, want the folder of one run, such as seed-0 in it")
     pictures = {name: _bytes(folder / name) for name in PICTURES if (folder / name).exists()}
-    return FinishedRun(summary, config.read(folder / "config.toml"), load_model(folder), pictures)
+    return FinishedRun(summary, config.read(folder / "config.toml"), model, pictures)
 
 
 def _bytes(path: Path) -> bytes:
