@@ -39,8 +39,8 @@ _FILES = (_CHECKPOINT, "config.toml", "best.safetensors", "metrics.jsonl", *_OUT
 def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
     """The folder to resume and its options: --out, or the latest of runs/DATASET, runs/DATASET-2, ...
 
-    The options are those in the checkpoint, which is written in one piece with the state that they led to; with
-    --seeds, those of the first seed. Raises DataError if there is no run, or its checkpoint is damaged.
+    The options are those in the checkpoint, which is written in one piece with the state that they led to; of --seeds,
+    the first one's. Raises DataError if there is no run, or its checkpoint is damaged.
     """
     folder = Path(options.out) if options.out is not None else _numbered(options.dataset)[0]
     if folder is not None and options.seeds is not None:
