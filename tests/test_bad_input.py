@@ -376,7 +376,7 @@ def test_config_files_that_are_not_there(here, path):
     ("arguments", "saying"),
     [
         (["nowhere", "flowers.npz"], "nowhere: has no best.safetensors"),
-        (["flowers.npz", "flowers.npz"], "flowers.npz: has no best.safetensors"),
+        (["flowers.npz", "flowers.npz"], "flowers.npz is not a whole safetensors file"),
         (["old", "digits"], ["digits", "rows of 64 values, want 4"]),
         (["old", "missing.npz"], "missing.npz"),
         (["old", "flowers.npz", "--tta"], "--tta"),
