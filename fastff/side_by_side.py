@@ -31,6 +31,8 @@ class SideBySide:
         self._stopped: int | None = None  # by which signal
         self._under_way: dict[int, Callable[[bool], None]] = {}  # how to stop each thread's native call
         self._failures: list[BaseException] = []
+        # Counts threads at their end: before Python 3.13 an interrupted join takes a living thread for dead.
+        self._ended = threading.Semaphore(0)
 
     def run(self, function: Callable[[Item], Any], items: Sequence[Item], jobs: int) -> None:
         """Call function(item) for all items, begun in their order. What it raises ends all and is raised here.
@@ -47,11 +49,12 @@ class SideBySide:
         try:
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(POLL)
+            for _ in threads:
+                while not self._ended.acquire(timeout=POLL):
                     if held is not None:
                         held.check()
+            for thread in threads:
+                thread.join()
         except BaseException as error:
             self._stop(getattr(error, "number", signal.SIGINT))
             for thread in threads:
@@ -85,14 +88,15 @@ class SideBySide:
 
     def _work(self, function: Callable[[Item], Any], left: Any) -> None:
         SideBySide._here.work = self
-        with self._turn:
-            for item in left:  # whoever has the turn takes the next
-                if self._stopped is not None:
-                    return
-                try:
+        try:
+            with self._turn:
+                for item in left:  # whoever has the turn takes the next
+                    if self._stopped is not None:
+                        return
                     function(item)
-                except BaseException as error:
-                    if self._stopped is None:
-                        self._failures.append(error)
-                        self._stop(signal.SIGINT)
-                    return
+        except BaseException as error:
+            if self._stopped is None:
+                self._failures.append(error)
+                self._stop(signal.SIGINT)
+        finally:
+            self._ended.release()
