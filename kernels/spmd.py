@@ -259,28 +259,13 @@ def _agree(op, control, rank):
 
 
 @kernel
-def _end_epoch(op, program, epoch, control, rank, size):
-    """What an EPOCH stands for: `program` on its rows, then the copies; False if the run is abandoned."""
-    index, total, batch = op[ARGUMENTS], op[ARGUMENTS + 1], op[ARGUMENTS + 2]
-    batches = (total + batch - 1) // batch
-    for step in range(batches):
-        first = step * batch
-        rows = min(batch, total - first)
-        for i in range(len(program)):
-            part = program[i]
-            operate(part, index + 8 * first, epoch, step, first, rows, 0, rank, size)
-            if part[BARRIER] != 0 and not barrier(control, rank, size):
-                return False
-            if part[CODE] == LOSS and rank == 0:
-                loss, right = _reduce_loss(part[ARGUMENTS + 5], rows)
-                store_f64(op[ARGUMENTS + 3] + 8 * (epoch * batches + step), loss)
-                store_i64(op[ARGUMENTS + 4] + 8 * (epoch * batches + step), right)
+def _keep_copies(program, epoch):
+    """Rank 0's part of an epoch's end; the others change nothing before it has come to the next barrier."""
     for i in range(len(program)):
-        part = program[i]
-        if part[CODE] == KEEP and rank == 0:  # the others change nothing before it has come to the next barrier
-            size_kept = part[ARGUMENTS + 1]
-            _copy(part[ARGUMENTS + 2] + epoch * size_kept, part[ARGUMENTS], size_kept)
-    return True
+        op = program[i]
+        if op[CODE] == KEEP:
+            kept = op[ARGUMENTS + 1]
+            _copy(op[ARGUMENTS + 2] + epoch * kept, op[ARGUMENTS], kept)
 
 
 def stepper(name, operate):
@@ -294,49 +279,62 @@ def stepper(name, operate):
         stop, finite = False, True
         steps = (total + batch - 1) // batch  # an epoch
         shared = False  # with other processes
+        end = len(program)  # of a step's operations; behind it those of an epoch's end
         for i in range(len(program)):
             shared |= program[i, CODE] == AGREE
+            if program[i, CODE] == EPOCH:
+                end = i
         for step in range(first_step, last_step):
             epoch, of_epoch = step // steps, step % steps
-            first = of_epoch * batch
-            rows = min(batch, total - first)
             params = hyper + 8 * HYPER * (step - first_step)
+            ends = end < len(program) and of_epoch == steps - 1
+            others = 0  # batches of other rows that follow
+            if ends:
+                others = (program[end, ARGUMENTS + 1] + program[end, ARGUMENTS + 2] - 1) // program[end, ARGUMENTS + 2]
             if rank == 0:
                 store_i64(control + 8 * GO, load_i64(control + 8 * (AGREED if shared else STOP)))
-            for i in range(len(program)):
-                op = program[i]
-                if op[CODE] == EPOCH:
-                    if of_epoch == steps - 1 and not _end_epoch(op, program[i + 1 :], epoch, control, rank, size):
+            for part in range(1 + others):
+                if part == 0:
+                    i0, i1, number, first = 0, end, of_epoch, of_epoch * batch
+                    rows, names = min(batch, total - first), index + 8 * (epoch * total + first)
+                    to_losses, to_hits = losses + 8 * step, hits + 8 * step
+                else:
+                    i0, i1, number, first = end + 1, len(program), part - 1, (part - 1) * program[end, ARGUMENTS + 2]
+                    rows = min(program[end, ARGUMENTS + 2], program[end, ARGUMENTS + 1] - first)
+                    names, place = program[end, ARGUMENTS] + 8 * first, 8 * (epoch * others + number)
+                    to_losses, to_hits = program[end, ARGUMENTS + 3] + place, program[end, ARGUMENTS + 4] + place
+                for i in range(i0, i1):
+                    op = program[i]
+                    operate(op, names, epoch, number, first, rows, params, rank, size)
+                    if op[CODE] == CALL and rank == 0:
+                        _call_out(op, control)
+                    elif op[CODE] == MEET and not _meet(op, control, rank, size):
                         return
-                    break
-                operate(op, index + 8 * (epoch * total + first), epoch, of_epoch, first, rows, params, rank, size)
-                if op[CODE] == CALL and rank == 0:
-                    _call_out(op, control)
-                elif op[CODE] == MEET and not _meet(op, control, rank, size):
-                    return
-                elif op[CODE] == FLAG and rank == 0:
-                    _flag(op[ARGUMENTS], control, finite)
-                if op[BARRIER] != 0 and not barrier(control, rank, size):
-                    return
-                if op[CODE] == GATHER:
-                    stop = load_i64(control + 8 * GO) != 0
-                elif op[CODE] == READ:
-                    stop = load_i64(op[ARGUMENTS + 5] + 8 * UNREAD) != 0
-                    if rank == 0:
-                        store_i64(op[ARGUMENTS + 5] + 8 * CLAIMED, 0)
-                elif op[CODE] == LOSS or op[CODE] == TARGET_LOSS:
-                    loss, right = _reduce_loss(op[ARGUMENTS + 5], rows)
-                    if rank == 0:
-                        store_f64(losses + 8 * step, loss)
-                        store_i64(hits + 8 * step, right)
-                    finite = abs(loss) < 1e300
-                    stop = op[ARGUMENTS + 6] != 0 and not finite and not shared
-                elif op[CODE] == AGREE:
-                    stop = _agree(op, control, rank)
-                elif op[CODE] == CALL and op[BARRIER] != 0:
-                    stop = load_i64(control + 8 * FAILED) != 0
-                if stop:
-                    return
+                    elif op[CODE] == FLAG and rank == 0:
+                        _flag(op[ARGUMENTS], control, finite)
+                    if op[BARRIER] != 0 and not barrier(control, rank, size):
+                        return
+                    if op[CODE] == GATHER:
+                        stop = load_i64(control + 8 * GO) != 0
+                    elif op[CODE] == READ:
+                        stop = load_i64(op[ARGUMENTS + 5] + 8 * UNREAD) != 0
+                        if rank == 0:
+                            store_i64(op[ARGUMENTS + 5] + 8 * CLAIMED, 0)
+                    elif op[CODE] == LOSS or op[CODE] == TARGET_LOSS:
+                        loss, right = _reduce_loss(op[ARGUMENTS + 5], rows)
+                        if rank == 0:
+                            store_f64(to_losses, loss)
+                            store_i64(to_hits, right)
+                        finite = abs(loss) < 1e300
+                        stop = op[ARGUMENTS + 6] != 0 and not finite and not shared
+                    elif op[CODE] == AGREE:
+                        stop = _agree(op, control, rank)
+                    elif op[CODE] == CALL and op[BARRIER] != 0:
+                        stop = load_i64(control + 8 * FAILED) != 0
+                    if stop:
+                        return
+            if ends and rank == 0:
+                _keep_copies(program[end + 1 :], epoch)
             if rank == 0:
                 store_i64(control + 8 * STEP, step + 1)
 
