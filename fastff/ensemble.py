@@ -9,8 +9,7 @@ import numpy as np
 from fastff import checkpoint
 from fastff.blocks import Sliceable
 from fastff.errors import ArgumentError, DataError
-from fastff.network import FeedForwardNeuralNetwork, layers_from
-from fastff.optim import Adam
+from fastff.network import FeedForwardNeuralNetwork, network_from
 from fastff.validation import check_rows
 
 
@@ -82,9 +81,7 @@ class Ensemble:
             raise DataError(f"{path}: has no list of networks, want a file that Ensemble.save wrote")
         for i, layers in enumerate(descriptions):
             own = {name.removeprefix(f"{i}/"): array for name, array in arrays.items() if name.startswith(f"{i}/")}
-            network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
-            network.layers, network.optimizer = layers_from(own, layers, f"{path}, network {i}"), Adam()
-            networks.append(network)
+            networks.append(network_from(own, layers, f"{path}, network {i}"))
         try:
             return cls(networks)
         except ArgumentError as error:

@@ -205,8 +205,7 @@ class FeedForwardNeuralNetwork:
         for i, layer in enumerate(self.layers):
             if isinstance(layer, LinearLayer):
                 pairs[i] = layer.parameters(None if out is None else (out[f"{i}.weight"], out[f"{i}.bias"]))
-        weights = {f"{i}.weight": weight for i, (weight, _) in pairs.items()}
-        return weights | {f"{i}.bias": bias for i, (_, bias) in pairs.items()}
+        return _named(pairs)
 
     def set_parameters(self, parameters: Mapping[str, Sliceable]) -> None:
         """Give the linear layers copies of the weights and biases named as in parameters()."""
@@ -217,8 +216,7 @@ class FeedForwardNeuralNetwork:
     def state(self) -> tuple[dict[str, Sliceable], list[dict[str, Any]]]:
         """All arrays that the network is made of, by name, to be read before they change; its layers' description."""
         pairs = {i: layer.state() for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer)}
-        arrays: dict[str, Sliceable] = {f"{i}.weight": weight for i, (weight, _) in pairs.items()}
-        arrays |= {f"{i}.bias": bias for i, (_, bias) in pairs.items()}
+        arrays: dict[str, Sliceable] = _named(pairs)
         description = []
         for i, layer in enumerate(self.layers):
             name = next((name for name, kind in _NAMES.items() if type(layer) is kind), None)
@@ -279,6 +277,18 @@ _NAMES: dict[str, type[Layer]] = {
     "tanh": Tanh,
     "dropout": Dropout,
 }
+
+
+def _named(pairs: Mapping[int, tuple[Any, Any]]) -> dict[str, Any]:
+    """Weights and biases by their names in files, given those of each linear layer by its place: weights first."""
+    return {f"{i}.{kind}": pair[j] for j, kind in enumerate(("weight", "bias")) for i, pair in pairs.items()}
+
+
+def network_from(arrays: dict[str, np.ndarray], description: Any, path: object) -> FeedForwardNeuralNetwork:
+    """The network of layers_from."""
+    network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
+    network.layers, network.optimizer = layers_from(arrays, description, path), Adam()
+    return network
 
 
 def layers_from(arrays: dict[str, np.ndarray], description: Any, path: object) -> list[Layer]:

@@ -22,7 +22,7 @@ from fastff.data import Dataset
 from fastff.ensemble import Ensemble
 from fastff.errors import DataError, DivergenceError
 from fastff.files import locked, make_folder, remove_leftovers, write_text
-from fastff.network import FeedForwardNeuralNetwork, layers_from
+from fastff.network import FeedForwardNeuralNetwork, network_from
 from fastff.state import Copy, State, best_network, copied_state, restore_trainer, trainer_state
 from fastff.trainer import Progress, Trainer
 from fastff.validation import check_number, check_size
@@ -268,9 +268,8 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
 
     Raises DataError where it is missing or damaged.
     """
-    places = (
-        [Path(place) / name for name in ("best.safetensors", ENSEMBLE)] if not Path(place).is_file() else [Path(place)]
-    )
+    a_file = Path(place).is_file()
+    places = [Path(place)] if a_file else [Path(place) / name for name in ("best.safetensors", ENSEMBLE)]
     path = next((path for path in places if path.exists()), None)
     if path is None:
         raise DataError(f"{place}: has no best.safetensors, want the folder of a run")
@@ -279,9 +278,8 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
     if "networks" in metadata:
         network = Ensemble.holding(arrays, metadata, path)
     else:
-        network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
-        network.layers = layers_from(arrays, metadata.get("layers"), path)
-    if places == [Path(place)]:  # saved by hand: it need not say what the classes are called
+        network = network_from(arrays, metadata.get("layers"), path)
+    if a_file:  # saved by hand: it need not say what the classes are called
         metadata.setdefault("class_names", [str(i) for i in range(network.output_dim or 0)])
     names, shape = metadata.get("class_names"), metadata.get("image_shape")
     if not isinstance(names, list) or len(names) != network.output_dim:

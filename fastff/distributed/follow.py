@@ -15,7 +15,7 @@ from fastff.distributed.group import DistributedError, Group, abort, say
 from fastff.distributed.home import Home
 from fastff.distributed.steps import SharedEvaluation, SharedSteps
 from fastff.errors import FastffError
-from fastff.network import FeedForwardNeuralNetwork, layers_from
+from fastff.network import network_from
 from fastff.program import compile_kernels
 from fastff.shards import Rows
 from fastff.trainer import Trainer
@@ -68,8 +68,7 @@ class Follower:
 
     def train(self, arrays: dict[str, np.ndarray], layers: list[Any], sharded: bool, settings: dict[str, Any]) -> None:
         """Make the network and what trains it."""
-        network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
-        network.layers = layers_from(arrays, layers, "rank 0's network")
+        network = network_from(arrays, layers, "rank 0's network")
         self.trainer, data = Trainer(network, **settings), self.data
         compile_kernels()
         home = Home(self.group, self.trainer, sharded=sharded)
