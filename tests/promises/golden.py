@@ -1,0 +1,280 @@
+"""Trains small networks in many ways and prints a hash of what each way gives: python golden.py [SETTING ...]
+
+golden.json holds the hashes that were recorded; test_golden.py compares. Run with FASTFF_ISA and FASTFF_BF16 as wanted:
+
+    python tests/promises/golden.py --record    adds this process's vectors to golden.json
+
+Of each setting three things are hashed: `weights` (with Adam's moments), `history` (losses, hits and the epochs'
+records, but no times), and `logits` of some rows. The losses are summed by lanes, so the history is another one for
+each width of vectors; in float32 the weights are not.
+"""
+
+import dataclasses
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from fastff import (
+    SGD,
+    Adam,
+    Augment,
+    CrossEntropySoftmax,
+    Dropout,
+    FeedForwardNeuralNetwork,
+    LinearLayer,
+    ReLU,
+    Sigmoid,
+    Standardize,
+    Tanh,
+    Trainer,
+    load_dataset,
+)
+from fastff.kernels import target
+from fastff.state import restore_trainer, trainer_state
+
+RECORD = Path(__file__).with_name("golden.json")
+ROWS, FEATURES, CLASSES = 101, 215, 5  # more features than a block of the sums, and no multiple of a tile
+
+
+def rows(dtype=np.float32):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (ROWS, FEATURES), np.uint8) if dtype == np.uint8 else rng.normal(size=(ROWS, FEATURES))
+    return x.astype(dtype), np.arange(ROWS) % CLASSES
+
+
+def net(*, hidden=(70, 33), activation=ReLU, inputs=FEATURES, optimizer=None, seed=3):
+    network = FeedForwardNeuralNetwork(inputs, CLASSES, hidden, optimizer=optimizer, seed=seed)
+    network.layers = [activation() if isinstance(layer, ReLU) else layer for layer in network.layers]
+    return network
+
+
+def digest(*arrays):
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()[:16]
+
+
+def result(trainer, x):
+    arrays, _ = trainer_state(trainer)
+    names = [name for name in sorted(arrays) if not name.startswith("history")]
+    history = trainer.history
+    records = [[v or 0.0 for k, v in sorted(dataclasses.asdict(r).items()) if "second" not in k] for r in history.epochs]
+    return {
+        "weights": digest(*(np.asarray(arrays[name]) for name in names)),
+        "history": digest(np.array(history.batch_losses), np.array(history.batch_accuracies), np.array(records)),
+        "logits": digest(trainer.network.logits(x[:40])),
+    }
+
+
+def trained(network, x, y, *, epochs=3, validated=True, watch=None, **options):
+    trainer = Trainer(network, batch_size=32, seed=1, **options)
+    validation = (x[:17], y[:17]) if validated else ()
+    trainer.fit(x, y, *validation, epochs=epochs, on_epoch=watch)
+    return result(trainer, x)
+
+
+def relu(**options):
+    return trained(net(optimizer=Adam(weight_decay=1e-2)), *rows(), **options)
+
+
+def decoupled(**options):
+    optimizer = Adam(0.9, 0.9, 1e-6, 0.1, decay="decoupled", bias_correction="constant")
+    return trained(net(optimizer=optimizer), *rows(), label_smoothing=0.1, schedule="one-cycle", **options)
+
+
+def tanh(**options):
+    network = net(activation=Tanh, optimizer=SGD(0.9, nesterov=True, weight_decay=1e-3))
+    return trained(network, *rows(), step_size=0.01, **options)
+
+
+def sigmoid(**options):
+    return trained(net(activation=Sigmoid), *rows(np.float64), schedule="cosine", **options)
+
+
+def dropout(**options):
+    x, y = rows(np.uint8)
+    network = net()
+    network.layers.insert(0, Standardize.fit(x))
+    network.layers.insert(3, Dropout(0.3))
+    return trained(network, x, y, watch=lambda record: None, **options)
+
+
+def augment(**options):
+    x, y = rows(np.uint8)
+    x = x[:, :192]
+    network = net(inputs=192)
+    network.layers[:0] = [Augment((3, 8, 8), mirror=True, shift=2), Standardize.fit(x)]
+    return trained(network, x, y, validated=False, **options)
+
+
+def best(**options):
+    """Many epochs in one call, with validation, copies of the best weights and an end by patience."""
+    return trained(net(hidden=(9,)), *rows(), epochs=12, monitor="val_loss", patience=4, step_size=0.01, **options)
+
+
+def wide(**options):
+    """More rows than a panel, and more outputs than fit one pass."""
+    x, y = np.repeat(rows()[0], 3, axis=0), np.repeat(rows()[1], 3)
+    trainer = Trainer(net(hidden=(300,)), batch_size=150, seed=1, **options)
+    trainer.fit(x, y, epochs=2)
+    return result(trainer, x)
+
+
+def strided(**options):
+    x, y = rows(np.float64)
+    return trained(net(inputs=107), x[:, 1::2], y, **options)
+
+
+def by_hand(**options):
+    """Layer by layer, with a layer that no program knows. It has one thread and one precision."""
+
+    class Own(ReLU):
+        pass
+
+    trainer, (x, y) = Trainer(net(activation=Own), batch_size=32, seed=1), rows()
+    trainer.fit(x, y, x[:17], y[:17], epochs=3)
+    parameters = trainer.network.parameters()
+    return {
+        "weights": digest(*(parameters[name] for name in sorted(parameters))),
+        "history": digest(np.array(trainer.history.batch_losses)),
+        "logits": digest(trainer.network.logits(x[:40])),
+    }
+
+
+def shards(**options):
+    x, y = rows(np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        for i, part in enumerate(np.array_split(np.arange(ROWS), 3)):
+            np.save(f"{folder}/x_train-{i:05}.npy", x[part])
+        np.save(f"{folder}/y_train.npy", y)
+        data = load_dataset(folder).with_validation(0.2)
+        network = net()
+        network.layers[:0] = [Standardize.fit(data.x_train)]
+        trainer = Trainer(network, batch_size=32, seed=1, **options)
+        trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=2)
+        return result(trainer, x)
+
+
+def resumed(**options):
+    """The same as going on at once: a state that is put into another trainer."""
+    x, y = rows()
+
+    def fresh():
+        network = net()
+        network.layers.insert(2, Dropout(0.3))
+        return Trainer(network, batch_size=32, seed=1, **options)
+
+    first, second = fresh(), fresh()
+    first.fit(x, y, epochs=2)
+    restore_trainer(second, *trainer_state(first), "the first")
+    second.fit(x, y, epochs=2)
+    return result(second, x)
+
+
+def sklearn(**options):
+    """The estimators' attributes, of a fit with weights, a fit with sgd and three kinds of regression."""
+    from fastff.sklearn import MLPClassifier, MLPRegressor
+
+    x, y = rows()
+    common = {"hidden_layer_sizes": (40, 20), "max_iter": 3, "random_state": 0, "batch_size": 32, **options}
+    weights = 1 + np.arange(ROWS) % 3
+    targets = np.stack([x[:, 0], x[:, 1] * 2], 1).astype(np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = [
+            MLPClassifier(dropout=0.2, **common).fit(x, y, sample_weight=weights),
+            MLPClassifier(solver="sgd", learning_rate="adaptive", activation="tanh", **common).fit(x, y % 2),
+            MLPRegressor(alpha=0.1, **common).fit(x, targets),
+            MLPRegressor(loss="poisson", decay="decoupled", **common).fit(x, np.abs(targets[:, 0])),
+        ]
+    arrays = [array for model in fitted for array in (*model.coefs_, *model.intercepts_)]
+    moments = [array for model in fitted for array in getattr(model._optimizer, "ms", [])]
+    return {"weights": digest(*arrays, *moments)}
+
+
+def loss(**options):
+    """The gradient of the loss alone, for logits that are far apart."""
+    x, y = rows()
+    criterion = CrossEntropySoftmax(0.2)
+    value = criterion.forward(x[:, :CLASSES] * np.float32(1e4), y)
+    return {"history": digest(np.array(value)), "logits": digest(criterion.backward())}
+
+
+def layer(**options):
+    """One layer by hand: its gradients, and a step."""
+    x, _ = rows()
+    own = LinearLayer(FEATURES, 33, seed=0)
+    own.optimizer = Adam()
+    below = own.backward(own.forward(x))
+    gradients = digest(below, own.grad_weights, own.grad_bias)
+    own.step(0.01)
+    return {"weights": digest(own.weights, own.bias), "logits": gradients}
+
+
+SETTINGS = (relu, decoupled, tanh, sigmoid, dropout, augment, best, wide, strided, by_hand, shards, resumed, sklearn, loss,
+            layer)  # fmt: skip
+ROUNDED = (relu, tanh, dropout, augment, best, wide, shards, resumed, sklearn)  # those that are trained in bfloat16 too
+
+
+def ranks():
+    """What 2 processes of mpiexec train, in each of their ways; rank 0 prints it."""
+    from fastff.data.dataset import make_dataset
+    from fastff.distributed import follow, lead
+    from fastff.distributed.group import Group, join
+
+    x, y = rows()
+    data = make_dataset("rows", {"train": (x, y), "val": (x[:7], y[:7])}, source="rows")
+    world, found = join(), {}
+    for way in ("memory", "messages", "sharded"):
+        group = Group(world.comm, on_one_machine=way == "memory")
+        if group.rank > 0:
+            follow.follow(group, data)
+            continue
+        network = net()
+        network.layers.insert(3, Dropout(0.3))
+        trainer = lead.LeadingTrainer(network, batch_size=20, seed=1, threads=1)
+        trainer.group, trainer.sharded = group, way == "sharded"
+        with group:
+            trainer.fit(x, y, x[:7], y[:7], epochs=2)
+        found[way] = result(trainer, x)
+    if world.rank == 0:
+        print(json.dumps(found))
+
+
+def compute(names=(), *, threads=1):
+    """{precision/setting: {what: hash}} of the settings of these names, or all, with so many threads."""
+    found = {}
+    for precision, settings in (("float32", SETTINGS), ("bfloat16", ROUNDED)):
+        if precision == "bfloat16" and target.BF16 != "emulated":  # each way of multiplying has bits of its own
+            continue
+        for setting in settings:
+            if not names or setting.__name__ in names:
+                found[f"{precision}/{setting.__name__}"] = setting(precision=precision, threads=threads)
+    return found
+
+
+def main(arguments):
+    if arguments == ["ranks"]:
+        ranks()
+        return
+    if arguments != ["--record"]:
+        print(json.dumps(compute(arguments), indent=1))
+        return
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    found = [compute(threads=threads) for threads in (1, 2, 7)]
+    assert found[0] == found[1] == found[2], "threads change bits"
+    mpiexec = [Path(sys.executable).with_name("mpiexec"), "-n", "2", sys.executable, __file__, "ranks"]
+    done = subprocess.run(mpiexec, capture_output=True, text=True, check=True)
+    record[target.ISA] = {**found[0], "ranks": json.loads(done.stdout)}
+    RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
