@@ -15,10 +15,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from fastff.build import make_trainer
-from fastff.config import Config, start_from
 from fastff.data import load_dataset
-from fastff.threads import usable_cpus
+from fastff.runs.build import make_trainer
+from fastff.runs.config import Config, start_from
+from fastff.system.limits import usable_cpus
 
 WITHOUT: dict[str, dict[str, Any]] = {
     "whitening": {"whiten": 0},

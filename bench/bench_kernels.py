@@ -6,9 +6,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from fastff import Adam, CrossEntropySoftmax
+from fastff.engine.panels import Matrix, aligned
+from fastff.engine.program import Program
 from fastff.kernels import pointwise
-from fastff.memory import Matrix, aligned
-from fastff.program import Program
 
 ROWS, N_IN, N_OUT, CLASSES, BATCHES = 128, 1024, 512, 10, 8
 RNG = np.random.default_rng(0)

@@ -274,15 +274,15 @@ def compare(name: str, peers: list[str], rounds: int) -> dict[str, dict]:
 
 def tile_ceiling(threads: int) -> float:
     """GFLOP/s of the register tile on operands in the first-level cache: what no network can exceed."""
-    from fastff import memory
+    from fastff.engine import panels
+    from fastff.engine.program import Program
     from fastff.kernels import spmd
     from fastff.kernels.target import NR
-    from fastff.program import Program
 
     # 8 KB of weights a rank and 16 KB of rows, for some 20 ms
     n_in, n_out, operations, steps = 128, 16 * threads, 100, 600
     program = Program(NR)
-    x, y, w, b = program.lanes(n_in), program.lanes(n_out), memory.Matrix((n_in, n_out)), memory.aligned(NR)
+    x, y, w, b = program.lanes(n_in), program.lanes(n_out), panels.Matrix((n_in, n_out)), panels.aligned(NR)
     for _ in range(operations):
         program.add(spmd.FORWARD, x, y, w.panels, b, n_in, n_out, 0, barrier=False)
     index, best = np.zeros(NR * steps, np.int64), 0.0
@@ -356,7 +356,7 @@ def main() -> None:
 
 
 def _available(peer: str) -> bool:
-    from fastff.bfloat16 import missing
+    from fastff.engine.bfloat16 import missing
 
     lacks = "" if _installed(PEERS[peer]) else f"{PEERS[peer]} is not installed"
     if peer == "fastff.bf16":

@@ -13,10 +13,10 @@ import numpy as np
 from peers import WORKLOADS, data, tile_ceiling
 
 from fastff import FeedForwardNeuralNetwork, Trainer
+from fastff.engine.program import Program
+from fastff.engine.threads import run_ranks
 from fastff.kernels import spmd, spmd16
-from fastff.program import Program
-from fastff.steps import ProgramSteps
-from fastff.threads import run_ranks
+from fastff.training.steps import ProgramSteps
 
 NAMES = {
     spmd.LABELS: "labels",

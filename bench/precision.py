@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ablation import train
 
-from fastff.bfloat16 import PROGRAMS
-from fastff.config import start_from
+from fastff.engine.bfloat16 import PROGRAMS
+from fastff.runs.config import start_from
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ from statistics import median
 import numpy as np
 
 from fastff import FeedForwardNeuralNetwork, Standardize, Trainer, load_dataset
-from fastff.shards import Shards
-from fastff.threads import usable_cpus
+from fastff.data.rows import Shards
+from fastff.system.limits import usable_cpus
 
 COLUMNS, SHARD = 3072, 250_000  # rows of a file: 768 MB
 IN_MEMORY = 1_000_000  # rows of the part that is trained from memory: 3 GB

@@ -14,16 +14,16 @@ if not (Path(__file__).parent / "kernels").exists():
     __path__.append(str(Path(__file__).parents[1]))
 
 from fastff.data import Dataset, load_dataset
-from fastff.ensemble import Ensemble
 from fastff.errors import ArgumentError, DataError, DivergenceError, FastffError, MissingExtra, NoRoom, StalledError
 from fastff.evaluate import evaluate
-from fastff.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
-from fastff.loss import CrossEntropySoftmax
-from fastff.network import FeedForwardNeuralNetwork
-from fastff.optim import SGD, Adam
-from fastff.random_layers import Augment, Dropout
-from fastff.trainer import Trainer
-from fastff.whiten import Whiten
+from fastff.nn.ensemble import Ensemble
+from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.nn.loss import CrossEntropySoftmax
+from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.optim import SGD, Adam
+from fastff.nn.random_layers import Augment, Dropout
+from fastff.nn.whiten import Whiten
+from fastff.training.trainer import Trainer
 
 __version__ = "0.1.0"
 __all__ = [
@@ -60,10 +60,10 @@ __all__ = [
 
 # Imported when asked for: matplotlib takes longer than all else together, and Config's command line a while too
 _LATE = {
-    "Config": "fastff.config",
-    "Fitted": "fastff.many",
+    "Config": "fastff.runs.config",
+    "Fitted": "fastff.runs.sweep",
     "display_example": "fastff.plots",
-    "fit_many": "fastff.many",
+    "fit_many": "fastff.runs.sweep",
 }
 
 

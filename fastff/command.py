@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from fastff.errors import ArgumentError, FastffError
-from fastff.signals import Stopped
+from fastff.system.signals import Stopped
 
 SIGNALLED = 128  # plus the signal, as shells have it: 130 for Ctrl-C, 143 for SIGTERM
 

@@ -8,9 +8,9 @@ import tyro
 
 from fastff import command
 from fastff.errors import ArgumentError
-from fastff.files import write_bytes
-from fastff.onnx_graph import onnx_bytes
-from fastff.runs import load_model
+from fastff.nn.onnx_graph import onnx_bytes
+from fastff.runs.model import load_model
+from fastff.system.files import write_bytes
 
 
 @dataclass(frozen=True)

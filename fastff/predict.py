@@ -11,12 +11,12 @@ import tyro
 
 from fastff import command
 from fastff.data.arrays import read_array
+from fastff.data.rows import check_finite, check_rows
 from fastff.data.tables import read_rows
 from fastff.errors import ArgumentError, DataError
-from fastff.files import replacing, write_text
-from fastff.progress import prepare_kernels
-from fastff.runs import load_model
-from fastff.validation import check_finite, check_rows
+from fastff.runs.model import load_model
+from fastff.runs.progress import prepare_kernels
+from fastff.system.files import replacing, write_text
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,22 @@ import numpy as np
 
 import fastff
 from fastff import command, distributed, plots
-from fastff.blocks import Sliceable
-from fastff.build import make_trainer
-from fastff.config import Config, parse
 from fastff.data import Dataset, load_dataset
 from fastff.distributed import lead
 from fastff.errors import ArgumentError, DivergenceError
 from fastff.evaluate import evaluate
-from fastff.log import Log, make_log
-from fastff.progress import TrainingProgress, prepare_kernels
-from fastff.runs import Run, find_run
-from fastff.seeds import train_seeds
-from fastff.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
-from fastff.trainer import EpochRecord, Trainer
-from fastff.whiten import Whiten
+from fastff.nn.whiten import Whiten
+from fastff.runs.build import make_trainer
+from fastff.runs.config import Config, parse
+from fastff.runs.folder import find_run
+from fastff.runs.log import Log, make_log
+from fastff.runs.progress import TrainingProgress, prepare_kernels
+from fastff.runs.run import Run
+from fastff.runs.seeds import train_seeds
+from fastff.system.blocks import Sliceable
+from fastff.system.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
+from fastff.training.history import EpochRecord
+from fastff.training.trainer import Trainer
 
 
 def main(arguments: list[str]) -> None:

@@ -12,7 +12,7 @@ _FEATURES = dict(binding.get_host_cpu_features())
 if os.environ.get("FASTFF_ISA", "avx512") != "avx512" or not (_FEATURES.get("avx512bf16") or _FEATURES.get("amx-bf16")):
     os.environ.setdefault("FASTFF_BF16", "emulated")
 
-from fastff import memory  # noqa: E402
+from fastff.engine import panels  # noqa: E402
 
 # No deadlines: the first example of a test may compile kernels
 settings.register_profile("fastff", deadline=None, max_examples=60)
@@ -23,7 +23,7 @@ settings.load_profile("fastff")
 @pytest.fixture(scope="module")
 def poisoned():
     """Kernel memory starts as NaN (and integers as -1) instead of 0, so that padding that is read shows."""
-    clean = memory.aligned
+    clean = panels.aligned
 
     def dirty(count, dtype=np.float32):
         array = clean(count, dtype)
@@ -31,5 +31,5 @@ def poisoned():
         return array
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "aligned", dirty)
+        patch.setattr(panels, "aligned", dirty)
         yield

@@ -1,18 +1,18 @@
 """A linear layer's forward and backward through programs of one kind or another, for the tests of both kernels."""
 
-from fastff import memory
+from fastff.engine import panels
 from fastff.kernels.pointwise import RELU
 from fastff.kernels.target import NR
 
 
 def packed(matrix):
-    panels = memory.aligned(memory.panel_size(matrix.shape))
-    memory.pack(matrix, panels)
-    return panels
+    packed = panels.aligned(panels.panel_size(matrix.shape))
+    panels.pack(matrix, packed)
+    return packed
 
 
 def padded(bias):
-    array = memory.aligned(memory.round_up(bias.size, NR))
+    array = panels.aligned(panels.round_up(bias.size, NR))
     array[: bias.size] = bias
     return array
 

@@ -1,7 +1,6 @@
 """Data sets as NumPy arrays: one function that turns a name or a path into checked splits.
 
-A leaf of the package: only the commands and the users' scripts import it, and it imports fastff.validation, fastff.room
-and fastff.errors only.
+Imports fastff.system and fastff.errors only.
 """
 
 from fastff.data.dataset import Dataset

@@ -18,7 +18,7 @@ import numpy as np
 
 from fastff.data.dataset import SPLITS, Split, contents, reading
 from fastff.errors import DataError
-from fastff.room import check_unpacked
+from fastff.system.limits import check_unpacked
 
 LONGEST_HEADER = 10_000  # characters; one of plain numbers has about 100
 CHUNK = 1 << 20

@@ -13,10 +13,10 @@ import numpy as np
 
 from fastff.data.dataset import Dataset, Split, contents, hold_out, make_dataset, reading
 from fastff.data.pickles import load_pickle
+from fastff.data.rows import check_finite, check_labels, check_rows
 from fastff.data.tar import files
 from fastff.errors import DataError
-from fastff.room import say
-from fastff.validation import check_finite, check_labels, check_rows
+from fastff.system.limits import say
 
 PIXELS = 3072
 IMAGE_SHAPE = (3, 32, 32)

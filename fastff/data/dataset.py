@@ -1,7 +1,7 @@
 """The one form in which data reaches a network: splits of rows and labels that are checked when they are made.
 
 Every reader ends in make_dataset, so whatever the file, the same arrays are refused with the same words.
-Imports NumPy, fastff.validation, fastff.shards, fastff.room and fastff.errors only.
+Imports NumPy, fastff.data.rows, fastff.data.rows, fastff.system.limits and fastff.errors only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +12,9 @@ from typing import overload
 
 import numpy as np
 
+from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
 from fastff.errors import ArgumentError, DataError, FastffError
-from fastff.room import check_room
-from fastff.shards import Rows, Shards
-from fastff.validation import check_finite, check_labels, check_rows
+from fastff.system.limits import check_room
 
 Split = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "val", "test")
@@ -27,7 +26,7 @@ class Dataset:
     """Rows and labels in up to three splits; an absent validation or test split is None.
 
     x_*: (N, D), C-contiguous, uint8, float32 or float64 as the file had them; may be read-only or memory-mapped. Of a
-    folder of shards they are fastff.shards.Shards, which stay on disk.
+    folder of shards they are fastff.data.rows.Shards, which stay on disk.
     y_*: (N,) int64, class numbers from 0 to n_classes - 1.
     class_names: a name for each class. image_shape: (channels, height, width) when a row is a picture, its channels'
     planes one after the other, each row by row; otherwise None.

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastff.data.dataset import Split, contents, reading
 from fastff.errors import DataError
-from fastff.room import check_unpacked
+from fastff.system.limits import check_unpacked
 
 STEMS = {"train": "train", "test": "t10k"}
 CHUNK = 1 << 20

@@ -1,7 +1,7 @@
 """Parquet files that may be larger than memory: turned into shards beside them, once.
 
 For any row of it a row group must be unpacked whole, and training wants rows in every order. Imports NumPy,
-fastff.files, fastff.room and the data package's own modules only.
+fastff.system.files, fastff.system.limits and the data package's own modules only.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ import numpy as np
 from fastff.data.dataset import SPLITS, contents
 from fastff.data.tables import number_classes, open_parquet
 from fastff.errors import DataError
-from fastff.files import locked, make_folder, replacing, write_text
-from fastff.room import check_unpacked, say
+from fastff.system.files import locked, make_folder, replacing, write_text
+from fastff.system.limits import check_unpacked, say
 
 BLOCK = 1 << 22  # values that are converted at a time
 _NOTES = "shards.json"  # written last: what the shards were made from, and what their classes are called

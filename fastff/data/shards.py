@@ -1,6 +1,6 @@
 """Finds the shards of a data set in a folder: x_train-*.npy with y_train-*.npy, and _val and _test where there are.
 
-Imports NumPy, fastff.shards, fastff.validation and the data package's own modules only.
+Imports NumPy, fastff.data.rows, fastff.data.rows and the data package's own modules only.
 """
 
 from pathlib import Path
@@ -9,9 +9,8 @@ import numpy as np
 
 from fastff.data.arrays import npy_header, open_npy
 from fastff.data.dataset import SPLITS, contents, reading
+from fastff.data.rows import KEPT, Shard, Shards, check_labels
 from fastff.errors import DataError
-from fastff.shards import Shard, Shards
-from fastff.validation import KEPT, check_labels
 
 
 def has_shards(folder: Path) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastff.data.dataset import Split, reading
 from fastff.errors import DataError, MissingExtra
-from fastff.room import check_unpacked
+from fastff.system.limits import check_unpacked
 
 Table = tuple[dict[str, Split], Sequence[str] | None]  # the training split, and the classes' names if they have names
 

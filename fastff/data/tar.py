@@ -1,14 +1,14 @@
 """Reads the regular files of a tar archive from a stream, into memory: no paths are made, no links are followed.
 
 The standard library's tarfile reads an archive's extended headers whole, whatever size they claim, and has looped for
-ever on forged sizes (CVE-2025-8194); a data set needs none of that. Imports fastff.errors and fastff.room only.
+ever on forged sizes (CVE-2025-8194); a data set needs none of that.
 """
 
 from collections.abc import Callable, Iterator
 from typing import IO
 
 from fastff.errors import DataError
-from fastff.room import say
+from fastff.system.limits import say
 
 BLOCK = 512
 REGULAR = (b"0", b"\0")

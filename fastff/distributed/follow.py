@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 
 from fastff.data import Dataset, load_dataset
+from fastff.data.rows import Rows, check_labels, check_rows
 from fastff.distributed.group import DistributedError, Group, abort, say
 from fastff.distributed.home import Home
 from fastff.distributed.steps import SharedEvaluation, SharedSteps
+from fastff.engine.program import compile_kernels
 from fastff.errors import FastffError
-from fastff.network import network_from
-from fastff.program import compile_kernels
-from fastff.shards import Rows
-from fastff.trainer import Trainer
-from fastff.validation import check_labels, check_rows
+from fastff.nn.network import network_from
+from fastff.training.trainer import Trainer
 
 
 def follow(group: Group, data: Dataset | None = None) -> None:

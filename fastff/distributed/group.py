@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from fastff.errors import FastffError, MissingExtra
-from fastff.signals import StoppedAtOnce
-from fastff.threads import usable_cpus
+from fastff.system.limits import usable_cpus
+from fastff.system.signals import StoppedAtOnce
 
 POLLS = 1000  # looks for a command, some 0.3 ms, before a follower sleeps between looks
 PAUSE = 0.0005  # seconds

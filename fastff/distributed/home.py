@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastff import memory
 from fastff.distributed.group import DistributedError, Group
 from fastff.distributed.programs import KINDS, MemoryProgram, MessageProgram, Parameters, SharedProgram
-from fastff.trainer import Trainer
+from fastff.engine import panels
+from fastff.training.trainer import Trainer
 
 
 class Home:
@@ -29,7 +29,7 @@ class Home:
             self.parameters = Parameters(self._memory[:own].view(np.float32).reshape(KINDS, -1))
             self._rest = self._memory[own:]
         else:
-            self.parameters = Parameters(memory.aligned(KINDS * size).reshape(KINDS, -1))
+            self.parameters = Parameters(panels.aligned(KINDS * size).reshape(KINDS, -1))
         self.parameters.adopt(layers, keep=group.rank == 0)
         group.comm.Barrier()
 

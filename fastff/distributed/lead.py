@@ -5,17 +5,17 @@ from functools import partial
 
 import numpy as np
 
-from fastff.build import make_trainer
-from fastff.config import Config
 from fastff.data import Dataset
+from fastff.data.rows import Rows
 from fastff.distributed.follow import follow, shapes_of
 from fastff.distributed.group import Group, join
 from fastff.distributed.home import Home
 from fastff.distributed.steps import SharedEvaluation, SharedSteps
 from fastff.errors import ArgumentError
-from fastff.shards import Rows
-from fastff.steps import Steps
-from fastff.trainer import Trainer
+from fastff.runs.build import make_trainer
+from fastff.runs.config import Config
+from fastff.training.steps import Steps
+from fastff.training.trainer import Trainer
 
 
 def run(command: Callable[[list[str], Callable[[Config, Dataset], Trainer]], None], arguments: list[str]) -> None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastff import memory
 from fastff.distributed.group import Group
+from fastff.engine import panels
+from fastff.engine.program import Lanes, Program
 from fastff.kernels import spmd
 from fastff.kernels.target import MR, NR
-from fastff.layers import LinearLayer
-from fastff.optim import store_gradient
-from fastff.program import Lanes, Program
+from fastff.nn.layers import LinearLayer
+from fastff.nn.optim import store_gradient
 
 BUCKET = 1 << 18  # numbers that are worth a message of their own, 1 MB
 KINDS = 3  # of each parameter: its value and two moments
@@ -36,13 +36,13 @@ class Parameters:
 
     @staticmethod
     def size(layers: list[LinearLayer]) -> int:
-        return sum(memory.panel_size((layer.input_dim, layer.output_dim)) + _biases(layer) for layer in layers)
+        return sum(panels.panel_size((layer.input_dim, layer.output_dim)) + _biases(layer) for layer in layers)
 
     def adopt(self, layers: list[LinearLayer], *, keep: bool) -> None:
         """Have the layers live here; with keep as they are, otherwise as this memory is."""
         at = 0
         for layer in reversed(layers):
-            end = at + memory.panel_size((layer.input_dim, layer.output_dim))
+            end = at + panels.panel_size((layer.input_dim, layer.output_dim))
             biases = slice(end, end + _biases(layer))
             layer.move([row[at:end] for row in self.flat], [row[biases] for row in self.flat], keep=keep)
             at = biases.stop
@@ -92,7 +92,7 @@ class MemoryProgram(SharedProgram):
 
     @staticmethod
     def bytes_for(group: Group, size: int, threads: int) -> int:
-        control = 8 * spmd.control_slots(group.size * threads) + FLAGS * group.size + memory.LINE
+        control = 8 * spmd.control_slots(group.size * threads) + FLAGS * group.size + panels.LINE
         return control + 4 * size * (KINDS + group.size - 1)
 
     def __init__(self, rows: int, group: Group, parameters: Parameters, rest: np.ndarray, threads: int) -> None:
@@ -158,10 +158,10 @@ class MessageProgram(SharedProgram):
         super().__init__(rows, group, parameters)
         size = parameters.flat.shape[1]
         self.sharded = sharded
-        self._gradient = memory.aligned(size)
-        self._sum = memory.aligned(size) if sharded else self._gradient  # of all ranks; touched in its own part alone
-        self._flags = memory.aligned(2)
-        self._status = memory.aligned(64, np.int64)
+        self._gradient = panels.aligned(size)
+        self._sum = panels.aligned(size) if sharded else self._gradient  # of all ranks; touched in its own part alone
+        self._flags = panels.aligned(2)
+        self._status = panels.aligned(64, np.int64)
         self._requests: list[np.ndarray] = []  # of the flags, and then one a bucket
         self.buckets: list[Bucket] = []
         self._bucket = Bucket(0, 0, [])  # that fills up
@@ -175,14 +175,14 @@ class MessageProgram(SharedProgram):
         if not self._requests:
             self.add(spmd.FLAG, self._flags, barrier=False)
             self._send("MPI_Iallreduce", self.group.in_place, self._flags, 2)
-        panel, at = memory.round_up(x.features, MR) * NR, self._at(weights[0])
-        together = max(1, BUCKET // panel)
-        last = memory.round_up(n_out, NR) // NR
+        panel_size, at = panels.round_up(x.features, MR) * NR, self._at(weights[0])
+        together = max(1, BUCKET // panel_size)
+        last = panels.round_up(n_out, NR) // NR
         to = [self._gradient[at:]] * 3
         for first in range(0, last, together):
-            panels = first, min(last, first + together)
-            self.add(spmd.UPDATE, x, gt, *to, x.features, n_out, 0, 0, 0, 0, 0, self._store, *panels)
-            self._fill(at + panel * panels[0], at + panel * panels[1], biases=False)
+            end = min(last, first + together)
+            self.add(spmd.UPDATE, x, gt, *to, x.features, n_out, 0, 0, 0, 0, 0, self._store, first, end)
+            self._fill(at + panel_size * first, at + panel_size * end, biases=False)
         at = self._at(bias[0])
         self.add(spmd.UPDATE_BIAS, gt, *[self._gradient[at:]] * 3, n_out, 0, 0, 0, 0, 0, self._store)
         self._fill(at, at + len(bias[0]), biases=True)
@@ -244,4 +244,4 @@ class MessageProgram(SharedProgram):
 
 
 def _biases(layer: LinearLayer) -> int:
-    return memory.round_up(layer.output_dim, NR)
+    return panels.round_up(layer.output_dim, NR)

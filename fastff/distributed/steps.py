@@ -8,16 +8,16 @@ import math
 
 import numpy as np
 
+from fastff.data.rows import Rows, Shards
 from fastff.distributed.group import DistributedError, Group
 from fastff.distributed.home import Home
 from fastff.distributed.programs import SharedProgram
-from fastff.evaluate import Evaluation
+from fastff.engine.program import Outcome, Program
 from fastff.kernels import spmd, tile
-from fastff.program import Outcome, Program
-from fastff.shards import Rows, Shards
-from fastff.signals import SaveDue
-from fastff.steps import ProgramSteps, reseed
-from fastff.trainer import EVALUATION_ROWS, Trainer
+from fastff.system.signals import SaveDue
+from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
+from fastff.training.steps import ProgramSteps, reseed
+from fastff.training.trainer import Trainer
 
 
 class Shares:

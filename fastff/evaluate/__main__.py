@@ -9,10 +9,9 @@ import tyro
 
 from fastff import command
 from fastff.data import load_dataset
+from fastff.data.rows import Shards, check_finite, check_labels, check_rows
 from fastff.errors import DataError
-from fastff.runs import load_model
-from fastff.shards import Shards
-from fastff.validation import check_finite, check_labels, check_rows
+from fastff.runs.model import load_model
 
 MIRRORED = 8192  # rows that are mirrored at a time
 

@@ -1,6 +1,6 @@
 """Pictures of a run: its curves, its guesses, its mistakes and its weights; of a search; and one row of pixels.
 
-The only package that imports matplotlib. Imports NumPy, matplotlib, fastff.errors and fastff.files only.
+The only package that imports matplotlib. Imports NumPy, matplotlib, fastff.errors and fastff.system.files only.
 """
 
 from fastff.plots.curves import draw_curves

@@ -1,7 +1,7 @@
 """What all pictures share: colours, fonts and sizes, blank figures, and the way into a file.
 
 Files are drawn by the Agg canvas without pyplot, so neither a display nor the main thread is needed, and every colour
-and font is set here, so that a user's own style cannot make them unreadable. Imports matplotlib and fastff.files only.
+and font is set here, so that a user's own style cannot make them unreadable.
 """
 
 import os
@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from fastff.files import replacing
+from fastff.system.files import replacing
 
 # Blue and vermilion of Okabe and Ito's palette: told apart with every kind of colour vision.
 BLUE, RED = "#0072B2", "#D55E00"

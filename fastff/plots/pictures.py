@@ -1,6 +1,6 @@
 """Sliceable, guesses and weights as pictures.
 
-Imports NumPy, matplotlib, fastff.blocks and fastff.errors, and canvas beside it.
+Imports NumPy, matplotlib, fastff.system.blocks and fastff.errors, and canvas beside it.
 """
 
 import math
@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
 
-from fastff.blocks import Sliceable, row_blocks
 from fastff.errors import ArgumentError
 from fastff.plots import canvas
 from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED
+from fastff.system.blocks import Sliceable, row_blocks
 
 
 def draw_examples(
@@ -122,7 +122,7 @@ def draw_confusion(path: str | os.PathLike[str], matrix: Any, *, class_names: Se
 def draw_weights(path: str | os.PathLike[str], weights: Any, *, image_shape: tuple[int, int, int]) -> None:
     """Draw the first layer's units as pictures, the largest norms first, up to 64.
 
-    weights: (C*H*W, units), an array or fastff.blocks.Sliceable. Each unit is scaled to its own largest magnitude,
+    weights: (C*H*W, units), an array or a Sliceable. Each unit is scaled to its own largest magnitude,
     zero in the middle: in grey pictures blue is negative and red positive, in colour pictures grey is zero.
 
     Raises ArgumentError when shapes do not fit, DataError when the file cannot be written.

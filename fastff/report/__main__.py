@@ -7,10 +7,10 @@ from typing import Annotated
 import tyro
 
 from fastff import command
-from fastff.files import write_bytes
 from fastff.report.contents import contents
 from fastff.report.finished import read_run
 from fastff.report.typeset import typeset
+from fastff.system.files import write_bytes
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from importlib.resources import files
 from statistics import NormalDist
 from typing import Any
 
-from fastff.config import Config
-from fastff.network import FeedForwardNeuralNetwork
+from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.report.finished import FinishedRun
+from fastff.runs.config import Config
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastff import config
-from fastff.ensemble import Ensemble
 from fastff.errors import DataError
-from fastff.runs import TrainedModel, load_model
+from fastff.nn.ensemble import Ensemble
+from fastff.runs import config
+from fastff.runs.model import TrainedModel, load_model
 
 PICTURES = ("curves.png", "confusion.png", "examples.png", "weights.png")
 

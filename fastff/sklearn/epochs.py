@@ -7,11 +7,11 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.special import xlogy
 
-from fastff import memory
-from fastff.bfloat16 import PROGRAMS, resolve_precision
+from fastff.engine import panels
+from fastff.engine.bfloat16 import PROGRAMS, resolve_precision
+from fastff.engine.program import Lanes
 from fastff.kernels import spmd, targets, tile
-from fastff.program import Lanes
-from fastff.random_layers import Dropout
+from fastff.nn.random_layers import Dropout
 
 _KINDS = {"logistic": targets.LOGISTIC, "identity": targets.SQUARED, "exp": targets.POISSON}
 
@@ -131,7 +131,7 @@ class Epochs:
         count = len(self.network.linear_layers)
         for j, (name, factor) in enumerate(self._moment_names()):
             for i, layer in enumerate(self.network.linear_layers):
-                memory.pack(getattr(self.optimizer, name)[i] / factor, layer.moments[j])
+                panels.pack(getattr(self.optimizer, name)[i] / factor, layer.moments[j])
                 layer.bias_moments[j][: layer.output_dim] = getattr(self.optimizer, name)[count + i] / factor
 
     def _moment_names(self) -> list[tuple[str, float]]:
@@ -145,6 +145,6 @@ class Epochs:
         estimator.coefs_ = [layer.weights.copy() for layer in linear]
         estimator.intercepts_ = [layer.bias[0].copy() for layer in linear]
         for j, (name, factor) in enumerate(self._moment_names() if moments else []):
-            weights = [memory.unpack(layer.moments[j], (layer.input_dim, layer.output_dim)) for layer in linear]
+            weights = [panels.unpack(layer.moments[j], (layer.input_dim, layer.output_dim)) for layer in linear]
             values = weights + [layer.bias_moments[j][: layer.output_dim] for layer in linear]
             setattr(self.optimizer, name, [np.float32(factor) * value for value in values])

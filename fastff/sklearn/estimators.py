@@ -27,10 +27,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastff.layers import LinearLayer, ReLU, Sigmoid, Tanh
-from fastff.network import FeedForwardNeuralNetwork
-from fastff.program import Program
-from fastff.random_layers import Dropout
+from fastff.engine.program import Program
+from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Tanh
+from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.random_layers import Dropout
 from fastff.sklearn.epochs import Epochs
 
 _HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}

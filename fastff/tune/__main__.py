@@ -12,17 +12,17 @@ from typing import Annotated, Any, NoReturn
 import tyro
 
 from fastff import command
-from fastff.build import make_trainer
-from fastff.config import Config, Count, File, Folder, Name, read, start_from
 from fastff.data import load_dataset
 from fastff.errors import DataError, MissingExtra
-from fastff.files import make_folder
-from fastff.progress import prepare_kernels
-from fastff.runs import label
-from fastff.signals import Stopped
-from fastff.threads import usable_cpus
+from fastff.runs.build import make_trainer
+from fastff.runs.config import Config, Count, File, Folder, Name, read, start_from
+from fastff.runs.folder import label
+from fastff.runs.progress import prepare_kernels
+from fastff.system.arguments import check_seed, check_size
+from fastff.system.files import make_folder
+from fastff.system.limits import usable_cpus
+from fastff.system.signals import Stopped
 from fastff.tune.workers import run_here, run_in_workers
-from fastff.validation import check_seed, check_size
 
 
 @dataclass(frozen=True)

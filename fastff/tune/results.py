@@ -13,9 +13,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from fastff import config, plots
-from fastff.config import Config
-from fastff.files import write_text
+from fastff import plots
+from fastff.runs import config
+from fastff.runs.config import Config
+from fastff.system.files import write_text
 from fastff.tune.search import best_trial
 from fastff.tune.space import suggest
 

@@ -19,8 +19,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 import fastff
-from fastff.config import Config
 from fastff.errors import DataError
+from fastff.runs.config import Config
 from fastff.tune import presence
 from fastff.tune.presence import Heart, Watch
 from fastff.tune.space import start_parameters, suggest

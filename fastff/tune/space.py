@@ -1,7 +1,7 @@
-"""What the search tries: options of fastff.config.Config and their limits, as plain data.
+"""What the search tries: options of fastff.runs.config.Config and their limits, as plain data.
 
 An option that has limits of its own, whatever the others are, needs no more than a line in `_options`. Limits give way
-to the value that the search starts from, so that this can always be tried first. Imports fastff.config only.
+to the value that the search starts from, so that this can always be tried first. Imports fastff.runs.config only.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from fastff.config import Config
+from fastff.runs.config import Config
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from functools import partial
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
-from fastff.build import make_trainer
-from fastff.config import Config
 from fastff.data import Dataset, load_dataset
 from fastff.errors import DivergenceError, FastffError
-from fastff.trainer import EpochRecord
+from fastff.runs.build import make_trainer
+from fastff.runs.config import Config
+from fastff.training.history import EpochRecord
 
 STOP = "stop"
 

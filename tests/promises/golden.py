@@ -36,7 +36,7 @@ from fastff import (
     load_dataset,
 )
 from fastff.kernels import target
-from fastff.state import restore_trainer, trainer_state
+from fastff.training.state import restore_trainer, trainer_state
 
 RECORD = Path(__file__).with_name("golden.json")
 ROWS, FEATURES, CLASSES = 101, 215, 5  # more features than a block of the sums, and no multiple of a tile
@@ -65,7 +65,9 @@ def result(trainer, x):
     arrays, _ = trainer_state(trainer)
     names = [name for name in sorted(arrays) if not name.startswith("history")]
     history = trainer.history
-    records = [[v or 0.0 for k, v in sorted(dataclasses.asdict(r).items()) if "second" not in k] for r in history.epochs]
+    records = [
+        [v or 0.0 for k, v in sorted(dataclasses.asdict(r).items()) if "second" not in k] for r in history.epochs
+    ]
     return {
         "weights": digest(*(np.asarray(arrays[name]) for name in names)),
         "history": digest(np.array(history.batch_losses), np.array(history.batch_accuracies), np.array(records)),
@@ -218,8 +220,8 @@ def layer(**options):
     return {"weights": digest(own.weights, own.bias), "logits": gradients}
 
 
-SETTINGS = (relu, decoupled, tanh, sigmoid, dropout, augment, best, wide, strided, by_hand, shards, resumed, sklearn, loss,
-            layer)  # fmt: skip
+SETTINGS = (relu, decoupled, tanh, sigmoid, dropout, augment, best, wide, strided, by_hand, shards, resumed, sklearn,
+            loss, layer)  # fmt: skip
 ROUNDED = (relu, tanh, dropout, augment, best, wide, shards, resumed, sklearn)  # those that are trained in bfloat16 too
 
 

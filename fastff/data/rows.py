@@ -1,0 +1,185 @@
+"""Rows in files that may be larger than memory: any rows can be read, in any order, and none stay.
+
+They are read, not mapped: pages of a memory map count as this process's own for as long as they are mapped (5 GB of 6
+after a tenth of an epoch), mapping them anew for each part was slower (2.0 microseconds a row of 3 KB, reading 1.4),
+and a file that is cut short ends the process there. fastff.engine.readahead reads for the kernels.
+The checks of rows and labels stand here too: every wrong array is explained where it comes in.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from fastff.errors import DataError
+from fastff.system.limits import check_room
+
+KEPT = (np.uint8, np.float32, np.float64)  # the row types the kernels read as they are
+MAX_CLASSES = 2**31  # above any network's output; keeps labels that are really ids or prices from becoming classes
+BLOCK = 1 << 20  # elements looked at in one go, so a check of a memory-mapped file needs a few MB
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file: `rows` rows of the set's width and type, the first of them `offset` bytes from the start."""
+
+    path: Path
+    offset: int
+    rows: int
+
+
+class Shards:
+    """Rows (N, D) in files one after the other, as `load_dataset` finds them in a folder; fit and evaluate take them.
+
+    It has the len, shape, dtype and ndim of the array that it stands for; `shards[rows]` is that part of it, a slice or
+    row numbers, as an array in memory, and np.asarray(shards) all of it. `select` gives some of the rows as Shards.
+    """
+
+    ndim = 2
+
+    def __init__(
+        self, files: Sequence[Shard], columns: int, dtype: Any, *, name: str, picked: np.ndarray | None = None
+    ) -> None:
+        self.files, self.name = tuple(files), name
+        self.dtype = np.dtype(dtype)
+        self.picked = picked  # the numbers of the rows in the files that are rows here; None: all
+        self.starts = np.cumsum([0, *(file.rows for file in files)])  # the number of each file's first row, and of all
+        self.shape = int(self.starts[-1]) if picked is None else len(picked), columns
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        rows, columns = self.shape
+        return f"Shards({self.name!r}, {rows:,} rows of {columns:,} {self.dtype} values, {len(self.files)} files)"
+
+    @property
+    def nbytes(self) -> int:
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    def select(self, rows: np.ndarray) -> "Shards":
+        """The rows of these numbers, in this order, still in their files."""
+        picked = np.asarray(rows, np.int64) if self.picked is None else self.picked[rows]
+        return Shards(self.files, self.shape[1], self.dtype, name=self.name, picked=picked)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        rows = np.arange(len(self))[key]
+        numbers = (rows if self.picked is None else self.picked[rows]).reshape(-1)
+        check_room(f"{len(numbers):,} rows of {self.name}", len(numbers) * self.shape[1] * self.dtype.itemsize)
+        out = np.empty((len(numbers), self.shape[1]), self.dtype)
+        file = np.searchsorted(self.starts, numbers, "right") - 1
+        # rows that follow one another are read as one
+        starts = np.flatnonzero(np.append(True, (np.diff(numbers) != 1) | (np.diff(file) != 0)))[: len(numbers)]
+        for begin, end in itertools.pairwise([*starts.tolist(), len(numbers)]):
+            shard = self.files[file[begin]]
+            first = int(numbers[begin] - self.starts[file[begin]])
+            _read(shard, first, out[begin:end])
+        return out.reshape(*np.shape(rows), self.shape[1])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+
+Rows = np.ndarray | Shards  # what fit and evaluate take
+
+
+def _read(shard: Shard, first: int, out: np.ndarray) -> None:
+    """The rows of a file from `first` on into out, C-contiguous. DataError where they cannot be read."""
+    at, left = shard.offset + first * out.strides[0], out.reshape(-1).view(np.uint8)
+    try:
+        with shard.path.open("rb", buffering=0) as file:
+            file.seek(at)
+            while len(left):
+                if not (got := file.readinto(left.data)):
+                    raise DataError(f"{shard.path}: ends where row {first} should, was it cut short meanwhile?")
+                left = left[got:]  # a read of more than 2 GB, for one
+    except OSError as error:
+        raise DataError(f"cannot read {shard.path}: {error.strerror}") from None
+
+
+@overload
+def check_rows(X: np.ndarray, name: str, *, features: int | None = None) -> np.ndarray: ...
+@overload
+def check_rows(X: Rows, name: str, *, features: int | None = None) -> Rows: ...
+@overload
+def check_rows(X: Any, name: str, *, features: int | None = None) -> np.ndarray: ...
+def check_rows(X: Any, name: str, *, features: int | None = None) -> Rows:
+    """X as rows a network can read: 2-D (N, D), N and D at least 1, native byte order, uint8, float32 or float64.
+
+    Those three types are returned as they are, without a copy (memory-mapped, read-only and strided arrays too);
+    other integers, bool and float16 become float32. Shards stay Shards. Values are not looked at: see check_finite.
+    Raises DataError, starting with `name`, for another shape or type or when D is not `features`.
+    """
+    array = X if isinstance(X, Shards) else _as_array(X, name)
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise DataError(f"{name}: holds {array.dtype} values, want numbers (uint8, float32 or float64)")
+    if array.ndim != 2:
+        hint = "; one row is X[None, :]" if array.ndim == 1 else ""
+        raise DataError(f"{name}: shape {array.shape}, want two dimensions (rows, features){hint}")
+    rows, columns = array.shape
+    if rows == 0 or columns == 0:
+        raise DataError(f"{name}: empty, shape {array.shape}; want at least one row and one column")
+    if features is not None and columns != features:
+        raise DataError(f"{name}: rows of {columns} values, want {features}")
+    if isinstance(array, Shards):
+        return array
+    if array.dtype.newbyteorder("=") not in KEPT:
+        return array.astype(np.float32)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def check_finite(X: Rows, name: str) -> None:
+    """Raise DataError with the first row and column (from 0) where X (N, D) holds a NaN or an infinity.
+
+    Reads X a block of rows at a time; integers are not read at all.
+    """
+    if X.dtype.kind != "f":
+        return
+    step = max(1, BLOCK // X.shape[1])
+    for start in range(0, len(X), step):
+        block = X[start : start + step]
+        finite = np.isfinite(block)
+        if not finite.all():
+            row, column = np.unravel_index(np.argmin(finite), finite.shape)
+            raise DataError(f"{name}: {block[row, column]} at row {start + row}, column {column}; want finite numbers")
+
+
+def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) -> np.ndarray:
+    """y as class numbers: int64 (N,) from an array (N,) or (N, 1) of integers, or of floats with whole values.
+
+    Raises DataError, starting with `name`, when there are not `rows` of them, or one is fractional, not finite,
+    negative, or not below `classes`.
+    """
+    array = _as_array(y, name)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name}: holds {array.dtype} values, want class numbers")
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
+        raise DataError(f"{name}: shape {array.shape}, want (rows,) or (rows, 1): one class number a row")
+    if len(array) != rows:
+        raise DataError(f"{name}: {len(array)} labels for {rows} rows, want one a row")
+    flat = array.reshape(-1)
+    # An int64 and not a plain int, which would have to fit float16 when the labels are that.
+    limit = np.int64(MAX_CLASSES if classes is None else classes)
+    # NaN fails every comparison, so it is bad here without a test of its own.
+    good = (flat >= 0) & (flat < limit)
+    if flat.dtype.kind == "f":
+        good &= flat == np.floor(flat)
+    if not good.all():
+        row = int(np.argmin(good))
+        wanted = "of 0 or more" if classes is None else f"from 0 to {classes - 1}"
+        raise DataError(f"{name}: {flat[row]} at row {row}, want a whole number {wanted}")
+    return np.ascontiguousarray(flat, np.int64)
+
+
+def _as_array(values: Any, name: str) -> np.ndarray:
+    if type(values) in (np.ndarray, np.memmap):
+        return values
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise DataError(f"{name}: a masked array with missing values, want a value everywhere")
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):
+        raise DataError(f"{name}: {type(values).__name__} that is not an array of numbers") from None

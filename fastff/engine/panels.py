@@ -1,0 +1,130 @@
+"""The memory that kernels work on: aligned arrays, and weights between NumPy's (in, out) and the kernels' panels."""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from fastff.kernels.target import LANES, MR, NR
+from fastff.system.blocks import Sliceable, row_blocks
+from fastff.system.limits import check_room
+
+LINE = 64  # bytes of a cache line: arrays start on one
+
+
+def round_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def aligned(count: int, dtype: type = np.float32) -> np.ndarray:
+    """`count` zeros that start on a cache line. Raises NoRoom where memory lacks."""
+    itemsize = np.dtype(dtype).itemsize
+    check_room("an array of the network", count * itemsize)
+    raw = np.zeros(count * itemsize + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + count * itemsize].view(dtype)
+
+
+def lanes(features: int, rows: int) -> np.ndarray:
+    """Room for rows of so many features in panels; transposes may touch LANES rows of a panel past the end."""
+    return aligned(round_up(rows, NR) * round_up(features, NR) + NR * LANES)
+
+
+def pack(matrix: Sliceable, panels: np.ndarray) -> None:
+    """Write matrix (in, out) into panels [out/NR][in padded][NR]; the padding keeps what it holds."""
+    at, by_panel = 0, panels.reshape(-1, round_up(matrix.shape[0], MR), NR)
+    for block in row_blocks(matrix):
+        for q, panel in enumerate(by_panel):
+            part = block[:, q * NR : (q + 1) * NR]
+            panel[at : at + len(part), : part.shape[1]] = part
+        at += len(block)
+
+
+def unpack(
+    panels: np.ndarray, shape: tuple[int, int], out: np.ndarray | None = None, *, rows: slice = slice(None)
+) -> np.ndarray:
+    """The matrix (in, out) that panels hold, or those rows of it, as a new array or in out."""
+    n_in = shape[0]
+    first, stop, _ = rows.indices(n_in)
+    matrix = np.empty((max(0, stop - first), shape[1]), np.float32) if out is None else out
+    for q, panel in enumerate(panels.reshape(-1, round_up(n_in, MR), NR)):
+        part = matrix[:, q * NR : (q + 1) * NR]
+        part[:] = panel[first:stop, : part.shape[1]]
+    return matrix
+
+
+class Unpacked:
+    """The matrix (in, out) that panels hold, as fastff.system.blocks.Sliceable: what is asked for is copied then."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, panels: np.ndarray, shape: tuple[int, int]) -> None:
+        self.panels, self.shape = panels, shape
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return unpack(self.panels, self.shape, rows=rows)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return unpack(self.panels, self.shape).astype(self.dtype if dtype is None else dtype, copy=False)
+
+
+def panel_size(shape: tuple[int, int]) -> int:
+    return round_up(shape[0], MR) * round_up(shape[1], NR)
+
+
+class Matrix:
+    """A float32 matrix (in, out) that lives in panels and shows itself as an ordinary array.
+
+    Panels have no strides that NumPy could view, so `array` hands out a copy and keeps it in step for as long as
+    somebody holds it: `panels` takes up what was written to it, `changed` shows in it what a kernel did.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self._panels = aligned(panel_size(shape))
+        self._shown: np.ndarray | None = None
+
+    @property
+    def array(self) -> np.ndarray:
+        """The matrix, (in, out): writing to it changes the matrix, and it follows training."""
+        if self._shown is None:
+            self._shown = unpack(self._panels, self.shape)
+        return self._shown
+
+    @array.setter
+    def array(self, value: Sliceable) -> None:
+        pack(value, self._panels)
+        self.changed()
+
+    @property
+    def panels(self) -> np.ndarray:
+        """The kernels' memory [out/NR][in padded][NR], float32, with all that was written to `array`."""
+        if self._shown is not None:
+            pack(self._shown, self._panels)
+            self._forget()
+        return self._panels
+
+    def copy(self, out: np.ndarray | None = None) -> np.ndarray:
+        """The matrix, (in, out), as an array of its own or in `out`; nothing else is allocated."""
+        return unpack(self.panels, self.shape, out=out)
+
+    def rows(self) -> Unpacked:
+        """The matrix for those who read it before anything else happens to it, and not all of it at once."""
+        return Unpacked(self.panels, self.shape)
+
+    def move(self, panels: np.ndarray, *, keep: bool) -> None:
+        """Live in this memory from now on, with the values so far (keep) or with those it holds."""
+        if keep:
+            panels[:] = self.panels
+        self._panels = panels
+        self.changed()
+
+    def changed(self) -> None:
+        """Say that a kernel has written to the panels."""
+        if self._shown is not None:
+            unpack(self._panels, self.shape, out=self._shown)
+
+    def _forget(self) -> None:
+        # two references, the attribute and getrefcount's argument: nobody else can write to it any more
+        if sys.getrefcount(self._shown) <= 2:
+            self._shown = None

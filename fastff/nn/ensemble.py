@@ -1,0 +1,88 @@
+"""Several trained networks as one model, whose probabilities are the mean of theirs: mostly better than any of them."""
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from fastff.data.rows import check_rows
+from fastff.errors import ArgumentError, DataError
+from fastff.nn.network import FeedForwardNeuralNetwork, network_from
+from fastff.system import checkpoint
+from fastff.system.blocks import Sliceable
+
+
+class Ensemble:
+    """The mean of the networks' probabilities, as one model: predict, predict_proba, save, load, fastff.evaluate.
+
+    networks: at least one, all for rows of the same width and the same number of classes. They are not copied. Raises
+    ArgumentError otherwise.
+    """
+
+    def __init__(self, networks: Sequence[FeedForwardNeuralNetwork]) -> None:
+        self.networks = list(networks)
+        if not self.networks:
+            raise ArgumentError("networks: none, want at least one")
+        for i, network in enumerate(self.networks):
+            if not isinstance(network, FeedForwardNeuralNetwork):
+                raise ArgumentError(f"networks[{i}]: {type(network).__name__}, want a FeedForwardNeuralNetwork")
+            for name in ("input_dim", "output_dim"):
+                own, first = getattr(network, name), getattr(self.networks[0], name)
+                if own is None or own != first:
+                    raise ArgumentError(f"networks[{i}]: {name} {own}, want {first} as networks[0] has it")
+
+    @property
+    def input_dim(self) -> int:
+        """The width of a row."""
+        return self.networks[0].input_dim  # type: ignore[return-value]
+
+    @property
+    def output_dim(self) -> int:
+        """The number of classes."""
+        return self.networks[0].output_dim  # type: ignore[return-value]
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """The mean probability of each class: float32 (N, output_dim), of raw rows X (N, input_dim)."""
+        X = check_rows(X, "X", features=self.input_dim)
+        total = np.zeros((len(X), self.output_dim))
+        for network in self.networks:
+            total += network.predict_proba(X)
+        return (total / len(self.networks)).astype(np.float32)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The most likely class of each row: int64 (N,)."""
+        return self.predict_proba(X).argmax(1)
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        """The logarithms of the probabilities, which are logits: float32 (N, output_dim)."""
+        return np.log(np.maximum(self.predict_proba(X), np.finfo(np.float32).tiny))
+
+    def save(self, path: str | PathLike[str], description: dict[str, Any] | None = None) -> None:
+        """Write all networks to one safetensors file, whole or not at all; description: what else it should say."""
+        arrays: dict[str, Sliceable] = {}
+        layers = []
+        for i, network in enumerate(self.networks):
+            own, description_of_layers = network.state()
+            arrays |= {f"{i}/{name}": array for name, array in own.items()}
+            layers.append(description_of_layers)
+        checkpoint.save(path, arrays, {"networks": layers, **(description or {})})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "Ensemble":
+        """The ensemble that `save` wrote to path. Raises DataError if the file is not such a one."""
+        return cls.holding(*checkpoint.load(path), path)
+
+    @classmethod
+    def holding(cls, arrays: dict[str, np.ndarray], metadata: dict[str, Any], path: object) -> "Ensemble":
+        """The ensemble of a file's content; DataError naming the file where it is none."""
+        descriptions, networks = metadata.get("networks"), []
+        if not isinstance(descriptions, list) or not descriptions:
+            raise DataError(f"{path}: has no list of networks, want a file that Ensemble.save wrote")
+        for i, layers in enumerate(descriptions):
+            own = {name.removeprefix(f"{i}/"): array for name, array in arrays.items() if name.startswith(f"{i}/")}
+            networks.append(network_from(own, layers, f"{path}, network {i}"))
+        try:
+            return cls(networks)
+        except ArgumentError as error:
+            raise DataError(f"{path}: {error}") from None

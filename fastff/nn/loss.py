@@ -1,0 +1,37 @@
+"""Softmax and cross-entropy, one operation on logits: see docs/derivations.md, Q1 to Q3."""
+
+import numpy as np
+
+from fastff.data.rows import check_labels, check_rows
+from fastff.engine.program import Program
+from fastff.errors import ArgumentError
+from fastff.system.arguments import check_number
+
+
+class CrossEntropySoftmax:
+    """The cross-entropy between the softmax of logits and the labels, averaged over the batch.
+
+    label_smoothing s in [0, 1) gives every class s / C of the target and the label 1 - s more (Szegedy et al. 2016).
+    Stable for every finite logit: the row's maximum is subtracted first.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0.0, 1.0)
+        self._gradient: np.ndarray | None = None
+
+    def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:
+        """The mean loss over the batch; logits (B, C), labels (B,) or (B, 1), whole numbers in 0..C-1."""
+        z = check_rows(logits, "logits")
+        y = check_labels(labels, "labels", rows=len(z), classes=z.shape[1])
+        program = Program(len(z))
+        batch = program.labels(y)
+        g = program.cross_entropy(program.gather(z), batch, self.label_smoothing, gradient=True)
+        assert g is not None
+        self._gradient = program.scatter(g, len(z))
+        return float(program.run().losses[0] / len(z))
+
+    def backward(self) -> np.ndarray:
+        """The gradient of that mean by the logits, (B, C): (softmax - target) / B."""
+        if self._gradient is None:
+            raise ArgumentError("CrossEntropySoftmax.backward: no forward has run")
+        return self._gradient

@@ -1,0 +1,92 @@
+"""A network as an ONNX graph: raw rows in, probabilities out, for onnxruntime and whatever else reads the format.
+
+The preprocessing is inside, and what draws at random in training is left out, as in prediction. Only here is onnx
+imported.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastff import __version__
+from fastff.errors import ArgumentError, MissingExtra
+from fastff.nn.ensemble import Ensemble
+from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.random_layers import RandomLayer
+from fastff.nn.whiten import Whiten
+
+OPSET, IR_VERSION = 13, 8  # old enough for every runtime in use, and new enough for all that is needed
+_FUNCTIONS = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
+
+
+def onnx_bytes(model: FeedForwardNeuralNetwork | Ensemble, class_names: Sequence[str] = ()) -> bytes:
+    """The model as an ONNX file: input "rows", float32 (N, input_dim); output "probabilities", float32 (N, classes).
+
+    The names of the classes become the model's metadata "class_names", one a line. Raises MissingExtra without onnx,
+    ArgumentError for a layer that fastff does not know.
+    """
+    try:
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError:
+        raise MissingExtra("exporting to ONNX needs onnx: pip install 'fastff[onnx]'") from None
+    nodes: list[Any] = []
+    constants: list[Any] = []
+
+    def add(operation: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        output = output or f"{operation.lower()}_{len(nodes)}"
+        nodes.append(helper.make_node(operation, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(name: str, array: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+        return name
+
+    if isinstance(model, Ensemble):
+        members = [
+            add("Softmax", _logits(network, add, lambda name, array, i=i: constant(f"{i}/{name}", array)), axis=1)
+            for i, network in enumerate(model.networks)
+        ]
+        add("Mean", *members, output="probabilities")
+    else:
+        add("Softmax", _logits(model, add, constant), output="probabilities", axis=1)
+    graph = helper.make_graph(
+        nodes,
+        "fastff",
+        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", model.input_dim])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", model.output_dim])],
+        constants,
+    )
+    file = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="fastff",
+        producer_version=__version__,
+    )
+    helper.set_model_props(file, {"class_names": "\n".join(class_names)} if class_names else {})
+    onnx.checker.check_model(file, full_check=True)
+    return file.SerializeToString()
+
+
+def _logits(network: FeedForwardNeuralNetwork, add: Callable[..., str], constant: Callable[..., str]) -> str:
+    """Add the way from "rows" to the network's logits; their name."""
+    value = "rows"
+    for i, layer in enumerate(network.layers):
+        if type(layer) is LinearLayer:
+            weights, bias = constant(f"{i}.weight", layer.weights), constant(f"{i}.bias", layer.bias[0])
+            value = add("Gemm", value, weights, bias)
+        elif type(layer) is Whiten:
+            value = add(
+                "Gemm", value, constant(f"{i}.projection", layer.projection), constant(f"{i}.shift", layer.shift)
+            )
+        elif type(layer) is Standardize:
+            value = add("Sub", value, constant(f"{i}.mean", layer.mean))
+            value = add("Mul", value, constant(f"{i}.scale", layer.scale))
+        elif type(layer) in _FUNCTIONS:
+            value = add(_FUNCTIONS[type(layer)], value)
+        elif not isinstance(layer, RandomLayer):
+            raise ArgumentError(f"layers[{i}]: {type(layer).__name__} is not one of fastff's layers")
+    return value

@@ -1,0 +1,91 @@
+"""From a Config to the network and the trainer it describes: what every command that trains begins with."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from fastff.data import Dataset
+from fastff.errors import ArgumentError
+from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.optim import SGD, Adam, Optimizer
+from fastff.nn.random_layers import Augment, Dropout
+from fastff.nn.whiten import Whiten
+from fastff.runs.config import Config
+from fastff.system.arguments import check_size
+from fastff.training.trainer import Trainer
+
+_ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
+
+
+def preprocessing(options: Config, data: Dataset) -> list[Standardize | Whiten]:
+    """The layers in front that are fitted to the training rows; they depend on `standardize` and `whiten` alone."""
+    standardize = Standardize.fit(data.x_train) if options.standardize else None
+    front: list[Standardize | Whiten] = [standardize] if standardize else []
+    if options.whiten:
+        front.append(Whiten.fit(data.x_train, options.whiten, after=standardize))
+    return front
+
+
+def make_trainer(
+    options: Config,
+    data: Dataset,
+    kind: type[Trainer] = Trainer,
+    front: list[Standardize | Whiten] | None = None,
+) -> Trainer:
+    """The network and trainer that the options describe, for this data; front: what `preprocessing` gives, if at hand.
+
+    Raises ArgumentError for bad values.
+    """
+    network = FeedForwardNeuralNetwork(
+        options.whiten or data.n_features,
+        data.n_classes,
+        options.hidden,
+        optimizer=_optimizer(options),
+        seed=options.seed,
+    )
+    network.layers = list(_dress(network.layers, options))
+    network.layers[:0] = preprocessing(options, data) if front is None else map(copy.copy, front)
+    if options.mirror or options.shift:
+        if data.image_shape is None:
+            raise ArgumentError(f"mirror and shift: {data.name} has no pictures, want neither")
+        network.layers.insert(
+            0, Augment(data.image_shape, mirror=options.mirror, shift=options.shift, seed=options.seed)
+        )
+    check_size("epochs", options.epochs)
+    return kind(
+        network,
+        batch_size=options.batch_size,
+        step_size=options.step_size,
+        schedule=options.schedule,
+        precision=options.precision,
+        threads=options.threads,
+        seed=options.seed,
+        label_smoothing=options.label_smoothing,
+        patience=options.patience,
+        monitor=options.monitor,
+    )
+
+
+def _optimizer(options: Config) -> Optimizer:
+    if options.optimizer == "sgd":
+        return SGD(momentum=options.momentum, weight_decay=options.weight_decay)
+    return Adam(
+        options.beta1,
+        options.beta2,
+        options.epsilon,
+        options.weight_decay,
+        decay=options.decay,
+        bias_correction=options.bias_correction,
+    )
+
+
+def _dress(layers: list[Any], options: Config) -> Iterator[Any]:
+    """The linear layers with the options' activation and dropout between them."""
+    linear = [layer for layer in layers if isinstance(layer, LinearLayer)]
+    for i, layer in enumerate(linear):
+        yield layer
+        if i < len(linear) - 1:
+            yield _ACTIVATIONS[options.activation]()
+            if options.dropout:
+                yield Dropout(options.dropout, seed=options.seed)

@@ -1,0 +1,53 @@
+"""A trained model as the commands load it: the network or the ensemble, and what its rows and classes are."""
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from fastff.errors import DataError
+from fastff.nn.ensemble import Ensemble
+from fastff.nn.network import FeedForwardNeuralNetwork, network_from
+from fastff.runs.folder import ENSEMBLE
+from fastff.system import checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """A trained network, or several as one, and what its rows and classes are."""
+
+    network: FeedForwardNeuralNetwork | Ensemble
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int] | None
+
+
+def load_model(place: str | os.PathLike[str]) -> TrainedModel:
+    """The best network of a run's folder, the ensemble of a folder of several, or what was saved in a file.
+
+    Raises DataError where it is missing or damaged.
+    """
+    a_file = Path(place).is_file()
+    places = [Path(place)] if a_file else [Path(place) / name for name in ("best.safetensors", ENSEMBLE)]
+    path = next((path for path in places if path.exists()), None)
+    if path is None:
+        raise DataError(f"{place}: has no best.safetensors, want the folder of a run")
+    arrays, metadata = checkpoint.load(path)
+    network: FeedForwardNeuralNetwork | Ensemble
+    if "networks" in metadata:
+        network = Ensemble.holding(arrays, metadata, path)
+    else:
+        network = network_from(arrays, metadata.get("layers"), path)
+    if a_file:  # saved by hand: it need not say what the classes are called
+        metadata.setdefault("class_names", [str(i) for i in range(network.output_dim or 0)])
+    names, shape = metadata.get("class_names"), metadata.get("image_shape")
+    if not isinstance(names, list) or len(names) != network.output_dim:
+        raise DataError(f"{path}: class_names {names!r}, want {network.output_dim} names")
+    if shape is not None and not _is_shape(shape, network.input_dim):
+        raise DataError(f"{path}: image_shape {shape!r}, want (channels, height, width) of {network.input_dim} values")
+    return TrainedModel(network, tuple(names), None if shape is None else (shape[0], shape[1], shape[2]))
+
+
+def _is_shape(shape: Any, values: int | None) -> bool:
+    whole = isinstance(shape, list) and len(shape) == 3 and all(isinstance(side, int) for side in shape)
+    return whole and math.prod(shape) == values

@@ -1,0 +1,57 @@
+"""What a person sees while a network trains: a bar in a terminal, nothing where output is kept."""
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fastff.engine.bfloat16 import prepare
+from fastff.engine.program import kernels_cached
+from fastff.training.history import EpochRecord
+
+
+def prepare_kernels(precision: str = "float32") -> float:
+    """Compile or load the kernels, saying so when it takes a while; returns the seconds it took."""
+    if not kernels_cached() or (precision == "bfloat16" and not kernels_cached("spmd16")):
+        print("compiling the kernels for this CPU, once: this takes some seconds ...", file=sys.stderr, flush=True)
+    return prepare(precision)
+
+
+class TrainingProgress:
+    """Epochs done and left, the last epoch's figures, rows a second, on standard error when that is a terminal.
+
+    alone: False for one of several at once, which shows nothing.
+    """
+
+    def __init__(self, epochs: int, done: int, *, alone: bool = True) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("epoch {task.completed}/{task.total}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not (alone and sys.stderr.isatty()),
+        )
+        self._task = self._bar.add_task("", total=epochs, completed=done)
+
+    def __enter__(self) -> "TrainingProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, record: EpochRecord) -> None:
+        """Show an epoch that has ended."""
+        text = f"loss {record.train_loss:.3f}  accuracy {record.train_accuracy:.1%}"
+        if record.val_accuracy is not None:
+            text += f"  validation {record.val_accuracy:.1%}"
+        self._bar.update(
+            self._task, completed=record.epoch, description=f"{text}  {record.examples_per_second:,.0f} rows/s"
+        )

@@ -1,0 +1,128 @@
+"""One training with several seeds, one a core: how far its figures are luck, and all of its networks as one model.
+
+In the folder: seed-0, seed-1, ... as of runs of their own, seeds.json with mean and spread, ensemble.safetensors.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fastff
+from fastff.data import Dataset
+from fastff.engine.side_by_side import SideBySide
+from fastff.errors import ArgumentError, DataError, FastffError
+from fastff.evaluate import evaluate
+from fastff.nn.ensemble import Ensemble
+from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.runs.build import make_trainer, preprocessing
+from fastff.runs.config import Config
+from fastff.runs.folder import ENSEMBLE, choose_folder, has_run, seed_folder
+from fastff.runs.log import make_log
+from fastff.runs.progress import prepare_kernels
+from fastff.runs.run import Run
+from fastff.system.arguments import check_size
+from fastff.system.files import locked, make_folder, write_text
+from fastff.system.limits import usable_cpus
+from fastff.system.signals import HeldSignals, Stopped
+
+FIGURES = ("val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "best_epoch")
+TrainRun = Callable[..., dict[str, Any]]  # as fastff.train trains one: run, data, log, compile_seconds, alone
+
+
+def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
+    """Train a network for each of options.seeds seeds, and write what they have in common; returns the closing lines.
+
+    With options.resume those that are not finished go on. Raises ArgumentError for options that do not go together,
+    Stopped, with what goes on, after a signal, and what a training raised once the others are finished.
+    """
+    count = check_size("seeds", options.seeds)
+    for name in ("log", "distributed"):
+        if (value := getattr(options, name)) is not None:
+            raise ArgumentError(f"--seeds: does not go with --{name} {value}, want one of the two")
+    make_trainer(options, data)  # what cannot be trained is refused before anything is written
+    seeds = range(options.seed, options.seed + count)
+    folder = Path(options.out) if options.out is not None else choose_folder(options)
+    make_folder(folder)
+    if has_run(folder):
+        raise DataError(f"{folder}: holds a run of one seed, want another --out for --seeds")
+    with locked(folder):
+        several = _Several(options, data, folder, train_run)
+        try:
+            with HeldSignals(lambda: False):
+                SideBySide().run(several.train, seeds, usable_cpus())
+        except Stopped as stop:
+            again = f"--seeds {count} --resume --out {folder}"
+            raise Stopped(stop.number, f"saved in {folder}; python -m fastff.train {again} goes on") from None
+        lines = several.write_summary() if several.summaries else ""
+    if several.errors:
+        seed, error = min(several.errors.items())
+        if lines:
+            print(lines)
+        more = f", and {len(several.errors) - 1} more" if len(several.errors) > 1 else ""
+        raise type(error)(f"seed {seed}{more}: {error}")
+    return lines
+
+
+class _Several:
+    """The trainings of all seeds: what each does in its turn, and what they come to."""
+
+    def __init__(self, options: Config, data: Dataset, folder: Path, train_run: TrainRun) -> None:
+        self.options, self.data, self.folder, self.train_run = options, data, folder, train_run
+        self.front = preprocessing(options, data)
+        self.compile_seconds = prepare_kernels(options.precision)
+        self.networks: dict[int, FeedForwardNeuralNetwork] = {}
+        self.summaries: dict[int, dict[str, Any]] = {}
+        self.errors: dict[int, FastffError] = {}
+
+    def train(self, seed: int) -> None:
+        folder = seed_folder(self.folder, seed)
+        own = dataclasses.replace(self.options, seed=seed, seeds=None, out=str(folder))
+        try:
+            run = Run(own, make_trainer(own, self.data, front=self.front), self.data)
+            with run.start(resume=self.options.resume and has_run(folder)):
+                log = make_log(run, self.data.name)
+                summary = self.train_run(run, self.data, log, self.compile_seconds, alone=False)
+        except FastffError as error:
+            self.errors[seed] = error
+            print(f"seed {seed}: {error}", file=sys.stderr, flush=True)
+            return
+        self.networks[seed], self.summaries[seed] = run.trainer.network, summary
+        print(f"seed {seed}: {_accuracies(summary)}, of epoch {summary['best_epoch']}", file=sys.stderr, flush=True)
+
+    def write_summary(self) -> str:
+        """Write seeds.json and the ensemble; lines that say what they hold."""
+        seeds, data = sorted(self.summaries), self.data
+        ensemble = Ensemble([self.networks[seed] for seed in seeds])
+        names = {"dataset": data.name, "class_names": data.class_names, "image_shape": data.image_shape}
+        ensemble.save(self.folder / ENSEMBLE, names)
+        figures: dict[str, Any] = {"dataset": data.name, "seeds": seeds}
+        for name in FIGURES:
+            values = [self.summaries[seed][name] for seed in seeds]
+            if None not in values:
+                deviation = statistics.stdev(values) if len(values) > 1 else None
+                figures[name] = {"mean": statistics.fmean(values), "std": deviation, "values": values}
+        figures["ensemble"] = together = {}
+        for split, x, y in (("val", data.x_val, data.y_val), ("test", data.x_test, data.y_test)):
+            if x is not None and y is not None:
+                together[f"{split}_loss"], together[f"{split}_accuracy"] = evaluate(ensemble, x, y)
+        figures["version"] = fastff.__version__
+        write_text(self.folder / "seeds.json", json.dumps(figures, indent=2) + "\n")
+        spread = ", ".join(
+            f"{name} {figures[key]['mean']:.2%}" + (f" ± {figures[key]['std']:.2%}" if len(seeds) > 1 else "")
+            for name, key in (("test", "test_accuracy"), ("validation", "val_accuracy"))
+            if key in figures
+        )
+        return (
+            f"{data.name}: accuracy {spread} (mean ± standard deviation over {len(seeds)} seeds)\n"
+            f"as one model, {ENSEMBLE}: {_accuracies(together)}\n"
+            f"written to {self.folder}: {ENSEMBLE}, seeds.json, and the runs of seeds {seeds[0]} to {seeds[-1]}"
+        )
+
+
+def _accuracies(figures: dict[str, Any]) -> str:
+    names = (("test", "test_accuracy"), ("validation", "val_accuracy"))
+    return ", ".join(f"{name} {figures[key]:.2%}" for name, key in names if figures.get(key) is not None)

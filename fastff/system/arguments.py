@@ -1,0 +1,30 @@
+"""Checks of arguments that are numbers: an error is one line that names the argument, the value found and wanted."""
+
+from typing import Any
+
+import numpy as np
+
+from fastff.errors import ArgumentError
+
+
+def check_size(name: str, value: Any) -> int:
+    """value as a whole number of at least 1; ArgumentError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ArgumentError(f"{name}: {value!r}, want a whole number of at least 1")
+    return int(value)
+
+
+def check_seed(value: Any, *, required: bool = False) -> None:
+    """ArgumentError unless value is a whole number of at least 0, or None where it is not required."""
+    if value is None and not required:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise ArgumentError(f"seed: {value!r}, want a whole number of at least 0{'' if required else ', or None'}")
+
+
+def check_number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> float:
+    """value as a float in [low, high), or in (low, high) if `above`; ArgumentError otherwise."""
+    number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+    if not (number and (low < value if above else low <= value) and value < high):
+        raise ArgumentError(f"{name}: {value!r}, want a number in {'(' if above else '['}{low:g}, {high:g})")
+    return float(value)

@@ -1,0 +1,156 @@
+"""Weights and training state on disk: named arrays and a dictionary in one safetensors file, readable without pickle.
+
+Any safetensors reader opens the file. A checksum lies beside the dictionary, because the format itself would not notice
+a byte that changed among the weights. What is written or read is never in memory as a whole: safetensors' own writer
+would want all arrays at once, so the few lines of the format are written here; reading untrusted files is left to it.
+Imports numpy, safetensors, fastff.system.blocks, fastff.errors and fastff.system.files only.
+"""
+
+import json
+import math
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from fastff.errors import ArgumentError, DataError
+from fastff.system.blocks import Sliceable, row_blocks
+from fastff.system.files import replacing
+
+# Our types in safetensors' words, in the order of its own writer: the larger ones first, so that all are aligned
+_KINDS = {"int64": "I64", "float64": "F64", "float32": "F32", "uint8": "U8"}
+_TYPES = {kind: np.dtype(name) for name, kind in _KINDS.items()}
+_METADATA_KEY, _CHECKSUM_KEY = "fastff", "fastff.crc32"
+
+
+def save(path: str | os.PathLike[str], arrays: Mapping[str, Sliceable], metadata: Mapping[str, Any]) -> None:
+    """Write `arrays` and `metadata` to `path`, whole or not at all.
+
+    arrays: float32, float64, int64 or uint8, of any shape and strides, NaNs included; copied a block at a time.
+    metadata: what JSON can hold (tuples come back as lists, keys as strings).
+
+    Raises ArgumentError for what cannot be stored, DataError when the file cannot be written.
+    """
+    for name, array in arrays.items():
+        if name == "__metadata__":
+            raise ArgumentError("arrays: the name '__metadata__' is reserved by safetensors, choose another")
+        if array.dtype.name not in _KINDS:
+            raise ArgumentError(f"arrays[{name!r}] is {array.dtype}, wanted one of {', '.join(_KINDS)}")
+    try:
+        text = json.dumps(metadata)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArgumentError(f"metadata must be what JSON can hold: {error}") from error
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        _write(file, arrays, text)
+
+
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read back what `save` wrote: (arrays, metadata); the arrays are writable and independent of the file.
+
+    Raises DataError when the file is missing, not safetensors, cut short, altered, or not written by `save`.
+    """
+    with reading(path) as (arrays, metadata):
+        return {name: np.asarray(array) for name, array in arrays.items()}, metadata
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Sliceable], dict[str, Any]]]:
+    """What `load` returns, and raises, for the block; but the arrays stay in the file until they are asked for."""
+    with ExitStack() as stack:
+        try:
+            with open(path, "rb"):  # Python tells better than safetensors why a file cannot be opened
+                pass
+            content = _checked(stack.enter_context(safe_open(path, framework="np")), path)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {_one_line(error)}") from error
+        except SafetensorError as error:
+            raise DataError(f"{path} is not a whole safetensors file: {_one_line(error)}") from error
+        yield content
+
+
+def _checked(file: Any, path: object) -> tuple[dict[str, Sliceable], dict[str, Any]]:
+    """The arrays and metadata of an open file, all of which has been compared with its checksum."""
+    notes = file.metadata() or {}
+    if _METADATA_KEY not in notes or _CHECKSUM_KEY not in notes:
+        raise DataError(f"{path} was not written by fastff: it has no {_METADATA_KEY!r} metadata")
+    arrays: dict[str, Sliceable] = {}
+    for name in file.keys():  # noqa: SIM118 (not a mapping)
+        kind = file.get_slice(name).get_dtype()
+        if kind not in _TYPES:
+            raise DataError(f"{path}: the array {name!r} is {kind}, wanted one of {', '.join(_TYPES)}")
+        arrays[name] = _Stored(file, name)
+    text = notes[_METADATA_KEY]
+    crc = zlib.crc32(text.encode())
+    for name in sorted(arrays):
+        crc = _sum_up(crc, name, arrays[name])
+    if notes[_CHECKSUM_KEY] != f"{crc:08x}":
+        raise DataError(f"{path} is corrupted: its content does not match its checksum, restore it from a copy")
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError) as error:  # a checksum that is right says nothing of who made it
+        raise DataError(f"{path} is corrupted: its metadata is not JSON: {_one_line(error)}") from error
+    if not isinstance(metadata, dict):
+        raise DataError(f"{path} is corrupted: its metadata is a {type(metadata).__name__}, want a dictionary")
+    return arrays, metadata
+
+
+class _Stored:
+    """An array in an open file, as fastff.system.blocks.Sliceable."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self._name, self._slice = file, name, file.get_slice(name)
+        self.shape, self.dtype = tuple(self._slice.get_shape()), _TYPES[self._slice.get_dtype()]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        first, stop, _ = rows.indices(self.shape[0])  # which safetensors takes no further than the end
+        part: np.ndarray = self._slice[first:stop]
+        return part
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        whole: np.ndarray = self._file.get_tensor(self._name)
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+
+def _write(file: BinaryIO, arrays: Mapping[str, Sliceable], text: str) -> None:
+    """Eight bytes that say how long the header is, the header, JSON with every array's place, and the arrays."""
+    places: dict[str, dict[str, Any]] = {}
+    end = 0
+    order = list(_KINDS)
+    for name in sorted(arrays, key=lambda name: (order.index(arrays[name].dtype.name), name)):
+        array = arrays[name]
+        start, end = end, end + math.prod(array.shape) * array.dtype.itemsize
+        places[name] = {"dtype": _KINDS[array.dtype.name], "shape": array.shape, "data_offsets": (start, end)}
+
+    def header(crc: int) -> bytes:
+        notes = {_METADATA_KEY: text, _CHECKSUM_KEY: f"{crc:08x}"}
+        content = json.dumps({"__metadata__": notes, **places}, separators=(",", ":")).encode()
+        content += b" " * (-len(content) % 8)
+        return len(content).to_bytes(8, "little") + content
+
+    crc, first = zlib.crc32(text.encode()), len(header(0))
+    for name in sorted(arrays):
+        file.seek(first + places[name]["data_offsets"][0])
+        crc = _sum_up(crc, name, arrays[name], file)
+    file.seek(0)
+    file.write(header(crc))
+
+
+def _sum_up(crc: int, name: str, array: Sliceable, file: BinaryIO | None = None) -> int:
+    """CRC-32 going on over an array's name, type, shape and bytes, which are written to a file as they come by."""
+    crc = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), crc)
+    for block in row_blocks(array):
+        content = np.ascontiguousarray(block, block.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+        crc = zlib.crc32(content, crc)
+        if file is not None:
+            file.write(content)
+    return crc
+
+
+def _one_line(error: Exception) -> str:
+    """An error's reason without the file name that the caller's message already gives."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(reason.split())

@@ -1,0 +1,137 @@
+"""What this process may use of the machine: memory, CPUs and space in packed files.
+
+Linux hands out more memory than it has and ends a process that uses it; so what may become large asks here first, and
+is refused in one line before it is allocated. Control groups limit a container or a batch job further: a limit may
+stand at the process's own group or at any group above it. A container usually sees its group as the root; a service or
+a batch job sees the whole tree, with its limits further down.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from fastff.errors import DataError, NoRoom
+
+ROOT = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")  # lines of HIERARCHY:CONTROLLERS:PATH, version 2 with neither number nor controllers
+SMALL = 16 << 20  # bytes that nobody need ask for
+MEMINFO = Path("/proc/meminfo")
+FREELY = 1 << 30  # bytes that a packed file may unpack to, however small it is
+RATIO = 100  # times its size that it may unpack to beyond that: deflate reaches 1,032 on zeros, pictures and tables 10
+
+
+def available() -> int | None:
+    """Bytes that this process can still use: what the machine has free, within its control groups. None: unknown."""
+    found = []
+    try:
+        lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    except (OSError, ValueError, KeyError, IndexError):
+        pass
+    for folder in folders("memory"):
+        for limit, used, cache in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            most, now = number(folder / limit), number(folder / used)
+            if most is not None and now is not None and most < 1 << 60:  # version 1's word for no limit is larger
+                found.append(max(0, int(most - now) + _reclaimable(folder, cache)))
+    return min(found, default=None)
+
+
+def check_room(name: str, size: int) -> None:
+    """NoRoom unless there are `size` bytes for what is called `name`."""
+    if size <= SMALL:
+        return
+    there = available()
+    if there is not None and size > there:
+        raise NoRoom(f"{name}: needs {say(size)} of memory, {say(there)} are there")
+
+
+def check_unpacked(name: object, unpacked: int, packed: int, *, in_memory: bool = True) -> None:
+    """DataError where a file of `packed` bytes unpacks to so many that it must be a trap; NoRoom where memory lacks."""
+    if unpacked > max(FREELY, RATIO * packed):
+        raise DataError(
+            f"{name}: {say(packed)} that unpack to {say(unpacked)}, want at most {RATIO} times the size; "
+            "if this is no trap, store it unpacked"
+        )
+    if in_memory:
+        check_room(str(name), unpacked)
+
+
+def say(size: int) -> str:
+    """Bytes in words: "3.2 GB"."""
+    if size >= 10**18:
+        return f"10^{math.log10(size):.0f} bytes"
+    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
+        if size >= scale:
+            return f"{size / scale:,.1f} {unit}"
+    return f"{size:,} bytes"
+
+
+def _reclaimable(folder: Path, key: str) -> int:
+    """Bytes of file cache that count as used but are given up when needed."""
+    try:
+        lines = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text().splitlines())
+        return int(lines[key])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def usable_cpus() -> int:
+    """The CPUs this process may use: its affinity, limited by its cgroup's quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(1, int(min(count, _cgroup_quota() + 0.999)))
+
+
+@lru_cache
+def _cgroup_quota(root: Path = ROOT, own: Path = OWN) -> float:
+    """CPUs, as a share of time: the least that the process's own group or one above it allows."""
+    return min((_folder_quota(folder) for folder in folders("cpu", root, own)), default=math.inf)
+
+
+def _folder_quota(folder: Path) -> float:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()[:2]  # version 2
+    except (OSError, ValueError):
+        try:
+            quota = (folder / "cpu.cfs_quota_us").read_text()  # version 1
+            period = (folder / "cpu.cfs_period_us").read_text()
+        except OSError:
+            return math.inf
+    try:
+        limit = float(quota) / float(period)
+    except (ValueError, ZeroDivisionError):  # "max": no limit
+        return math.inf
+    return limit if limit > 0 else math.inf
+
+
+def folders(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[Path]:
+    """The folders of the process's group and of all above it, in version 2 and in version 1's tree of a controller.
+
+    Some of them may not exist: a container may be told a path that it cannot see, but for the root.
+    """
+    paths = {"": "/", controller: "/"}
+    try:
+        for line in own.read_text().splitlines():
+            _, names, path = line.split(":", 2)
+            if names == "" or controller in names.split(","):
+                paths[controller if names else ""] = path
+    except (OSError, ValueError):  # no such system
+        pass
+    for name, path in paths.items():
+        folder = root / name / path.lstrip("/")
+        for _ in range(1 + len(Path(path.lstrip("/")).parts)):
+            if ".." not in folder.parts:  # a group beside the container's own root
+                yield folder
+            folder = folder.parent
+
+
+def number(path: Path) -> float | None:
+    """The first number in a group's file; None where there is none, or no file."""
+    try:
+        return float(path.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,148 @@
+"""A trainer's whole state as named arrays and a dictionary, from which training goes on with the same bits."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastff.engine import panels
+from fastff.errors import DataError
+from fastff.nn.layers import LinearLayer
+from fastff.nn.whiten import Whiten
+from fastff.system.blocks import Sliceable, copied
+from fastff.training.history import Best, EpochRecord, Progress
+from fastff.training.trainer import Trainer
+
+State = tuple[Mapping[str, Sliceable], dict[str, Any]]
+Copy = tuple[dict[str, np.ndarray], dict[str, Any]]
+
+
+def trainer_state(trainer: Trainer) -> State:
+    """Weights, moments and update counts, place in the epoch, history and best weights so far.
+
+    The arrays are the trainer's own, to be read before it goes on; copied_state copies them. Nothing random has a state
+    to keep: orders, dropout and pictures follow from the seed and the place.
+    """
+    arrays, layers = trainer.network.state()
+    for i, layer in _linear(trainer):
+        shape = (layer.input_dim, layer.output_dim)
+        for j in range(2):
+            arrays[f"{i}.weight.moment{j + 1}"] = panels.Unpacked(layer.moments[j], shape)
+            arrays[f"{i}.bias.moment{j + 1}"] = layer.bias_moments[j][: layer.output_dim]
+    arrays["history.batch_losses"] = np.array(trainer.history.batch_losses)
+    arrays["history.batch_accuracies"] = np.array(trainer.history.batch_accuracies)
+    if trainer.best is not None:
+        arrays |= {f"best.{name}": array for name, array in trainer.best.arrays.items()}
+    metadata = {
+        "layers": layers,
+        "updates": [layer.updates for _, layer in _linear(trainer)],
+        "progress": dataclasses.asdict(trainer.progress),
+        "epochs": [dataclasses.asdict(record) for record in trainer.history.epochs],
+        "best": None if trainer.best is None else {"value": trainer.best.value, "epoch": trainer.best.epoch},
+        "seed": trainer.seed,
+        "batch_size": trainer.batch_size,
+        "step_size": trainer.step_size,
+        "threads_used": trainer.threads_used,
+    }
+    return arrays, metadata
+
+
+def copied_state(state: State, earlier: Copy | None) -> Copy:
+    """A state that training leaves as it is, in the memory of an earlier one."""
+    memories = {} if earlier is None else earlier[0]
+    return {name: copied(array, memories.get(name)) for name, array in state[0].items()}, state[1]
+
+
+def restore_trainer(
+    trainer: Trainer, arrays: Mapping[str, Sliceable], metadata: dict[str, Any], source: object
+) -> None:
+    """Put a trainer of the same network and settings into a saved state, which is copied a block at a time.
+
+    The step size stays the trainer's own. Raises DataError, naming source, where the state belongs to another network,
+    seed or batch size; nothing is changed then.
+    """
+    own, layers = trainer.network.state()
+    try:
+        if metadata["layers"] != layers or any(arrays[name].shape != array.shape for name, array in own.items()):
+            shapes = [arrays[name].shape for name in arrays if name.split(".", 1)[1:] == ["weight"]]
+            sizes = [(layer.input_dim, layer.output_dim) for _, layer in _linear(trainer)]
+            if shapes != sizes:
+                raise DataError(f"{source}: holds layers of sizes {shapes}, want {sizes} as the options have it")
+            raise DataError(f"{source}: holds layers {metadata['layers']}, want {layers} as the options have it")
+        for name in ("seed", "batch_size"):
+            if metadata[name] != getattr(trainer, name):
+                raise DataError(
+                    f"{source}: was trained with {name} {metadata[name]}, want {getattr(trainer, name)} to go on"
+                )
+        fitted = [name for name in own if name.endswith((".mean", ".std"))]
+        if not all(np.allclose(np.asarray(arrays[name]), np.asarray(own[name])) for name in fitted):
+            raise DataError(f"{source}: was trained on rows of another mean or deviation, want the same data to go on")
+        moments = {
+            (i, j): [_like(own[f"{i}.{kind}"], arrays[f"{i}.{kind}.moment{j + 1}"]) for kind in ("weight", "bias")]
+            for i, _ in _linear(trainer)
+            for j in range(2)
+        }
+        epochs = [EpochRecord(**_counted(record)) for record in metadata["epochs"]]
+        progress = Progress(**_counted(metadata["progress"]))
+        best, kept = None, {}
+        if metadata["best"]:
+            best = Best(**_counted(metadata["best"]), arrays={})
+            trained = [f"{i}.{kind}" for kind in ("weight", "bias") for i, _ in _linear(trainer)]
+            kept = {name: _like(own[name], arrays[f"best.{name}"]) for name in trained}
+        updates = [count for _, count in zip(_linear(trainer), metadata["updates"], strict=True)]
+        threads_used = metadata["threads_used"]
+        if not all(isinstance(count, int) and 0 <= count < 1 << 53 for count in [*updates, threads_used]):
+            raise TypeError(f"updates {updates}, threads_used {threads_used!r}")
+        losses, accuracies = (np.asarray(arrays[f"history.batch_{kind}"]).tolist() for kind in ("losses", "accuracies"))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{source}: is not a whole checkpoint of a run: {error!r}") from None
+    trainer.network.set_parameters(arrays)
+    for i, layer in enumerate(trainer.network.layers):
+        if isinstance(layer, Whiten):  # fitted anew it may differ in the last bits, as other libraries' threads do
+            trainer.network.layers[i] = Whiten(*(np.asarray(arrays[f"{i}.{name}"]) for name in ("projection", "shift")))
+    for (i, j), (weight, bias) in moments.items():
+        layer = trainer.network.layers[i]
+        panels.pack(weight, layer.moments[j])
+        layer.bias_moments[j][: layer.output_dim] = np.asarray(bias)
+    for (_, layer), count in zip(_linear(trainer), updates, strict=True):
+        layer.updates = count
+    trainer.progress = progress
+    trainer.history.epochs, trainer.history.batch_losses, trainer.history.batch_accuracies = epochs, losses, accuracies
+    if best is not None:
+        memories = {} if trainer.best is None else trainer.best.arrays
+        best.arrays = {name: copied(array, memories.get(name)) for name, array in kept.items()}
+    trainer.best = best
+    trainer.threads_used = threads_used
+
+
+def best_network(arrays: Mapping[str, Sliceable], metadata: dict[str, Any]) -> dict[str, Sliceable]:
+    """The arrays of a state's network with the best weights so far; the last ones where there are no best."""
+    own = {name: array for name, array in arrays.items() if re.fullmatch(r"\d+\.\w+", name)}
+    return own | (
+        {name: arrays[f"best.{name}"] for name in own if f"best.{name}" in arrays} if metadata["best"] else {}
+    )
+
+
+def _like(own: Sliceable, found: Sliceable) -> Sliceable:
+    if found.shape != own.shape:
+        raise ValueError(f"an array of shape {found.shape}, want {own.shape}")
+    return found
+
+
+def _counted(fields: dict[str, Any]) -> dict[str, Any]:
+    """fields, if its values are numbers or None, and the counts whole and not negative."""
+    for name, value in fields.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name in ("epoch", "batch") and not (isinstance(value, int) and 0 <= value < 1 << 53):
+            raise TypeError(f"{name} {value}")
+        if not number and value is not None:
+            raise TypeError(f"{name} {value!r}")
+    return fields
+
+
+def _linear(trainer: Trainer) -> list[tuple[int, LinearLayer]]:
+    return [(i, layer) for i, layer in enumerate(trainer.network.layers) if isinstance(layer, LinearLayer)]

@@ -1,0 +1,350 @@
+"""The commands from end to end: digits in; a run's files, figures and guesses out."""
+
+import csv
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from command_line import PLAIN, run, succeed, write_flowers
+
+import fastff
+from fastff import FeedForwardNeuralNetwork, load_dataset
+from fastff.runs.config import Config
+from fastff.runs.presets import PRESETS
+from fastff.runs.progress import TrainingProgress
+from fastff.system import checkpoint
+
+FILES = [
+    "best.safetensors",
+    "checkpoint.safetensors",
+    "config.toml",
+    "confusion.png",
+    "curves.png",
+    "examples.png",
+    "metrics.jsonl",
+    "summary.json",
+    "weights.png",
+]
+SUMMARY = [
+    "dataset",
+    "test_rows",
+    "epochs",
+    "best_epoch",
+    "train_accuracy",
+    "val_accuracy",
+    "test_accuracy",
+    "test_loss",
+    "train_seconds",
+    "compile_seconds",
+    "examples_per_second",
+    "parameters",
+    "precision",
+    "threads",
+    "seed",
+    "version",
+]
+SMALL = ("--hidden", 16, "--dropout", 0.2, "--batch-size", 16)  # a network for the flowers
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """The folder of a run on digits, all options left alone, and what the command printed."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return folder, succeed("train", "--out", folder, pictures=True)
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    return write_flowers(tmp_path)
+
+
+def weights(path):
+    """The arrays of a file, as bytes."""
+    return {name: array.tobytes() for name, array in checkpoint.load(path)[0].items()}
+
+
+def records(folder):
+    """The lines of metrics.jsonl without what depends on the clock."""
+    timed = ("seconds", "examples_per_second")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in timed} for line in lines]
+
+
+def assert_same_run(one, other):
+    """Both runs hold the same weights, moments and history, bit for bit."""
+    assert weights(one / "checkpoint.safetensors") == weights(other / "checkpoint.safetensors")
+    assert weights(one / "best.safetensors") == weights(other / "best.safetensors")
+    assert records(one) == records(other)
+
+
+# --- train
+
+
+def test_a_run_leaves_its_files(digits):
+    folder, _ = digits
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    for path in folder.glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_the_summary_says_how_it_went(digits):
+    folder, _ = digits
+    summary = json.loads((folder / "summary.json").read_text())
+    assert list(summary) == SUMMARY
+    assert summary["dataset"] == "digits"
+    assert summary["test_accuracy"] >= 0.95
+    assert summary["train_accuracy"] >= summary["test_accuracy"]
+    assert summary["parameters"] == 65 * 256 + 257 * 128 + 129 * 10
+    assert (summary["precision"], summary["seed"], summary["version"]) == ("float32", 0, fastff.__version__)
+    best = max(records(folder), key=lambda record: record["val_accuracy"])  # the first of equals
+    assert (summary["best_epoch"], summary["val_accuracy"]) == (best["epoch"], best["val_accuracy"])
+
+
+def test_the_metrics_have_a_line_an_epoch(digits):
+    folder, _ = digits
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 41))
+    assert all(line["seconds"] > 0 for line in lines)
+    assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+
+
+def test_only_the_closing_lines_are_printed(digits):
+    folder, printed = digits
+    accuracy = json.loads((folder / "summary.json").read_text())["test_accuracy"]
+    first, second, third = printed.splitlines()
+    assert first.startswith(f"digits: accuracy test {accuracy:.2%}, ")
+    assert second.startswith("40 epochs ")
+    assert third == f"written to {folder}: {', '.join(FILES)}"
+
+
+def test_runs_are_numbered_where_no_folder_is_named(flowers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        succeed("train", flowers, *SMALL, "--epochs", 1)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["flowers", "flowers-2", "flowers-3"]
+    succeed("train", flowers, "--resume", "--epochs", 2)
+    assert [len(records(tmp_path / "runs" / name)) for name in ("flowers", "flowers-2", "flowers-3")] == [1, 1, 2]
+
+
+def test_options_decide_the_network(flowers, tmp_path):
+    options = ["--hidden", 7, 5, "--epochs", 2, "--activation", "tanh", "--no-standardize", "--optimizer", "sgd"]
+    succeed("train", flowers, *options, "--out", tmp_path / "run")
+    arrays, notes = checkpoint.load(tmp_path / "run" / "best.safetensors")
+    assert [layer["layer"] for layer in notes["layers"]] == ["linear", "tanh", "linear", "tanh", "linear"]
+    assert [array.shape for name, array in arrays.items() if name.endswith("weight")] == [(4, 7), (7, 5), (5, 3)]
+    assert len(records(tmp_path / "run")) == 2
+
+
+def test_the_course_preset_gives_the_courses_network(flowers, tmp_path):
+    succeed("train", flowers, "--preset", "course", "--epochs", 1, "--out", tmp_path / "run")
+    layers = [layer["layer"] for layer in checkpoint.load(tmp_path / "run" / "best.safetensors")[1]["layers"]]
+    assert layers == ["standardize", "linear", "relu", "linear", "relu", "linear"]
+    config = (tmp_path / "run" / "config.toml").read_text()
+    assert 'bias_correction = "constant"' in config
+    assert "beta2 = 0.9\n" in config
+
+
+def test_a_table_is_trained_with_what_suits_tables(flowers, tmp_path):
+    arrays = np.load(flowers)
+    table = np.column_stack([arrays["x_train"], arrays["y_train"]])
+    np.savetxt(tmp_path / "flowers.csv", table, delimiter=",", header="a,b,c,d,kind", comments="")
+    succeed("train", tmp_path / "flowers.csv", "--target", "kind", "--out", tmp_path / "run")
+    assert 'monitor = "val_loss"' in (tmp_path / "run" / "config.toml").read_text()
+    assert len(records(tmp_path / "run")) == PRESETS["tabular"]["epochs"]
+    network = FeedForwardNeuralNetwork.load(tmp_path / "run" / "best.safetensors")
+    assert (network.predict(arrays["x_test"]) == arrays["y_test"]).mean() > 0.9
+
+
+def test_patience_stops_early(flowers, tmp_path):
+    succeed("train", flowers, "--step-size", 1e-9, "--patience", 2, "--epochs", 9, "--out", tmp_path / "run")
+    assert len(records(tmp_path / "run")) == 3
+
+
+def test_data_without_validation_and_test_is_enough(tmp_path):
+    data = write_flowers(tmp_path, x_val=None, y_val=None, x_test=None, y_test=None)
+    succeed("train", data, *SMALL, "--epochs", 2, "--out", tmp_path / "run", pictures=True)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["test_accuracy"], summary["test_loss"]) == (None, None)
+    assert summary["val_accuracy"] is not None
+
+
+# --- the same again
+
+
+def test_a_runs_config_gives_the_same_run(flowers, tmp_path):
+    options = [*SMALL, "--epochs", 3, "--weight-decay", 0.01, "--decay", "decoupled", "--seed", 5]
+    succeed("train", flowers, *options, "--out", tmp_path / "one")
+    succeed("train", "--config", tmp_path / "one" / "config.toml", "--out", tmp_path / "two")
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+    assert (tmp_path / "one" / "config.toml").read_bytes() == (tmp_path / "two" / "config.toml").read_bytes()
+
+
+def test_the_number_of_threads_changes_no_bit(tmp_path):
+    for threads in (1, 3):
+        succeed("train", "digits", "--epochs", 2, "--threads", threads, "--out", tmp_path / str(threads))
+    assert_same_run(tmp_path / "1", tmp_path / "3")
+
+
+def test_another_seed_is_another_run(flowers, tmp_path):
+    for seed in (1, 2):
+        succeed("train", flowers, *SMALL, "--epochs", 1, "--seed", seed, "--out", tmp_path / str(seed))
+    assert weights(tmp_path / "1" / "best.safetensors") != weights(tmp_path / "2" / "best.safetensors")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_resumed_run_is_the_run_at_once(flowers, tmp_path, optimizer):
+    options = [flowers, *SMALL, "--optimizer", optimizer]
+    succeed("train", *options, "--epochs", 6, "--out", tmp_path / "once")
+    succeed("train", *options, "--epochs", 3, "--out", tmp_path / "twice")
+    succeed("train", "--resume", "--epochs", 6, "--out", tmp_path / "twice")
+    assert_same_run(tmp_path / "once", tmp_path / "twice")
+    assert len(records(tmp_path / "twice")) == 6
+
+
+def test_resuming_a_finished_run_changes_nothing(flowers, tmp_path):
+    succeed("train", flowers, *SMALL, "--epochs", 2, "--out", tmp_path / "run")
+    before = weights(tmp_path / "run" / "checkpoint.safetensors"), records(tmp_path / "run")
+    succeed("train", "--resume", "--out", tmp_path / "run")
+    assert (weights(tmp_path / "run" / "checkpoint.safetensors"), records(tmp_path / "run")) == before
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_ctrl_c_saves_and_resuming_goes_on(flowers, tmp_path, monkeypatch, schedule):
+    def show(self, record):
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    options = [flowers, *SMALL, "--schedule", schedule, "--epochs", 4]
+    succeed("train", *options, "--out", tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingProgress, "show", show)
+        stopped = run("train", *options, "--out", tmp_path / "stopped")
+    assert (stopped.status, stopped.out) == (130, "")
+    assert stopped.err.count("\n") == 1
+    assert "--resume" in stopped.err
+    assert len(records(tmp_path / "stopped")) == 2
+    succeed("train", "--resume", "--out", tmp_path / "stopped")
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+# --- evaluate and predict
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_evaluate_agrees_with_the_summary(digits, split):
+    folder, _ = digits
+    figures = json.loads(succeed("evaluate", folder, "digits", "--split", split))
+    assert list(figures) == ["loss", "accuracy", "n"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert figures["accuracy"] == summary[f"{split}_accuracy"]
+    assert figures["n"] == len(getattr(load_dataset("digits"), f"y_{split}"))
+    if split == "test":
+        assert figures["loss"] == pytest.approx(summary["test_loss"], rel=1e-5)
+
+
+def test_evaluate_averages_a_picture_and_its_mirror_image(digits):
+    folder, _ = digits
+    figures = json.loads(succeed("evaluate", folder, "digits", "--tta"))
+    network = fastff.FeedForwardNeuralNetwork.load(folder / "best.safetensors")
+    x, y = load_dataset("digits").x_test, load_dataset("digits").y_test
+    mirrored = x.reshape(-1, 8, 8)[:, :, ::-1].reshape(-1, 64)
+    mean = (network.predict_proba(x) + network.predict_proba(mirrored)) / 2
+    assert figures["accuracy"] == (mean.argmax(1) == y).mean()
+
+
+def test_predict_reads_and_writes_every_form(digits, tmp_path):
+    folder, _ = digits
+    x = load_dataset("digits").x_test[:20]
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "one.npz", anything=x)
+    np.savez(tmp_path / "x.npz", x=x, y=np.zeros(20))
+    lines = [",".join(f"p{i}" for i in range(64)), *(",".join(map(str, row)) for row in x)]
+    (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
+    expected = fastff.FeedForwardNeuralNetwork.load(folder / "best.safetensors").predict_proba(x)
+    for name in ("x.npy", "one.npz", "x.npz", "x.csv"):
+        printed = succeed("predict", folder, tmp_path / name, "--out", tmp_path / "guesses.npz")
+        assert printed == f"20 rows written to {tmp_path / 'guesses.npz'}\n"
+        with np.load(tmp_path / "guesses.npz") as guesses:
+            np.testing.assert_array_equal(guesses["probabilities"], expected)
+            np.testing.assert_array_equal(guesses["classes"], expected.argmax(1))
+    succeed("predict", folder, tmp_path / "x.npy", "--out", tmp_path / "guesses.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "guesses.npy"), expected.argmax(1))
+    succeed("predict", folder, tmp_path / "x.npy", "--out", tmp_path / "guesses.csv")
+    with (tmp_path / "guesses.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in rows] == list(range(20))
+    assert [int(row["class"]) for row in rows] == expected.argmax(1).tolist()
+    assert [row["name"] for row in rows] == [str(i) for i in expected.argmax(1)]
+    written = [[float(row[f"p_{i}"]) for i in range(10)] for row in rows]
+    np.testing.assert_allclose(written, expected, rtol=1e-5)
+
+
+# --- as a shell sees them
+
+
+def shell(*arguments, **how):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **PLAIN, "COLUMNS": "100"},
+        **how,
+    )
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "report"])
+def test_help_names_every_option(name):
+    done = shell(f"fastff.{name}", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    options = {
+        "train": [field.name for field in dataclasses.fields(Config)][1:],
+        "evaluate": ["data_dir", "target", "split", "tta"],
+        "predict": ["out"],
+        "report": [],
+    }[name]
+    for option in options:
+        assert re.search(rf"│ --{option.replace('_', '-')}[ ,]", done.stdout), option
+    words = {"train": "DATASET", "evaluate": "RUN_DIR DATASET", "predict": "RUN_DIR INPUT", "report": "RUN_DIR"}
+    for word in words[name].split():
+        assert word in done.stdout
+
+
+def test_a_shell_sees_status_and_streams(flowers, tmp_path):
+    trained = shell("fastff.train", flowers, *SMALL, "--epochs", 1, "--out", "run", cwd=tmp_path)
+    assert trained.returncode == 0
+    assert len(trained.stdout.splitlines()) == 3
+    evaluated = shell("fastff.evaluate", "run", flowers, cwd=tmp_path)
+    assert evaluated.returncode == 0
+    assert json.loads(evaluated.stdout)["n"] == 15
+    failed = shell("fastff.evaluate", "nowhere", flowers, cwd=tmp_path)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == "error: nowhere: has no best.safetensors, want the folder of a run\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="another way of interrupting")
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_in_the_middle_of_an_epoch_loses_nothing(tmp_path, number, said):
+    # After the line that is printed comes an epoch of some 100 ms in the kernels.
+    script = (
+        "from fastff import command, train\n"
+        "train.Run.save_now_and_then = lambda self: print('trained', flush=True)\n"
+        "command.run(train.main)"
+    )
+    options = ["digits", "--hidden", "512", "512", "--batch-size", "2", "--out", str(tmp_path / "stopped")]
+    arguments = [sys.executable, "-c", script, *options, "--epochs", "1000"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "trained\n"
+        process.send_signal(number)
+        _, errors = process.communicate()
+    assert process.returncode == 128 + number
+    assert errors.splitlines()[-1].startswith(f"{said}: saved in ")
+    epochs = checkpoint.load(tmp_path / "stopped" / "checkpoint.safetensors")[1]["progress"]["epoch"] + 1
+    succeed("train", "--resume", "--epochs", epochs, "--out", tmp_path / "stopped")
+    succeed("train", *options[:-1], tmp_path / "whole", "--epochs", epochs)
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")

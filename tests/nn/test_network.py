@@ -1,0 +1,446 @@
+"""Whole networks: their construction, their gradients, prediction, and the way to disk and back."""
+
+import copy
+import inspect
+import re
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import U
+
+from fastff import (
+    SGD,
+    Adam,
+    ArgumentError,
+    CrossEntropySoftmax,
+    DataError,
+    Dropout,
+    FeedForwardNeuralNetwork,
+    LinearLayer,
+    ReLU,
+    Sigmoid,
+    Standardize,
+    Tanh,
+    Trainer,
+    evaluate,
+)
+from fastff.nn.random_layers import Augment
+from fastff.system import checkpoint
+
+FUNCTIONS = {ReLU: reference.ACTIVATIONS["relu"], Sigmoid: reference.ACTIVATIONS["sigmoid"],
+             Tanh: reference.ACTIVATIONS["tanh"]}  # fmt: skip
+
+
+def rows_of(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+# --- construction ---
+
+
+def test_the_layers_of_a_network():
+    net = FeedForwardNeuralNetwork(10, 3, 8, 3, seed=0)
+    assert [type(layer) for layer in net.layers] == [LinearLayer, ReLU, LinearLayer, ReLU, LinearLayer]
+    assert [layer.weights.shape for layer in net.layers[::2]] == [(10, 8), (8, 8), (8, 3)]
+    assert (net.input_dim, net.output_dim) == (10, 3)
+    assert net.parameter_count == 11 * 8 + 9 * 8 + 9 * 3
+    assert isinstance(net.layers, list)
+
+
+def test_hidden_dim_may_be_widths():
+    shapes = [layer.weights.shape for layer in FeedForwardNeuralNetwork(10, 3, [7, 5]).layers[::2]]
+    assert shapes == [(10, 7), (7, 5), (5, 3)]
+    shapes = [layer.weights.shape for layer in FeedForwardNeuralNetwork(10, 3, np.array([7, 5]), 3).layers[::2]]
+    assert shapes == [(10, 7), (7, 5), (5, 3)]
+    assert len(FeedForwardNeuralNetwork(10, 3, 99, 1).layers) == 1
+    assert len(FeedForwardNeuralNetwork(10, 3, []).layers) == 1
+
+
+def test_names_and_defaults_are_the_contract():
+    parameters = inspect.signature(FeedForwardNeuralNetwork).parameters
+    assert list(parameters) == ["input_dim", "output_dim", "hidden_dim", "num_layers", "optimizer", "seed"]
+    assert parameters["optimizer"].kind == parameters["seed"].kind == inspect.Parameter.KEYWORD_ONLY
+    by_name = FeedForwardNeuralNetwork(input_dim=4, output_dim=2, hidden_dim=3, num_layers=2, optimizer=SGD(), seed=1)
+    assert by_name.optimizer == SGD()
+    assert FeedForwardNeuralNetwork(4, 2, 3, 2).optimizer == Adam()
+    assert inspect.signature(by_name.step).parameters["step_size"].default == 0.001
+    for method in ("forward", "backward", "step", "predict", "predict_proba", "save", "load"):
+        assert callable(getattr(by_name, method))
+
+
+def test_a_seed_makes_the_weights_and_each_layer_its_own():
+    one, two, other = (FeedForwardNeuralNetwork(6, 6, 6, 2, seed=seed) for seed in (1, 1, 2))
+    for a, b, c in zip(one.layers[::2], two.layers[::2], other.layers[::2], strict=True):
+        np.testing.assert_array_equal(a.weights, b.weights)
+        assert (a.weights != c.weights).all()
+    assert (one.layers[0].weights != one.layers[2].weights).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 3, 8, 2), "input_dim: 0, want a whole number of at least 1"),
+        ((6, 0, 8, 2), "output_dim: 0, want a whole number of at least 1"),
+        ((6, 3, 0, 2), r"hidden_dim: 0, want "),
+        ((6, 3, [4, 0]), r"hidden_dim[^\n]*: 0, want "),
+        ((6, 3, 8.5, 2), r"hidden_dim: 8.5, want "),
+        ((6, 3, "8", 2), r"hidden_dim: '8', want "),
+        ((6, 3, None, 2), r"hidden_dim: None, want "),
+        ((6, 3, 8, 0), "num_layers: 0, want a whole number of at least 1"),
+        ((6, 3, 8, 2.0), "num_layers: 2.0, want a whole number of at least 1"),
+        ((6, 3, 8), "num_layers: missing, want the number of linear layers"),
+        ((6, 3, [4, 5], 2), "num_layers: 2, want 3 for the 2 widths of hidden_dim"),
+    ],
+)
+def test_sizes_that_are_refused(arguments, message):
+    with pytest.raises(ArgumentError, match=f"^{message}[^\n]*$"):
+        FeedForwardNeuralNetwork(*arguments)
+
+
+@pytest.mark.parametrize("seed", [-1, "1", 1.5])
+def test_seeds_that_are_refused(seed):
+    with pytest.raises(ArgumentError, match=f"^seed: {re.escape(repr(seed))}, want "):
+        FeedForwardNeuralNetwork(4, 2, 3, 2, seed=seed)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", Adam, 0.001])
+def test_an_optimizer_that_is_none_is_refused(optimizer):
+    with pytest.raises(ArgumentError, match=r"^optimizer: [^\n]*want "):
+        FeedForwardNeuralNetwork(4, 2, 3, 2, optimizer=optimizer)
+
+
+# --- forward and gradients ---
+
+
+def forward_twin(layers, parameters, x):
+    """The logits with these (weights, bias) in place of the layers' own, in their type."""
+    left = iter(parameters)
+    for layer in layers:
+        if isinstance(layer, LinearLayer):
+            x = reference.linear_forward(x, *next(left))
+        elif type(layer) in FUNCTIONS:
+            x = FUNCTIONS[type(layer)][0](x)
+    return x
+
+
+def parameters_of(net, dtype):
+    return [(layer.weights.astype(dtype), layer.bias.astype(dtype)) for layer in net.linear_layers]
+
+
+def gradients_twin(layers, parameters, x, labels):
+    """dL/dW and dL/db of each linear layer, in the parameters' type."""
+    inputs, left = [], iter(parameters)
+    for layer in layers:
+        own = next(left) if isinstance(layer, LinearLayer) else None
+        inputs.append((x, own))
+        x = reference.linear_forward(x, *own) if own else FUNCTIONS.get(type(layer), (lambda x: x,))[0](x)
+    g, result = reference.cross_entropy_gradient(x, labels), []
+    for layer, (before, own), after in zip(
+        layers[::-1], inputs[::-1], [x] + [i for i, _ in inputs[:0:-1]], strict=True
+    ):
+        if own:
+            result.insert(0, (reference.weight_gradient(before, g), reference.bias_gradient(g)))
+            g = reference.linear_backward(g, own[0])
+        elif type(layer) in FUNCTIONS:
+            g = g * FUNCTIONS[type(layer)][1](after)
+    return result
+
+
+@settings(max_examples=25)
+@given(
+    activations=st.lists(st.sampled_from([ReLU, Sigmoid, Tanh]), max_size=4),
+    dropout=st.booleans(),
+    rows=st.integers(1, 9),
+    seed=st.integers(0, 999),
+)
+def test_gradients_against_finite_differences(activations, dropout, rows, seed):
+    """Along one random direction of all parameters: float64 differences of the loss, against float32 gradients."""
+    rng = np.random.default_rng(seed)
+    net = FeedForwardNeuralNetwork(6, 4, [5 + i for i in range(len(activations))], seed=seed)
+    for i, activation in enumerate(activations):
+        net.layers[2 * i + 1] = activation()
+    for layer in net.linear_layers:
+        layer.bias = 0.1 * rng.normal(size=(1, layer.output_dim))
+    if dropout:
+        off = Dropout(0.5, seed=0)
+        off.training = False
+        net.layers.insert(len(net.layers) // 2, off)
+    x, labels = rows_of((rows, 6), seed), rng.integers(0, 4, rows)
+
+    criterion = CrossEntropySoftmax()
+    criterion.forward(net.forward(x), labels)
+    net.backward(criterion.backward())
+    actual = [(layer.grad_weights, layer.grad_bias) for layer in net.linear_layers]
+
+    exact_parameters, x64 = parameters_of(net, np.float64), x.astype(np.float64)
+    exact = gradients_twin(net.layers, exact_parameters, x64, labels)
+    direction = [[rng.normal(size=p.shape) for p in pair] for pair in exact_parameters]
+
+    def loss(h):
+        moved = [
+            [p + h * d for p, d in zip(*both, strict=True)] for both in zip(exact_parameters, direction, strict=True)
+        ]
+        z = forward_twin(net.layers, moved, x64)
+        relus = [type(layer) is ReLU for layer in net.layers]
+        signs = [forward_twin(net.layers[:i], moved, x64) > 0 for i, relu in enumerate(relus) if relu]
+        return reference.cross_entropy(z, labels).mean(), signs
+
+    # h^2 f''' / 6 of truncation against U64 |f| / h of cancellation: both near 1e-10 for h = 1e-5, were it not for
+    # derivatives of a few hundred along a direction this long
+    h = 1e-5
+    (above, signs_above), (below, signs_below) = loss(h), loss(-h)
+    if all((a == b).all() for a, b in zip(signs_above, signs_below, strict=True)):  # no ReLU has its kink between
+        slope = sum((g * d).sum() for gs, ds in zip(exact, direction, strict=True) for g, d in zip(gs, ds, strict=True))
+        assert (above - below) / (2 * h) == pytest.approx(slope, abs=1e-6 * (1 + abs(slope)))
+
+    # The twin is right, so now element by element. The tolerance is what the same algorithm loses in NumPy's float32,
+    # eight times because sums in another order round otherwise, and one ulp a layer of the largest gradient, or of what
+    # it is the sum of: (p - y) / rows, an ulp of 1 / rows off, times an input, for each of the rows
+    rounded = gradients_twin(net.layers, parameters_of(net, np.float32), x, labels)
+    for pair, exact_pair, rounded_pair in zip(actual, exact, rounded, strict=True):
+        for a, e, r in zip(pair, exact_pair, rounded_pair, strict=True):
+            tolerance = 8 * np.abs(r - e).max() + 2 * U * len(net.layers) * max(np.abs(e).max(), np.abs(x).max())
+            np.testing.assert_allclose(a, e, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("widths", [[], [64], [32, 16], [24, 24, 24, 24]])
+def test_a_small_set_can_be_learnt_by_heart(widths):
+    X, Y = rows_of((40, 48), 1), np.random.default_rng(1).integers(0, 3, 40)
+    net, criterion = FeedForwardNeuralNetwork(48, 3, widths, seed=0), CrossEntropySoftmax()
+    for _ in range(150):
+        criterion.forward(net.forward(X), Y)
+        net.backward(criterion.backward())
+        net.step(0.01)
+    assert (net.predict(X) == Y).all()
+
+
+def test_forward_of_a_network_is_its_layers_in_turn():
+    net, X = FeedForwardNeuralNetwork(6, 3, [5, 4], seed=0), rows_of((7, 6))
+    h = X
+    for layer in net.layers:
+        h = layer.forward(h)
+    np.testing.assert_array_equal(net.forward(X), h)
+    np.testing.assert_array_equal(net.logits(X), h)  # one program for all layers: the same bits
+
+
+# --- prediction ---
+
+
+@pytest.mark.parametrize("rows", [1, 2, 1023, 1024, 1025, 2100])
+def test_predictions_of_any_number_of_rows(rows):
+    net, X = FeedForwardNeuralNetwork(6, 3, 5, 2, seed=0), rows_of((rows, 6))
+    logits = np.concatenate([net.forward(X[i : i + 500]) for i in range(0, rows, 500)])
+    predicted, probabilities = net.predict(X), net.predict_proba(X)
+    assert predicted.shape == (rows,)
+    assert predicted.dtype == np.int64
+    assert probabilities.shape == (rows, 3)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_array_equal(predicted, logits.argmax(1))
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=8 * U)
+    np.testing.assert_allclose(probabilities, reference.softmax(logits.astype(np.float64)), rtol=0, atol=20 * U)
+
+
+def test_probabilities_are_stable():
+    net = FeedForwardNeuralNetwork(2, 3, 5, 1, seed=0)
+    net.layers[0].weights = [[1e4, -1e4, 0], [0, 0, 0]]
+    np.testing.assert_array_equal(net.predict_proba([[1, 0], [-1, 0], [0, 0]])[:2], [[1, 0, 0], [0, 1, 0]])
+
+
+def test_prediction_never_drops_and_leaves_the_network_training():
+    net, X = FeedForwardNeuralNetwork(6, 3, 40, 2, seed=0), rows_of((9, 6))
+    expected = net.predict_proba(X)
+    net.layers.insert(1, Dropout(0.9, seed=0))
+    np.testing.assert_array_equal(net.predict_proba(X), expected)
+    evaluate(net, X, np.zeros(9, int), 4)
+    assert net.layers[1].training
+    assert (net.forward(X) != net.logits(X)).any()
+    net.layers[1].training = False
+    np.testing.assert_array_equal(net.forward(X), net.logits(X))
+
+
+def test_standardisation_is_part_of_the_network():
+    X = np.random.default_rng(0).integers(0, 256, (50, 6), dtype=np.uint8)
+    net = FeedForwardNeuralNetwork(6, 3, 5, 2, seed=0)
+    first = Standardize.fit(X)
+    expected = net.logits(first.forward(X))
+    net.layers.insert(0, first)
+    assert net.input_dim == 6
+    np.testing.assert_array_equal(net.logits(X), expected)
+    np.testing.assert_array_equal(net.forward(X), expected)
+
+
+def test_rows_that_are_refused():
+    net = FeedForwardNeuralNetwork(6, 3, 5, 2, seed=0)
+    for use in (net.predict, net.predict_proba, net.logits):
+        with pytest.raises(DataError, match=r"^X: rows of 5 values, want 6$"):
+            use(np.zeros((2, 5)))
+        with pytest.raises(DataError, match=r"^X: shape \(6,\), want two dimensions[^\n]*$"):
+            use(np.zeros(6))
+        with pytest.raises(DataError, match=r"^X: empty"):
+            use(np.zeros((0, 6)))
+
+
+def test_backward_and_step_are_refused_out_of_order():
+    net = FeedForwardNeuralNetwork(6, 3, 5, 2, seed=0)
+    with pytest.raises(ArgumentError, match=r"no forward has run"):
+        net.backward(np.zeros((2, 3)))
+    with pytest.raises(ArgumentError, match=r"no backward has run"):
+        net.step()
+
+
+def test_a_deep_copy_is_independent():
+    X, Y = rows_of((50, 6)), np.arange(50) % 3
+    net = FeedForwardNeuralNetwork(6, 3, 5, 2, seed=0)
+    held = net.layers[0].weights
+    twin = copy.deepcopy(net)
+    before = net.predict_proba(X)
+    Trainer(net, step_size=0.1).fit(X, Y, epochs=2)
+    assert (held == net.layers[0].weights).all()
+    np.testing.assert_array_equal(twin.predict_proba(X), before)
+    Trainer(twin, step_size=0.1).fit(X, Y, epochs=2)
+    np.testing.assert_array_equal(twin.predict_proba(X), net.predict_proba(X))
+
+
+# --- on disk ---
+
+
+@pytest.fixture
+def net():
+    net = FeedForwardNeuralNetwork(6, 3, [5, 4], seed=0)
+    net.layers = [Standardize([1] * 6, [2, 3, 0, 1, 1e-3, 7]), net.layers[0], Sigmoid(), Dropout(0.25), net.layers[2],
+                  Tanh(), net.layers[4]]  # fmt: skip
+    for layer in net.linear_layers:
+        layer.bias = rows_of((1, layer.output_dim), 5)
+    return net
+
+
+def test_what_was_saved_comes_back_bit_for_bit(net, tmp_path):
+    path, X = tmp_path / "net.safetensors", rows_of((30, 6))
+    net.save(path)
+    made = FeedForwardNeuralNetwork.load(path)
+    filled = FeedForwardNeuralNetwork(2, 2, 2, 2)
+    assert filled.load(str(path)) is filled
+    for other in (made, filled):
+        assert [type(layer) for layer in other.layers] == [type(layer) for layer in net.layers]
+        assert other.layers[3].rate == 0.25
+        for a, b in zip(other.linear_layers, net.linear_layers, strict=True):
+            np.testing.assert_array_equal(a.weights, b.weights)
+            np.testing.assert_array_equal(a.bias, b.bias)
+        np.testing.assert_array_equal(other.logits(X), net.logits(X))
+        assert (other.input_dim, other.output_dim) == (6, 3)
+
+
+def test_a_loaded_network_trains_on(net, tmp_path):
+    X, Y = rows_of((30, 6)), np.arange(30) % 3
+    net.save(tmp_path / "net")
+    loaded = FeedForwardNeuralNetwork.load(tmp_path / "net")
+    before = evaluate(loaded, X, Y, 30)[0]
+    Trainer(loaded, step_size=0.01).fit(X, Y, epochs=20)
+    assert evaluate(loaded, X, Y, 30)[0] < before
+
+
+def test_loading_keeps_the_optimizer_of_the_network_it_fills(net, tmp_path):
+    net.save(tmp_path / "net")
+    filled = FeedForwardNeuralNetwork(2, 2, 2, 2, optimizer=SGD(0.5))
+    assert filled.load(tmp_path / "net").optimizer == SGD(0.5)
+    assert FeedForwardNeuralNetwork.load(tmp_path / "net").optimizer == Adam()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "missing", "folder"])
+def test_a_damaged_file_is_one_line_and_the_network_stays(net, tmp_path, damage):
+    path, X = tmp_path / "net.safetensors", rows_of((5, 6))
+    net.save(path)
+    content = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        content[-3] ^= 1
+        path.write_bytes({"cut": content[:-20], "flipped": content, "empty": b"", "text": b"hello"}[damage])
+    before = net.logits(X)
+    for load in (FeedForwardNeuralNetwork.load, net.load):
+        with pytest.raises(DataError, match=re.escape(str(path))) as caught:
+            load(path)
+        assert "\n" not in str(caught.value)
+    np.testing.assert_array_equal(net.logits(X), before)
+
+
+LINEAR = {"0.weight": np.ones((2, 3), np.float32), "0.bias": np.ones(3, np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "metadata", "message"),
+    [
+        (LINEAR, {}, "has no list of layers"),
+        (LINEAR, {"layers": []}, "has no list of layers"),
+        (LINEAR, {"layers": "linear"}, "has no list of layers"),
+        (LINEAR, {"layers": [{"layer": "conv"}]}, r"layer 0 is 'conv', want one of .*linear"),
+        (LINEAR, {"layers": ["linear"]}, "layer 0 is None, want one of"),
+        (LINEAR, {"layers": [{"layer": ["linear"]}]}, "layer 0 is .*want one of"),
+        ({}, {"layers": [{"layer": "linear"}]}, "has no array '0.weight'"),
+        ({"0.weight": LINEAR["0.weight"]}, {"layers": [{"layer": "linear"}]}, "has no array '0.bias'"),
+        ({**LINEAR, "0.bias": np.ones(2)}, {"layers": [{"layer": "linear"}]}, r"shape \(2,\), want \(1, 3\)"),
+        (
+            {**LINEAR, "0.weight": np.ones(3)},
+            {"layers": [{"layer": "linear"}]},
+            r"layer 0 \(linear\): weights: shape \(3,\)",
+        ),
+        ({**LINEAR, "0.weight": np.ones((0, 3))}, {"layers": [{"layer": "linear"}]}, r"layer 0 \(linear\): .*want"),
+        (
+            {**LINEAR, "1.weight": np.ones((2, 3)), "1.bias": np.ones(3)},
+            {"layers": [{"layer": "linear"}, {"layer": "linear"}]},
+            r"layer 1 \(linear\) takes 2 values, want 3",
+        ),
+        (
+            LINEAR,
+            {"layers": [{"layer": "augment", "image_shape": [5, 4]}]},
+            r"layer 0 \(augment\): image_shape: .*want",
+        ),
+        (LINEAR, {"layers": [{"layer": "augment"}]}, r"layer 0 \(augment\)"),
+        (LINEAR, {"layers": [{"layer": "linear"}, {"layer": "dropout", "rate": 2}]}, r"layer 1 \(dropout\): rate: 2"),
+        (LINEAR, {"layers": [{"layer": "linear"}, {"layer": "dropout", "rate": "x"}]}, r"layer 1 \(dropout\)"),
+        (
+            {"0.mean": np.ones(2), "0.std": -np.ones(2)},
+            {"layers": [{"layer": "standardize"}]},
+            r"layer 0 \(standardize\): std: -1, want",
+        ),
+    ],
+)
+def test_a_whole_file_that_is_no_network_is_one_line(tmp_path, arrays, metadata, message):
+    path = tmp_path / "other.safetensors"
+    checkpoint.save(path, arrays, metadata)
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: [^\n]*{message}[^\n]*$"):
+        FeedForwardNeuralNetwork.load(path)
+
+
+def test_saving_is_refused_in_one_line(net, tmp_path):
+    class Mine:
+        pass
+
+    with pytest.raises(DataError, match=r"^cannot write [^\n]*nowhere[^\n]*$"):
+        net.save(tmp_path / "nowhere" / "net")
+    net.layers.insert(1, Mine())
+    with pytest.raises(ArgumentError, match=r"^layers\[1\]: Mine is not one of fastff's layers and can't be saved$"):
+        net.save(tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def test_augmentation_is_saved_and_never_part_of_prediction(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 256, (30, 24), dtype=np.uint8)
+    net = FeedForwardNeuralNetwork(24, 3, 5, 2, seed=0)
+    net.layers.insert(0, Standardize.fit(rows))
+    expected = net.logits(rows)
+    net.layers.insert(0, Augment((2, 3, 4), mirror=False, shift=2, seed=0))
+    np.testing.assert_array_equal(net.logits(rows), expected)
+    assert net.input_dim == 24
+    assert (net.forward(rows) != expected).any()
+    net.save(tmp_path / "net")
+    loaded = FeedForwardNeuralNetwork.load(tmp_path / "net")
+    first = loaded.layers[0]
+    assert (type(first), first.image_shape, first.mirror, first.shift) == (Augment, (2, 3, 4), False, 2)
+    np.testing.assert_array_equal(loaded.logits(rows), expected)

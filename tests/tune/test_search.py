@@ -1,0 +1,418 @@
+"""A search finds what is worth training, goes on where it stopped, and loses no trial on the way."""
+
+import csv
+import gc
+import json
+import multiprocessing
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import PLAIN, run, snapshot, succeed, write_flowers
+
+from fastff.data import load_dataset
+from fastff.errors import DivergenceError
+from fastff.runs.config import Config, start_from
+from fastff.runs.presets import DEFAULTS
+from fastff.training.trainer import Trainer
+from fastff.tune.space import start_parameters, suggest
+from fastff.tune.workers import Outcome
+
+optuna = pytest.importorskip("optuna", reason="optuna is not installed")
+from fastff.tune import presence  # noqa: E402
+from fastff.tune.search import Search, finished  # noqa: E402
+
+QUICK = ("--epochs", 2, "--jobs", 1)
+
+
+def search(*arguments, pictures=False, status=0):
+    """Run a search that must end with `status`; returns what it printed and the lines on standard error."""
+    result = run("tune", *arguments, pictures=pictures)
+    assert result.status == status, result
+    return result.out, result.err.splitlines()
+
+
+def workers():
+    """The processes of searches that are there; joblib keeps its own for later fits."""
+    return [process for process in multiprocessing.active_children() if "Loky" not in type(process).__name__]
+
+
+def table(folder):
+    with (folder / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def states(folder):
+    return [row["state"] for row in table(folder)]
+
+
+def parameters(row):
+    return {name: row[name] for name in ("layers", "width_1", "step_size", "batch_size", "dropout", "label_smoothing")}
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    return write_flowers(tmp_path)
+
+
+# --- what is found
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """The folder of a search on digits, what it printed, and its lines on standard error."""
+    folder = tmp_path_factory.mktemp("runs") / "tune"
+    return folder, *search("digits", "--trials", 4, *QUICK, "--out", folder, pictures=True)
+
+
+def test_a_search_leaves_its_files_and_says_how_to_go_on(digits):
+    folder, out, err = digits
+    files = ["best.toml", "history.png", "trials.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*files, "study.db"])
+    best, command, written, missing = out.splitlines()
+    assert re.fullmatch(r"digits: best validation accuracy \d+\.\d\d%, of trial \d at epoch [12]; 4 trials", best)
+    assert command == f"train with it: python -m fastff.train --config {folder / 'best.toml'}"
+    assert written == f"written to {folder}: {', '.join(files)}"
+    assert missing.startswith("no importances.png yet: ")
+    assert [line.split("  ")[0] for line in err] == ["1/4", "2/4", "3/4", "4/4"]
+
+
+def test_the_table_holds_every_trial(digits):
+    rows = table(digits[0])
+    assert [row["trial"] for row in rows] == ["0", "1", "2", "3"]
+    for row in rows:
+        assert row["state"] == "complete"
+        assert 0 < float(row["val_accuracy"]) <= 1
+        assert float(row["seconds"]) > 0
+        assert (row["best_epoch"] in ("1", "2"), row["epochs"], row["note"]) == (True, "2", "")
+        for i in range(1, 5):
+            assert (row.get(f"width_{i}", "") != "") == (i <= int(row["layers"]))
+        assert (row.get("weight_decay", "") == "") == (row["decay"] == "none")
+        assert row["mirror"] in ("True", "False")
+
+
+def test_the_first_trial_is_what_training_starts_from(digits):
+    row, start = table(digits[0])[0], DEFAULTS["digits"]
+    assert (row["width_1"], row["width_2"]) == tuple(map(str, start["hidden"]))
+    assert (row["dropout"], row["batch_size"]) == (str(start["dropout"]), str(start["batch_size"]))
+    assert (row["decay"], row["mirror"], row["shift"]) == ("none", "False", "0")
+
+
+def test_training_with_the_best_options_gives_the_accuracy_that_was_found(digits, tmp_path):
+    folder = digits[0]
+    succeed("train", "--config", folder / "best.toml", "--out", tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["val_accuracy"] == max(float(row["val_accuracy"]) for row in table(folder))
+
+
+def test_importances_are_drawn_from_ten_trials_on(flowers, tmp_path):
+    out, _ = search(flowers, "--trials", 10, "--epochs", 1, "--jobs", 1, "--out", tmp_path / "s", pictures=True)
+    assert (tmp_path / "s" / "importances.png").read_bytes().startswith(b"\x89PNG")
+    assert "importances.png" in out.splitlines()[-1]
+
+
+def test_a_preset_and_a_file_of_options_are_where_the_search_starts(flowers, tmp_path):
+    (tmp_path / "own.toml").write_text('hidden = [5]\noptimizer = "sgd"\nepochs = 1\nstep_size = 5.0\n')
+    options = ("--trials", 2, "--jobs", 1, "--preset", "course", "--config", tmp_path / "own.toml")
+    search(flowers, *options, "--out", tmp_path / "s")
+    row = table(tmp_path / "s")[0]
+    assert (row["layers"], row["width_1"], row["step_size"], row["decay"]) == ("1", "5", "5.0", "l2")
+    assert 'optimizer = "sgd"' in (tmp_path / "s" / "best.toml").read_text()
+
+
+@pytest.mark.parametrize("name", [*DEFAULTS, "flowers", "flowers.csv", "course"])
+def test_every_start_is_within_the_limits(name):
+    start = start_from("digits" if name == "course" else name, name if name == "course" else None, {})
+    shape = None if name.startswith("flowers") else (3, 32, 32)
+    study = optuna.create_study()
+    study.enqueue_trial(start_parameters(start, shape))
+    assert suggest(study.ask(), start, shape) == start  # a value beyond its limits would warn
+
+
+def test_all_that_is_tried_can_be_trained():
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    for optimizer, shape in (("adam", (1, 8, 8)), ("sgd", None)):
+        start = Config(optimizer=optimizer)
+        study = optuna.create_study(sampler=sampler)
+        tried = [suggest(study.ask(), start, shape) for _ in range(200)]
+        assert {len(config.hidden) for config in tried} == {1, 2, 3, 4}
+        assert {config.decay for config in tried} == ({"l2", "decoupled"} if optimizer == "adam" else {"l2"})
+        assert {config.mirror for config in tried} == ({False} if shape is None else {False, True})
+        assert {config.shift for config in tried} == ({0} if shape is None else {0, 1})
+        assert 0 < sum(config.weight_decay == 0 for config in tried) < 200
+
+
+# --- which trials are stopped
+
+
+def tasks(start, total=20):
+    study = optuna.create_study(direction="maximize")
+    return study, Search(study, start, None, total=total, seed=0)
+
+
+def test_a_trial_that_falls_behind_is_stopped_but_never_the_start(capsys):
+    start = Config(epochs=8)
+    _, trials = tasks(start)
+    first = trials.next()
+    assert first.config == start
+    for _ in range(6):
+        task = trials.next()
+        assert not any(trials.report(task, epoch, 0.9) for epoch in range(1, 9))
+        trials.finish(task, Outcome(0.9, 1))
+    behind = trials.next()
+    assert [trials.report(behind, epoch, 0.1) for epoch in range(1, 5)] == [False, True, True, True]
+    trials.finish(behind, Outcome(0.1, 1, stopped=True))
+    assert "not promising" in capsys.readouterr().err
+    assert not any(trials.report(first, epoch, 0.1) for epoch in range(1, 9))
+
+
+def test_what_a_worker_cannot_survive_is_tried_twice_only(capsys):
+    study, trials = tasks(Config(), total=2)
+    lost = [trials.next() for _ in range(2)]
+    assert trials.next() is None
+    for task in lost:
+        trials.lost(task, "its process ended")
+    again = [trials.next() for _ in range(2)]
+    assert [task.config for task in again] == [task.config for task in lost]
+    for task in again:
+        trials.lost(task, "its process ended")
+    assert trials.next() is None
+    assert len(finished(study)) == 2
+    assert capsys.readouterr().err.count("given up") == 2
+
+
+def test_a_trial_that_diverges_ends_there_and_is_named(flowers, tmp_path, monkeypatch):
+    fit = Trainer.fit
+
+    def diverge(self, *arguments, **how):
+        if self.seed == 0 and len(self.network.linear_layers) != 3:
+            raise DivergenceError("the loss is not finite")
+        return fit(self, *arguments, **how)
+
+    monkeypatch.setattr(Trainer, "fit", diverge)
+    _, err = search(flowers, "--trials", 8, *QUICK, "--out", tmp_path / "s")
+    bad = [row for row in table(tmp_path / "s") if row["layers"] != "2"]
+    assert bad
+    assert {(row["state"], row["note"]) for row in bad} == {("pruned", "the loss is not finite")}
+    assert sum("diverged" in line for line in err) == len(bad)
+
+
+# --- going on
+
+
+def test_a_second_call_goes_on_and_counts_what_is_there(flowers, tmp_path):
+    folder = tmp_path / "s"
+    search(flowers, "--trials", 3, *QUICK, "--out", folder)
+    before = table(folder)
+    out, err = search(flowers, "--trials", 5, *QUICK, "--out", folder)
+    after = table(folder)
+    assert [parameters(row) for row in after[:3]] == [parameters(row) for row in before]
+    assert len({row["step_size"] for row in after}) == 5  # the same seed does not draw the same again
+    assert len(err) == 2
+    assert "; 5 trials" in out
+    out, err = search(flowers, "--trials", 4, *QUICK, "--out", folder)
+    assert (len(table(folder)), err) == (5, [])
+    assert "; 5 trials" in out
+
+
+def test_the_same_seed_tries_the_same_with_one_job(flowers, tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        search(flowers, "--trials", 3, *QUICK, "--seed", seed, "--out", tmp_path / name)
+    a, b, c = ([parameters(row) for row in table(tmp_path / name)] for name in "abc")
+    assert a == b
+    assert a[0] == c[0]
+    assert a[1:] != c[1:]
+
+
+def test_a_journal_file_and_an_url_are_storages_too(flowers, tmp_path):
+    for storage in (str(tmp_path / "trials.log"), f"sqlite:///{tmp_path / 'own.db'}"):
+        search(flowers, "--trials", 1, *QUICK, "--storage", storage, "--out", tmp_path / "s")
+        search(flowers, "--trials", 2, *QUICK, "--storage", storage, "--out", tmp_path / "s")
+        assert states(tmp_path / "s") == ["complete"] * 2
+    assert not (tmp_path / "s" / "study.db").exists()
+
+
+def test_a_search_does_not_go_on_with_other_options(flowers, tmp_path):
+    search(flowers, "--trials", 1, *QUICK, "--out", tmp_path / "s")
+    _, err = search(flowers, "--trials", 2, "--epochs", 3, "--jobs", 1, "--out", tmp_path / "s", status=1)
+    assert err == [
+        "error: epochs: 3, but the search in this storage has 2; want the same, or another --out or --storage"
+    ]
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_trial_under_way_comes_again(flowers, tmp_path, monkeypatch):
+    report = Search.report
+
+    def interrupt(self, task, epoch, accuracy):
+        if task.trial.number == 2 and epoch == 2:
+            raise KeyboardInterrupt
+        return report(self, task, epoch, accuracy)
+
+    folder = tmp_path / "s"
+    arguments = (flowers, "--trials", 4, *QUICK, "--out", folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "report", interrupt)
+        out, err = search(*arguments, status=130)
+    assert out == ""
+    again = shlex.join(["python", "-m", "fastff.tune", *map(str, arguments)])
+    assert err[-1] == f"interrupted: finished trials are kept; {again} goes on"
+    assert states(folder) == ["complete", "complete", "fail", "waiting"]
+    assert (folder / "best.toml").exists()
+    search(*arguments)
+    rows = table(folder)
+    assert states(folder) == ["complete", "complete", "fail", "complete", "complete"]
+    assert parameters(rows[3]) == parameters(rows[2])
+
+
+# --- several at once
+
+
+def test_two_jobs_train_what_is_asked_for(flowers, tmp_path):
+    out, err = search(flowers, "--trials", 5, "--epochs", 2, "--jobs", 2, "--out", tmp_path / "s")
+    assert "; 5 trials" in out
+    assert len(err) == 5
+    assert states(tmp_path / "s") == ["complete"] * 5
+    assert workers() == []
+
+
+def test_a_killed_workers_trial_is_not_lost(flowers, tmp_path, monkeypatch):
+    give, handed_out = Search.next, []
+
+    def kill(self):
+        handed_out.append(give(self))
+        if len(handed_out) == 2:  # the first trial's worker has it, and is not yet done with its imports
+            (worker,) = workers()
+            worker.kill()
+            worker.join()
+        return handed_out[-1]
+
+    monkeypatch.setattr(Search, "next", kill)
+    out, err = search(flowers, "--trials", 3, "--epochs", 2, "--jobs", 2, "--out", tmp_path / "s")
+    assert "; 3 trials" in out
+    assert "0/3  trial 0: its process ended with status -9, queued again" in err
+    rows = table(tmp_path / "s")
+    assert (rows[0]["state"], rows[0]["note"]) == ("fail", "its process ended with status -9")
+    assert [row["state"] for row in rows[1:]] == ["complete"] * 3
+    assert parameters(rows[0]) in [parameters(row) for row in rows[1:]]
+
+
+def test_what_a_worker_cannot_read_is_one_line(flowers, tmp_path, monkeypatch):
+    def load_once(*arguments, **how):
+        data = load_dataset(*arguments, **how)
+        flowers.unlink()
+        return data
+
+    monkeypatch.setattr("fastff.tune.__main__.load_dataset", load_once)
+    _, err = search(flowers, "--trials", 2, "--jobs", 2, "--out", tmp_path / "s", status=1)
+    assert len(err) == 1
+    assert err[0].startswith(f"error: {flowers}: no such file")
+    assert workers() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="another way of interrupting")
+def test_a_terminal_sees_ctrl_c_end_all_processes(tmp_path):
+    arguments = ["digits", "--trials", "500", "--jobs", "2", "--epochs", "2", "--out", "s"]
+    command = [sys.executable, "-m", "fastff.tune", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = {**os.environ, **PLAIN}
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, env=environment, **pipes) as process:
+        while not process.stderr.readline().startswith("3/500"):
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, err = process.communicate()  # returns when no process has the pipes open any more
+    assert (process.returncode, out) == (130, "")
+    last = err.splitlines()[-1]
+    assert last == f"interrupted: finished trials are kept; python -m fastff.tune {shlex.join(arguments)} goes on"
+    assert "Traceback" not in err
+    assert len([state for state in states(tmp_path / "s") if state != "waiting"]) >= 3
+    assert (tmp_path / "s" / "history.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="another way of killing")
+def test_workers_leave_when_their_parent_is_killed_and_its_trials_come_again(tmp_path, monkeypatch):
+    arguments = ["digits", "--epochs", "200", "--out", str(tmp_path / "s")]
+    command = [sys.executable, "-m", "fastff.tune", *arguments, "--trials", "50", "--jobs", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **PLAIN}) as process:
+        while not process.stderr.readline().startswith("1/50"):
+            assert process.poll() is None
+        process.kill()
+        process.communicate()
+    monkeypatch.setattr(presence, "GRACE", 0.1)
+    search(*arguments, "--trials", 2, "--jobs", 1)
+    rows = table(tmp_path / "s")
+    lost = [row for row in rows if row["state"] == "fail"]
+    assert lost
+    assert sum(row["state"] in ("complete", "pruned") for row in rows) == 2
+
+
+# --- what goes wrong
+
+
+def test_help_names_every_option():
+    result = run("tune", "--help")
+    assert result.status == 0
+    names = ["trials", "jobs", "data-dir", "target", "preset", "config", "epochs", "seed", "storage", "out"]
+    assert re.findall(r"^[^\w-]+--([a-z][a-z-]+) ", result.out, re.MULTILINE) == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["nowhere.npz", "--trials", 1], 1, "nowhere.npz: no such file or folder"),
+        (["digits", "--trials", 0], 2, "trials: 0, want a whole number of at least 1"),
+        (["digits", "--trials", 1, "--jobs", 0], 2, "jobs: 0, want a whole number of at least 1"),
+        (["digits", "--trials", 1, "--epochs", 0], 2, "epochs: 0, want a whole number of at least 1"),
+        (["digits", "--trials", 1, "--seed", -1], 2, "seed: -1, want a whole number of at least 0"),
+        (["digits", "--trials", 1, "--preset", "none"], 2, "--preset: 'none', want one of course"),
+        (["digits", "--trials", 1, "--storage", "nonsense"], 2, "--storage: 'nonsense', want a database's URL"),
+        (["digits", "--trials", 1, "--storage", "no://a:b@c"], 2, "--storage: 'no://a:***@c', want a database's URL"),
+        (
+            ["digits", "--trials", 1, "--storage", "sqlite:////no/a.db"],
+            1,
+            "sqlite:////no/a.db: cannot be the storage: ",
+        ),
+        (["digits", "--trials", 1, "--storage", "no/trials.log"], 1, "no/trials.log: cannot be the storage: "),
+    ],
+)
+def test_errors_are_one_line(arguments, status, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("tune", *arguments)
+    assert (result.status, result.out, result.err.count("\n")) == (status, "", 1)
+    assert result.err.startswith(f"error: {message}")
+
+
+# Optuna leaves the connection open where its storage cannot be made, and nobody else has it; Python 3.13 minds.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
+def test_a_damaged_storage_is_one_line_and_stays_as_it_is(tmp_path):
+    (tmp_path / "study.db").write_text("notes of mine, long enough to be read as a page of a database" * 20)
+    before = snapshot(tmp_path)
+    _, err = search("digits", "--trials", 1, "--out", tmp_path, status=1)
+    assert err == [f"error: sqlite:///{tmp_path / 'study.db'}: cannot be the storage: file is not a database"]
+    assert snapshot(tmp_path) == before
+    gc.collect()  # here and not in a later test
+
+
+def test_a_search_in_which_nothing_can_be_trained_says_so(flowers, tmp_path):
+    Path(tmp_path / "wild.toml").write_text("step_size = 1e30\nstandardize = false\n")
+    options = ("--config", tmp_path / "wild.toml", "--trials", 1, *QUICK, "--out", tmp_path / "s")
+    _, err = search(flowers, *options, status=1)
+    assert err[-1] == f"error: flowers: none of 1 trials came to its end; {tmp_path / 's' / 'trials.csv'} says why"
+    assert "the loss is not finite" in table(tmp_path / "s")[0]["note"]
+
+
+def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "optuna"]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("search", "results"):
+        monkeypatch.delitem(sys.modules, f"fastff.tune.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    _, err = search("digits", "--trials", 1, status=1)
+    assert err == ["error: fastff.tune needs optuna: pip install 'fastff[tune]'"]
+    assert list(tmp_path.iterdir()) == []
