@@ -1,11 +1,17 @@
-"""The hot paths: Numba kernels over plain memory, no allocation, no Python objects. Imports NumPy and Numba only.
+"""The hot paths: Numba kernels over plain memory, without allocation or Python objects.
 
-target     which vectors the CPU has            linear     forward, backward and update of a linear layer
-compiler   flags and the cache of machine code  pointwise  activations and dropout
-vector     words of vector code                 softmax    softmax with cross-entropy
-tile       the register tile                    spmd       a program of these, run by several ranks
-lanes      rows to panels of lanes and back    targets    losses against a target an output
+In the order in which a batch meets them:
 
-bfloat16   rounding, and the operands' forms   linear16   linear's products of bfloat16 operands
-product16  the product, by each CPU's means    spmd16     programs with these, compiled where they are used
+cpu        which vectors, tile shape and bfloat16 this CPU has
+compiler   how kernels are compiled, and the cache of machine code
+emit       words for vector code: loads, stores, atomics, transposes
+operation  what a program consists of: a kernel whose signature is its declaration
+run        the driver that runs a program on several threads
+panels     how matrices lie in memory; gather, scatter, transpose
+linear     forward, backward and update of a linear layer     tile       the register tile that these are
+optimizer  Adam and SGD applied to a tile                     pointwise  activations and their slopes
+random     dropout, pictures changed at random                losses     cross-entropy and losses of target values
+
+linear16, bfloat16   the products in bfloat16
+files                rows read from files                     processes  what several processes add
 """

@@ -1,25 +1,38 @@
-"""bfloat16: the upper half of a float32. Rounding to it, and the two forms in which a product reads its operands.
+"""bfloat16, the upper half of a float32: rounding to it, the two forms in which a product reads its operands, and the
+product, a block of NR x NR float32 sums at a time.
 
 A product sums over k in pairs, two neighbouring values of k in 32 bits:
 
     left   rows x k     [k/NR][row][NR]         a row's values of k side by side
-    right  k x lanes    [lanes/NR][k/2][NR][2]  a lane's pair of k side by side
+    right  k x rows     [rows/NR][k/2][NR][2]   a row's pair of k side by side, NR rows of the batch in the lanes
 
 Read as 32-bit words, the right form of a matrix is the left form of its transpose, transposed block by block: so a
-block of NR x NR floats is rounded into both forms at once, and what else is needed is a transposition of words. Rows,
-k and lanes are padded to whole blocks with zeros.
+block of NR x NR floats is rounded into both forms at once, and what else is needed is a transposition of words. Rows
+and k are padded to whole blocks with zeros.
+
+    amx         four 16 x 16 tiles of sums, to each of which an instruction adds 32 products a sum (Intel 2023,
+                Architecture Instruction Set Extensions reference, chapter 3)
+    others      the register tile of fastff.kernels.tile, MR rows at a time, with a pair of products a lane
+
+The order of summation differs between these, but never with the number of threads. Like Intel's and AMD's instructions,
+which take subnormal numbers as zero, the emulation runs where the driver has set that mode.
 """
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
 from .compiler import kernel
-from .lanes import gather_lanes, transpose_block
-from .linear import padded as floats_padded
-from .target import BF16, LANES, NR, VECTORS
-from .vector import I64, IVEC, VEC, address, cgutils, emits, i64, load_f32, store_f32
+from .cpu import BF16, LANES, MR, NR, VECTORS
+from .emit import I8, I64, IVEC, VEC, address, cgutils, emits, i64, load_f32, store_f32
+from .operation import Memory, Rows, array, operation
+from .panels import GATHER_LANES, batch, padded, round_up, transpose_block, weights
+from .tile import accumulate, each
 
 BLOCK = 2 * NR * NR  # bytes of a block in either form
+SIDE = 16  # of an AMX tile: rows, and 32-bit words a row
+# palette 1 with every tile SIDE rows of 64 bytes (Intel's reference, 3.2: rows' widths from byte 16, counts from 48)
+TILES = bytes([1, *[0] * 15, *[64, 0] * 8, *[0] * 16, *[SIDE] * 8, *[0] * 8])
 
 
 class _BFloat(ir.Type):
@@ -38,6 +51,20 @@ class _BFloat(ir.Type):
 PAIRS = ir.VectorType(_BFloat(), 2 * LANES)
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * LANES)
 _MIX = ir.VectorType(ir.IntType(32), 2 * LANES)  # of a shuffle's indices
+
+
+def form_size(rows: int, columns: int) -> int:
+    """The values of a matrix in either form; also of a product's float32 sums."""
+    return round_up(rows, NR) * round_up(columns, NR)
+
+
+def form(n_in: str, n_out: str | None = None, *, dtype: type = np.uint16, optional: bool = False) -> Memory:
+    """The field of an operation that is a matrix in either form: of two fields' sizes, or of a batch's rows."""
+
+    def least(fields, rows):
+        return form_size(fields[n_in], rows if n_out is None else fields[n_out])
+
+    return array(dtype, least, optional=optional)
 
 
 @kernel
@@ -117,64 +144,194 @@ def transpose_words(src, rows, columns, dst):
 
 
 @kernel
-def round_weights(w, left, left_t, n_in, n_out, rank, size):
-    """The left forms of W (in x out), which backward reads, unless left is 0, and of its transpose, for forward."""
-    in_blocks = blocks(n_in)
-    for r in range(in_blocks * rank // size, in_blocks * (rank + 1) // size):
-        for q in range(blocks(n_out)):
-            round_weight_block(w, left, left_t, n_in, n_out, r, q)
-
-
-@kernel
 def round_weight_block(w, left, left_t, n_in, n_out, r, q):
     """round_weights for the block of inputs r and outputs q."""
     in_blocks, out_blocks = blocks(n_in), blocks(n_out)
     words = block_of_words()
     to = left + BLOCK * (q * in_blocks + r) if left != 0 else left_t + BLOCK * (r * out_blocks + q)
-    src = w + 4 * NR * (q * floats_padded(n_in) + r * NR)
+    src = w + 4 * NR * (q * padded(n_in) + r * NR)
     round_block(src, min(NR, n_in - r * NR), min(NR, n_out - q * NR), to, words)
     transpose_words(words, NR // 2, NR, left_t + BLOCK * (r * out_blocks + q))
 
 
-@kernel
-def round_input(x, left, right, features, rows, rank, size):
-    """The left form of a batch in lanes (features x rows), for the update, and its right form, for forward."""
+@operation
+def round_weights(
+    w: weights(), left: form("n_in", "n_out", optional=True), left_t: form("n_in", "n_out"), n_in, n_out,
+    /, thread, threads,
+):  # fmt: skip
+    """The left forms of W (in x out), which backward reads where there is one, and of its transpose, for forward."""
+    in_blocks = blocks(n_in)
+    for r in range(in_blocks * thread // threads, in_blocks * (thread + 1) // threads):
+        for q in range(blocks(n_out)):
+            round_weight_block(w, left, left_t, n_in, n_out, r, q)
+
+
+@operation
+def round_input(
+    x: batch("features"), left: form("features"), right: form("features"), features, /, rows, thread, threads
+):
+    """The left form of a batch in panels (features x rows), for the update, and its right form, for forward."""
     many = blocks(features)
     for p in range(blocks(rows)):
-        for f in range(many * rank // size, many * (rank + 1) // size):
-            src = x + 4 * NR * (p * floats_padded(features) + f * NR)
+        for f in range(many * thread // threads, many * (thread + 1) // threads):
+            src = x + 4 * NR * (p * padded(features) + f * NR)
             to = BLOCK * (p * many + f)
             round_block(src, min(NR, features - f * NR), min(NR, rows - p * NR), left + to, right + to)
 
 
-@kernel
-def gather(data, dtype, row_stride, stride, index, rows, mean, scale, n_in, left, right, rank, size):
-    """The gather of fastff.kernels.lanes straight into both forms, as round_input would make them."""
-    many = blocks(n_in)
-    # a block's last LANES features can begin before it: there is another block of room in front
-    floats = blocks_of_floats() + 4 * NR * NR
-    for p in range(blocks(rows)):
-        for b in range(many * rank // size, many * (rank + 1) // size):
-            for v in range(VECTORS):
-                first = p * NR + v * LANES
-                if first < rows:
-                    dst, last = floats - 4 * NR * NR * b + 4 * LANES * v, min(LANES, rows - first) - 1
-                    for f in range(b * VECTORS, min((b + 1) * VECTORS, (n_in + LANES - 1) // LANES)):
-                        gather_lanes(
-                            data, dtype, row_stride, stride, index + 8 * first, last, mean, scale, n_in, f, dst
-                        )
-            to = BLOCK * (p * many + b)
-            round_block(floats, min(NR, n_in - b * NR), min(NR, rows - p * NR), left + to, right + to)
+def _gather(dtype):
+    gather_lanes = GATHER_LANES[dtype]
+
+    def gather16(
+        data: Rows(dtype), row_stride, stride, mean: array(np.float64, "n_in"), scale: array(np.float32, "n_in"), n_in,
+        left: form("n_in"), right: form("n_in"), places: array(np.int64, lambda _, rows: rows, optional=True),
+        /, index, rows, thread, threads,
+    ):  # fmt: skip
+        """The gather of fastff.kernels.panels straight into both forms, as round_input would make them."""
+        names = places if places != 0 else index
+        many = blocks(n_in)
+        # a block's last LANES features can begin before it: there is another block of room in front
+        floats = blocks_of_floats() + 4 * NR * NR
+        for p in range(blocks(rows)):
+            for b in range(many * thread // threads, many * (thread + 1) // threads):
+                for v in range(VECTORS):
+                    first = p * NR + v * LANES
+                    if first < rows:
+                        dst, last = floats - 4 * NR * NR * b + 4 * LANES * v, min(LANES, rows - first) - 1
+                        for f in range(b * VECTORS, min((b + 1) * VECTORS, (n_in + LANES - 1) // LANES)):
+                            gather_lanes(data, row_stride, stride, names + 8 * first, last, mean, scale, n_in, f, dst)
+                to = BLOCK * (p * many + b)
+                round_block(floats, min(NR, n_in - b * NR), min(NR, rows - p * NR), left + to, right + to)
+
+    gather16.__name__ += f"_{dtype.__name__}"
+    return operation(gather16)
 
 
-@kernel
-def round_gradient(g, right, right_t, features, rows, rank, size):
-    """The right form of a gradient in lanes (features x rows), for backward, and of its transpose, for the update."""
+GATHER16 = {dtype: _gather(dtype) for dtype in GATHER_LANES}
+
+
+@operation
+def round_gradient(
+    g: batch("features"), right: form("features"), right_t: form("features"), features, /, rows, thread, threads
+):
+    """The right form of a gradient in panels (features x rows), for backward, and of its transpose, for the update."""
     many, row_blocks = blocks(features), blocks(rows)
     words = block_of_words()
     for p in range(row_blocks):
-        for f in range(many * rank // size, many * (rank + 1) // size):
-            src = g + 4 * NR * (p * floats_padded(features) + f * NR)
+        for f in range(many * thread // threads, many * (thread + 1) // threads):
+            src = g + 4 * NR * (p * padded(features) + f * NR)
             to = right + BLOCK * (p * many + f)
             round_block(src, min(NR, features - f * NR), min(NR, rows - p * NR), words, to)
             transpose_words(words, NR, NR // 2, right_t + BLOCK * (f * row_blocks + p))
+
+
+def _native(name):
+    def multiply(e, a, b, sums):
+        return e.llvm(name, VEC, sums, e.b.bitcast(a, PAIRS), e.b.bitcast(b, PAIRS))
+
+    return multiply
+
+
+def unpacked(e, v):
+    """The two bfloat16 in each word of v, as float32 vectors."""
+    words = e.b.bitcast(v, IVEC)
+    low, high = e.b.shl(words, e.iconst(16)), e.b.and_(words, e.iconst(-65536))
+    return [e.b.bitcast(low, VEC), e.b.bitcast(high, VEC)]
+
+
+def _emulated(e, a, b, sums):
+    for x, y in zip(unpacked(e, a), unpacked(e, b), strict=True):
+        sums = e.fma(x, y, sums)
+    return sums
+
+
+_MULTIPLY = {
+    "avx512bf16": _native("llvm.x86.avx512bf16.dpbf16ps.512"),
+    "neon": _native("llvm.aarch64.neon.bfdot.v4f32.v8bf16"),
+}.get(BF16, _emulated)
+
+
+def _tile(e, name, tile, base, offset, stride):
+    place = e.b.inttoptr(e.b.add(base, I64(offset)), I8.as_pointer())
+    e.llvm(f"llvm.x86.tile{name}d64", ir.VoidType(), I8(tile), place, I64(stride))
+
+
+def _amx_block(e, k_blocks, a, a_jump, right, sums, again):
+    """Tiles 0..3 are the sums, 4 and 5 the halves of A's rows, 6 and 7 the halves of B's lanes."""
+    b = e.b
+    halves = [(i, j, 2 * i + j, 4 * NR * SIDE * i + 4 * SIDE * j) for i in range(2) for j in range(2)]
+    with b.if_else(b.icmp_signed("!=", again, I64(0))) as (more, start):
+        with more:
+            for _, _, tile, offset in halves:
+                _tile(e, "load", tile, sums, offset, 4 * NR)
+        with start:
+            for _, _, tile, _ in halves:
+                e.llvm("llvm.x86.tilezero", ir.VoidType(), I8(tile))
+    entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    k, pa, pb = b.phi(I64), b.phi(I64), b.phi(I64)
+    for i in range(2):
+        _tile(e, "load", 4 + i, pa, 2 * NR * SIDE * i, 2 * NR)
+        _tile(e, "load", 6 + i, pb, 4 * SIDE * i, 4 * NR)
+    for i, j, tile, _ in halves:
+        e.llvm("llvm.x86.tdpbf16ps", ir.VoidType(), I8(tile), I8(4 + i), I8(6 + j))
+    k1 = b.sub(k, I64(1))
+    for phi, first, step in ((k, k_blocks, None), (pa, a, a_jump), (pb, right, I64(BLOCK))):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(k1 if step is None else b.add(phi, step), loop)
+    b.cbranch(b.icmp_signed("!=", k1, I64(0)), loop, done)
+    b.position_at_end(done)
+    for _, _, tile, offset in halves:
+        _tile(e, "store", tile, sums, offset, 4 * NR)
+
+
+def _register_block(e, k_blocks, a, a_jump, right, sums, again):
+    b = e.b
+    words = b.mul(k_blocks, I64(NR // 2))
+    jump = b.sub(a_jump, I64(4 * (NR // 2 - 1)))
+    with e.loop(NR // MR) as strip:
+        pa = b.add(a, b.mul(strip, I64(2 * NR * MR)))
+        out = b.add(sums, b.mul(strip, I64(4 * NR * MR)))
+        tile = accumulate(e, VECTORS, words, pa, right, side_by_side=False, jump=jump, row=NR // 2, multiply=_MULTIPLY)
+        with b.if_else(b.icmp_signed("!=", again, I64(0))) as (more, start):
+            with more:
+                for _, _, o, v in each(tile):
+                    e.store(b.fadd(v, e.load(out, o)), out, o)
+            with start:
+                for _, _, o, v in each(tile):
+                    e.store(v, out, o)
+
+
+@emits(types.void, i64, address, i64, address, address, i64)
+def product_block(e, k_blocks, left, jump, right, sums, again):
+    """sums [NR][NR] = (again: sums, else: 0) + left . right, over k_blocks >= 1 blocks of k.
+
+    left: at the first of NR rows in the left form, whose blocks of k lie `jump` bytes apart. right: at a block of lanes
+    in the right form.
+    """
+    (_amx_block if BF16 == "amx" else _register_block)(e, k_blocks, left, jump, right, sums, again)
+
+
+@emits(types.void, address)
+def _configure(e, tiles):
+    if BF16 == "amx":
+        e.llvm("llvm.x86.ldtilecfg", ir.VoidType(), e.b.inttoptr(tiles, I8.as_pointer()))
+
+
+@emits(types.void)
+def _release(e):
+    if BF16 == "amx":
+        e.llvm("llvm.x86.tilerelease", ir.VoidType())
+
+
+@operation
+def begin_products(tiles: array(np.uint8, len(TILES)), /):
+    """Set the thread up for products by AMX; tiles: TILES."""
+    _configure(tiles)
+
+
+@operation
+def end_products():
+    """Undo begin_products: what a thread has in its tiles must otherwise be saved whenever it is interrupted."""
+    _release()

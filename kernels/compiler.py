@@ -1,33 +1,45 @@
-"""The one place that decides how kernels are compiled and where the machine code is kept.
+"""How kernels are compiled, and where the machine code is kept: the one place that decides.
 
-`kernel` is njit with the project's flags and a cache of its own. Numba's cache sees edits in a function's own file
-only and writes beside the source; ours lives in the user's cache directory, in a folder named by a hash of everything
-the code depends on: all kernel sources, the CPU and its features, the tile, and the versions of Numba, llvmlite and
-NumPy. An unreadable or truncated entry is compiled again, and a cache that cannot be written costs time, never a run.
-FASTFF_CACHE_DIR overrides the place.
+@kernel       a function that other kernels call. It becomes part of their machine code and has none of its own.
+@operation    a kernel that a program runs through a pointer (fastff.kernels.operation).
+@entry_point  the kernel that Python calls: the driver (fastff.kernels.run).
+
+What is kept is the machine code of operations and entry points, each in files of its own. Numba's cache sees edits in a
+function's own file only and writes beside the source; ours lives in the user's cache directory, in a folder named by a
+hash of everything that the code depends on: all kernel sources, the CPU and its features, the tile, and the versions of
+Numba, llvmlite and NumPy. A file that is damaged is compiled again, and a folder that cannot be written to costs time,
+never a run. FASTFF_CACHE_DIR overrides the place.
 """
 
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import numba
 import numpy as np
 from llvmlite import binding
-from numba.core import caching
+from numba.core import caching, compiler
+from numba.core.ccallback import CFunc, _CFuncCompiler
+from numba.core.codegen import JITCodeLibrary
+from numba.core.dispatcher import _FunctionCompiler
+from numba.core.registry import CPUDispatcher
 from numba.misc.appdirs import AppDirs
 
-from . import target
+from . import cpu
+
+# No GIL; IEEE semantics, so that a NaN is seen and no sum is reordered: there are no fastmath flags
+FLAGS = {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
 
 
 def _key() -> str:
     parts = [
-        target.ISA,
-        target.BF16,
-        target.FMA,
+        cpu.ISA,
+        cpu.BF16,
+        cpu.FMA,
         binding.get_host_cpu_name(),
-        *sorted(f for f, on in target.FEATURES.items() if on),
+        *sorted(f for f, on in cpu.FEATURES.items() if on),
     ]
     parts += [numba.__version__, llvmlite.__version__, np.__version__]
     digest = hashlib.sha256("\n".join(parts).encode())
@@ -99,13 +111,108 @@ class _Cache(caching.FunctionCache):
             return
 
 
-def kernel(function):
-    """njit without the GIL, with IEEE semantics (a NaN is seen, no sum is reordered), inlinable, cached as above."""
-    return numba.njit(nogil=True, error_model="numpy", boundscheck=False)(function)
+class _PartLibrary(JITCodeLibrary):
+    """The code of a kernel as its callers link it in. It is optimised and becomes machine code there, once for all."""
+
+    def add_llvm_module(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+        self._final_module.link_in(module)
+
+    def finalize(self) -> None:
+        for library in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalized = True
 
 
-def cached(function):
-    """A kernel that Python calls: the ones it is made of are compiled into it, so only this one is cached."""
-    dispatcher = kernel(function)
+class _WholeLibrary(JITCodeLibrary):
+    """The code of an operation with all kernels that it calls: optimised in one pass, where Numba takes three.
+
+    Vectors are what the kernels write out; LLVM looks for none in what is left.
+    """
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        passes, builder = self._codegen._module_pass_manager(loop_vectorize=False, slp_vectorize=False)
+        passes.run(self._final_module, builder)
+
+
+def _compile(self: Any, kind: type, args: Any, return_type: Any, **more: bool) -> Any:
+    """What Numba's compilers do, with a library of our kind and more flags."""
+    flags, target = compiler.Flags(), self.targetdescr.target_context
+    self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
+    for name, value in more.items():
+        setattr(flags, name, value)
+    library = kind(target.codegen(), self.py_func.__qualname__)
+    library.enable_object_caching()
+    return compiler.compile_extra(
+        self.targetdescr.typing_context, target, self.py_func, args=args, return_type=return_type, flags=flags,
+        locals=self.locals, library=library, pipeline_class=self.pipeline_class,
+    )  # fmt: skip
+
+
+class _PartCompiler(_FunctionCompiler):
+    def _compile_core(self, args: Any, return_type: Any) -> Any:
+        result = _compile(
+            self, _PartLibrary, args, return_type, no_compile=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+        )
+        # Numba calls a compiled function by what stands here, which is otherwise its address
+        result = result._replace(entry_point=object())
+        self.targetdescr.target_context.insert_user_function(result.entry_point, result.fndesc, [result.library])
+        return result
+
+
+class _WholeCompiler(_CFuncCompiler):
+    def _compile_core(self, args: Any, return_type: Any) -> Any:
+        return _compile(self, _WholeLibrary, args, return_type, no_compile=True, no_cpython_wrapper=True)
+
+
+class _Kernel(CPUDispatcher):
+    """A function that can be called by compiled functions alone."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function, targetoptions=FLAGS)
+        own = self._compiler
+        self._compiler = _PartCompiler(function, own.targetdescr, own.targetoptions, {}, own.pipeline_class)
+
+    def add_overload(self, result: Any) -> None:
+        self.overloads[tuple(result.signature.args)] = result
+
+
+def kernel(function: Any) -> Any:
+    """Make a function callable for other kernels, as part of their code. Python cannot call it."""
+    return _Kernel(function)
+
+
+def entry_point(function: Any) -> Any:
+    """Make a function callable for Python, without the GIL; its machine code is kept."""
+    dispatcher = numba.njit(**{name: value for name, value in FLAGS.items() if name != "nopython"})(function)
     dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+class Pointer:
+    """A function that C could call: compiled, or read from the cache, when its address is first asked for."""
+
+    def __init__(self, function: Any, signature: Any) -> None:
+        self._code = CFunc(function, signature, {}, {name: FLAGS[name] for name in ("error_model", "boundscheck")})
+        own = self._code._compiler
+        self._code._compiler = _WholeCompiler(function, own.targetdescr, own.targetoptions, {}, own.pipeline_class)
+        self._code._cache = _Cache(function)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the address is known already."""
+        return self._code.address is not None
+
+    @property
+    def address(self) -> int:
+        """Where the machine code begins. Numba's lock lets one thread compile at a time."""
+        if self._code.address is None:
+            self._code.compile()
+        return int(self._code.address)
+
+    def inspect_asm(self) -> str:
+        """The assembly of the function and of all kernels in it, compiled once more."""
+        return str(self._code._compile_uncached().library.get_asm_str())

@@ -1,45 +1,29 @@
-"""The three products of a linear layer over a batch in lanes; each rank does its share.
+"""The three products of a linear layer over a batch in panels, and the optimizer's step; each thread does its share.
 
-    activations and their gradients   [batch/NR][features, padded to MR][NR]
-    weights, and the moments alike    [out/NR][in, padded to MR][NR]
-    a gradient transposed for dW      [out/NR][batch][NR]
-
-Padding is never summed: every sum runs over exactly the features, outputs or rows there are, so what padding holds
-cannot reach a result. Each output element is summed in one fixed order, whatever the number of ranks: k blocks of KC
-in sequence.
+Each element of a result is summed in one fixed order, whatever the number of threads: blocks of KC values of k, one
+after the other. Padding is never summed: every sum runs over exactly the features, outputs or rows there are.
 """
 
+import numpy as np
+
 from .compiler import kernel
-from .target import LANES, MR, NR, VECTORS
-from .tile import backward_tile, forward_tile, update_row, update_tile
+from .cpu import MR, NR, VECTORS
+from .operation import array, operation
+from .optimizer import HYPER, update_row, update_tile
+from .panels import batch, outputs, padded, vectors_in, weights, whole_panels
+from .tile import backward_tile, forward_tile
 
 KC = 192  # a block of B, KC x NR floats, stays in the first-level cache
 CHUNK = 24  # tiles of x that stay in the second-level cache while all outputs pass by
 
 
-@kernel
-def vectors_in(count):
-    """How many vectors of a panel the last `count` of something fill."""
-    return (min(count, NR) + LANES - 1) // LANES
-
-
-@kernel
-def padded(features):
-    """The rows of a panel that holds so many features: whole tiles."""
-    return (features + MR - 1) // MR * MR
-
-
-@kernel
-def whole_panels(rows):
-    """The rows of a transposed gradient: whole panels, as it is written a block of LANES at a time."""
-    return (rows + NR - 1) // NR * NR
-
-
-@kernel
-def forward(x, y, w, bias, n_in, n_out, rows, relu, rank, size):
-    """y = W^T x + bias, then ReLU if relu. Rank takes a contiguous share of the tiles."""
+@operation
+def forward(
+    x: batch("n_in"), y: batch("n_out"), w: weights(), bias: outputs(), n_in, n_out, relu, /, rows, thread, threads
+):
+    """y = W^T x + bias, then ReLU if relu. A thread takes a contiguous share of the tiles."""
     panels, tiles = (rows + NR - 1) // NR, (n_out + MR - 1) // MR
-    t0, t1 = tiles * panels * rank // size, tiles * panels * (rank + 1) // size
+    t0, t1 = tiles * panels * thread // threads, tiles * panels * (thread + 1) // threads
     in_pad, out_pad = padded(n_in), padded(n_out)
     for k0 in range(0, n_in, KC):
         count = min(KC, n_in - k0)
@@ -48,25 +32,20 @@ def forward(x, y, w, bias, n_in, n_out, rows, relu, rank, size):
             xp = x + 4 * NR * (p * in_pad + k0)
             for r in range((t0 - p + panels - 1) // panels, (t1 - p + panels - 1) // panels):
                 n = r * MR
-                wr = w + 4 * (NR * (n // NR * in_pad + k0) + n % NR)
-                forward_tile(
-                    vectors,
-                    count,
-                    wr,
-                    xp,
-                    y + 4 * NR * (p * out_pad + n),
-                    bias + 4 * n,
-                    k0 == 0,
-                    k0 + count == n_in,
-                    relu,
-                )
+                wr, yr = w + 4 * (NR * (n // NR * in_pad + k0) + n % NR), y + 4 * NR * (p * out_pad + n)
+                forward_tile(vectors, count, wr, xp, yr, bias + 4 * n, k0 == 0, k0 + count == n_in, relu)
 
 
-@kernel
-def backward(g, dx, h, w, n_in, n_out, rows, masked, rank, size):
-    """dx = W g, zeroed where not h > 0 if masked. A rank's rows of W are those it updates: no barrier between."""
+@operation
+def backward(
+    g: batch("n_out"), dx: batch("n_in"), h: batch("n_in"), w: weights(), n_in, n_out, masked, /, rows, thread, threads
+):
+    """dx = W g, zeroed where not h > 0 if masked: the slope of the ReLU that made h.
+
+    A thread's rows of W are those that it updates, so an update may follow without a barrier.
+    """
     panels, tiles = (rows + NR - 1) // NR, (n_in + MR - 1) // MR
-    r0, r1 = tiles * rank // size, tiles * (rank + 1) // size
+    r0, r1 = tiles * thread // threads, tiles * (thread + 1) // threads
     in_pad, out_pad = padded(n_in), padded(n_out)
     jump = 4 * (NR * in_pad - NR + 1)
     for k0 in range(0, n_out, KC):
@@ -81,14 +60,27 @@ def backward(g, dx, h, w, n_in, n_out, rows, masked, rank, size):
 
 
 @kernel
-def update(x, gt, w, m, v, n_in, n_out, rows, hyper, more, count, stride, first, last, rank, size):
+def share(part, parts, thread, threads):
+    """Which share of the parameters is a thread's, and of how many: those of its process are shared out once more."""
+    return part * threads + thread, parts * threads
+
+
+@operation
+def update(
+    x: batch("n_in"), gt: batch("n_out"), w: weights(), m: weights(), v: weights(), n_in, n_out,
+    more: array(np.float32, optional=True), count, stride, first, last, part, parts,
+    numbers: array(np.float32, HYPER, optional=True), /, rows, hyper, thread, threads,
+):  # fmt: skip
     """dW = x g^T, each tile of it applied to w, m, v by the optimizer while it is in registers.
 
     more, count, stride: gradients from `count` other processes, laid out like w and `stride` bytes apart, to be added.
-    first, last: the panels of W to do; last 0: all.
+    first, last: the panels of W to do; last 0: all. part, parts: the process's share of W. numbers: the optimizer's,
+    instead of the step's.
     """
     tiles, in_pad, row_pad = (n_in + MR - 1) // MR, padded(n_in), whole_panels(rows)
-    r0, r1 = tiles * rank // size, tiles * (rank + 1) // size
+    own, shares = share(part, parts, thread, threads)
+    hyper = numbers if numbers != 0 else hyper
+    r0, r1 = tiles * own // shares, tiles * (own + 1) // shares
     jump = 4 * (NR * in_pad - NR + 1)
     for chunk in range(r0, r1, CHUNK):
         for q in range(first, last if last != 0 else (n_out + NR - 1) // NR):
@@ -99,19 +91,33 @@ def update(x, gt, w, m, v, n_in, n_out, rows, hyper, more, count, stride, first,
                 update_tile(vectors, rows, xr, jump, gq, w + o, m + o, v + o, hyper, more + o, count, stride)
 
 
-@kernel
-def update_bias(gt, bias, m, v, n_out, rows, hyper, more, count, stride, rank, size):
+@operation
+def update_bias(
+    gt: batch("n_out"), bias: outputs(), m: outputs(), v: outputs(), n_out,
+    more: array(np.float32, optional=True), count, stride, part, parts,
+    numbers: array(np.float32, HYPER, optional=True), /, rows, hyper, thread, threads,
+):  # fmt: skip
     """db = the sum of g over the batch, applied to bias, m, v by the optimizer; the rest as in update."""
     panels = (n_out + NR - 1) // NR
-    for q in range(panels * rank // size, panels * (rank + 1) // size):
+    own, shares = share(part, parts, thread, threads)
+    hyper = numbers if numbers != 0 else hyper + 4 * HYPER
+    for q in range(panels * own // shares, panels * (own + 1) // shares):
         o = 4 * NR * q
         vectors, gq = vectors_in(n_out - q * NR), gt + 4 * NR * q * whole_panels(rows)
         update_row(vectors, rows, gq, bias + o, m + o, v + o, hyper, more + o, count, stride)
 
 
-@kernel
-def apply(g, w, m, v, panels, hyper, rank, size):
-    """The optimizer's step on w, m, v by the gradient g, each of `panels` times NR numbers."""
-    for q in range(panels * rank // size, panels * (rank + 1) // size):
+def _values(fields, _):
+    return NR * fields["panels"]
+
+
+@operation
+def apply(
+    g: array(np.float32, _values), w: array(np.float32, _values), m: array(np.float32, _values),
+    v: array(np.float32, _values), panels, biases, /, hyper, thread, threads,
+):  # fmt: skip
+    """The optimizer's step on w, m, v by the gradient g, each of `panels` times NR numbers, weights or biases."""
+    hyper += 4 * HYPER * biases
+    for q in range(panels * thread // threads, panels * (thread + 1) // threads):
         o = 4 * NR * q
         update_row(VECTORS, 1, g + o, w + o, m + o, v + o, hyper, 0, 0, 0)

@@ -1,22 +1,23 @@
-"""The three products of a linear layer with bfloat16 operands and float32 sums; each rank does its share.
+"""The three products of a linear layer with bfloat16 operands and float32 sums; each thread does its share.
 
     forward   y  = W^T x   left W^T, right x      then bias and ReLU
     backward  dx = W g     left W,   right g      then the derivative of the activation
     update    dW = x g^T   left x,   right g^T    then the optimizer on float32 weights, rounded for the next forward
 
-y and dx are float32 in lanes, as in fastff.kernels.linear: what stands between two layers is the same there and here.
+y and dx are float32 in panels, as in fastff.kernels.linear: what stands between two layers is the same there and here.
 What is padding in an operand is zero (fastff.kernels.bfloat16), so it adds nothing.
 """
 
+import numpy as np
 from numba import types
 
-from .bfloat16 import BLOCK, blocks, blocks_of_floats, round_weight_block
-from .compiler import kernel
-from .linear import padded
-from .product16 import product_block, unpacked
-from .target import LANES, MR, NR, VECTORS
-from .tile import apply_rule, sum_rows
-from .vector import F32, I64, address, emits, i64
+from .bfloat16 import BLOCK, blocks, blocks_of_floats, form, product_block, round_weight_block, unpacked
+from .cpu import LANES, MR, NR, VECTORS
+from .emit import F32, I64, address, emits, i64
+from .operation import operation
+from .optimizer import HYPER, apply_rule
+from .panels import batch, outputs, padded, weights
+from .tile import sum_rows
 
 KC = 16  # blocks of k that stay in the first-level cache: half of it for the left operand, half for the right
 
@@ -62,11 +63,14 @@ def _update_row(e, words, gt, w, m, v, hyper):
     apply_rule(e, sums, w, m, v, hyper)
 
 
-@kernel
-def forward(x, y, left_t, bias, n_in, n_out, rows, relu, sums, rank, size):
-    """y = W^T x + bias, then ReLU if relu. sums: room for the blocks of y. A rank takes a contiguous share of them."""
+@operation
+def forward(
+    x: form("n_in"), y: batch("n_out"), left_t: form("n_in", "n_out"), bias: outputs(), n_in, n_out, relu,
+    sums: form("n_out", dtype=np.float32), /, rows, thread, threads,
+):  # fmt: skip
+    """y = W^T x + bias, then ReLU if relu. sums: room for the blocks of y; a thread takes a contiguous share."""
     panels, tiles, k_blocks, out_pad = blocks(rows), blocks(n_out), blocks(n_in), padded(n_out)
-    t0, t1 = tiles * panels * rank // size, tiles * panels * (rank + 1) // size
+    t0, t1 = tiles * panels * thread // threads, tiles * panels * (thread + 1) // threads
     jump = BLOCK * tiles
     for k in range(0, k_blocks, KC):
         for p in range(panels):
@@ -80,14 +84,17 @@ def forward(x, y, left_t, bias, n_in, n_out, rows, relu, sums, rank, size):
                     _finish_forward(block, to, bias + 4 * n, min(NR, out_pad - n), relu)
 
 
-@kernel
-def backward(g, dx, h, left, n_in, n_out, rows, masked, sums, rank, size):
-    """dx = W g, zeroed where not h > 0 if masked. sums: room for the blocks of dx. A rank takes a share of inputs."""
+@operation
+def backward(
+    g: form("n_out"), dx: batch("n_in"), h: batch("n_in"), left: form("n_in", "n_out"), n_in, n_out, masked,
+    sums: form("n_in", dtype=np.float32), /, rows, thread, threads,
+):  # fmt: skip
+    """dx = W g, zeroed where not h > 0 if masked. sums: room for the blocks of dx. A thread takes a share of inputs."""
     panels, tiles, k_blocks, in_pad = blocks(rows), blocks(n_in), blocks(n_out), padded(n_in)
     jump = BLOCK * tiles
     for k in range(0, k_blocks, KC):
         for p in range(panels):
-            for r in range(tiles * rank // size, tiles * (rank + 1) // size):
+            for r in range(tiles * thread // threads, tiles * (thread + 1) // threads):
                 block = sums + 2 * BLOCK * (p * tiles + r)
                 right = g + BLOCK * (p * k_blocks + k)
                 product_block(min(KC, k_blocks - k), left + BLOCK * (k * tiles + r), jump, right, block, k)
@@ -96,15 +103,18 @@ def backward(g, dx, h, left, n_in, n_out, rows, masked, sums, rank, size):
                     _finish_backward(block, dx + to, h + to, min(NR, in_pad - r * NR), masked)
 
 
-@kernel
-def update(x, gt, w, m, v, n_in, n_out, rows, left, left_t, hyper, rank, size):
+@operation
+def update(
+    x: form("n_in"), gt: form("n_out"), w: weights(), m: weights(), v: weights(), n_in, n_out,
+    left: form("n_in", "n_out", optional=True), left_t: form("n_in", "n_out"), /, rows, hyper, thread, threads,
+):  # fmt: skip
     """dW = x g^T, each block of it applied to w, m, v by the optimizer while it is in the cache, then rounded.
 
     left, left_t: as in round_weights.
     """
     tiles, row_blocks, in_pad = blocks(n_in), blocks(rows), padded(n_in)
     jump, sums = BLOCK * tiles, blocks_of_floats()
-    for r in range(tiles * rank // size, tiles * (rank + 1) // size):
+    for r in range(tiles * thread // threads, tiles * (thread + 1) // threads):
         for q in range(blocks(n_out)):
             o = 4 * NR * (q * in_pad + r * NR)
             product_block(row_blocks, x + BLOCK * r, jump, gt + BLOCK * q * row_blocks, sums, 0)
@@ -112,10 +122,11 @@ def update(x, gt, w, m, v, n_in, n_out, rows, left, left_t, hyper, rank, size):
             round_weight_block(w, left, left_t, n_in, n_out, r, q)
 
 
-@kernel
-def update_bias(gt, bias, m, v, n_out, rows, hyper, rank, size):
+@operation
+def update_bias(gt: form("n_out"), bias: outputs(), m: outputs(), v: outputs(), n_out, /, rows, hyper, thread, threads):
     """db = the sum of g over the batch, applied to bias, m, v by the optimizer."""
     tiles = blocks(n_out)
-    for q in range(tiles * rank // size, tiles * (rank + 1) // size):
+    for q in range(tiles * thread // threads, tiles * (thread + 1) // threads):
         o = 4 * NR * q
-        _update_row(NR // 2 * blocks(rows), gt + BLOCK * q * blocks(rows), bias + o, m + o, v + o, hyper)
+        row = gt + BLOCK * q * blocks(rows)
+        _update_row(NR // 2 * blocks(rows), row, bias + o, m + o, v + o, hyper + 4 * HYPER)

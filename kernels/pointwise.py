@@ -1,4 +1,4 @@
-"""Functions of one value at a time, on lanes: the vector exponential, Sigmoid, Tanh, their derivatives, and Dropout.
+"""Functions of one value at a time: the vector exponential, ReLU, Sigmoid and Tanh, and their slopes.
 
 exp(x) = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2 (Cody & Waite 1980), e^r by a polynomial fitted at
 Chebyshev points (error under 0.01 ulp before rounding), so a result is within 1.5 ulp. Both derivatives are taken
@@ -6,14 +6,14 @@ from the value itself: s (1 - s) and 1 - t^2.
 """
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from .compiler import kernel
-from .linear import padded
-from .target import LANES, NR
-from .vector import IVEC, VEC, address, emits, f32, i64
+from .cpu import LANES, NR
+from .emit import IVEC, VEC, address, emits, i64
+from .operation import operation
+from .panels import batch, padded
 
 IDENTITY, RELU, SIGMOID, TANH = range(4)  # activations
 
@@ -76,120 +76,69 @@ def _over(e, count, change, *addresses):
         e.store(change(*at), at[0])
 
 
-@emits(types.void, i64, address, address)
-def relu_vectors(e, count, y, x):
-    zero = e.const(0.0)
-    _over(e, count, lambda y, x: e.select(">", zero, e.load(x), zero, e.load(x)), y, x)
+def _forward(name, change):
+    """The operation y = change(x) of every value; y may be x. change(e, x): the vector for a vector."""
+
+    @emits(types.void, i64, address, address)
+    def vectors(e, count, y, x):
+        _over(e, count, lambda y, x: change(e, e.load(x)), y, x)
+
+    def activation(x: batch("features"), y: batch("features"), features, /, rows, thread, threads):
+        first, count = _share(features, rows, thread, threads)
+        vectors(count, y + 4 * LANES * first, x + 4 * LANES * first)
+
+    activation.__name__ = name
+    return operation(activation)
 
 
-@emits(types.void, i64, address, address)
-def sigmoid_vectors(e, count, y, x):
-    _over(e, count, lambda y, x: sigmoid(e, e.load(x)), y, x)
+def _backward(name, change):
+    """The operation g = g * f'(z) in place, given h = f(z). change(e, g, h): the vector for two vectors."""
 
+    @emits(types.void, i64, address, address)
+    def vectors(e, count, g, h):
+        _over(e, count, lambda g, h: change(e, e.load(g), e.load(h)), g, h)
 
-@emits(types.void, i64, address, address)
-def tanh_vectors(e, count, y, x):
-    _over(e, count, lambda y, x: _tanh(e, e.load(x)), y, x)
+    def slope(g: batch("features"), h: batch("features"), features, /, rows, thread, threads):
+        first, count = _share(features, rows, thread, threads)
+        vectors(count, g + 4 * LANES * first, h + 4 * LANES * first)
 
-
-@emits(types.void, i64, address, address)
-def relu_derivative_vectors(e, count, g, h):
-    zero = e.const(0.0)
-    _over(e, count, lambda g, h: e.select(">", e.load(h), zero, e.load(g), zero), g, h)
-
-
-@emits(types.void, i64, address, address)
-def sigmoid_derivative_vectors(e, count, g, h):
-    def change(g, h):
-        s = e.load(h)
-        return e.b.fmul(e.load(g), e.b.fmul(s, e.b.fsub(e.const(1.0), s)))
-
-    _over(e, count, change, g, h)
-
-
-@emits(types.void, i64, address, address)
-def tanh_derivative_vectors(e, count, g, h):
-    def change(g, h):
-        t = e.load(h)
-        return e.b.fmul(e.load(g), e.b.fsub(e.const(1.0), e.b.fmul(t, t)))
-
-    _over(e, count, change, g, h)
+    slope.__name__ = name
+    return operation(slope)
 
 
 @kernel
-def _share(features, rows, rank, size):
-    """A rank's share of an elementwise pass over lanes: its first vector and how many, in memory order."""
+def _share(features, rows, thread, threads):
+    """A thread's share of a pass over all values of a batch: its first vector and how many, in memory order."""
     vectors = (rows + NR - 1) // NR * padded(features) * (NR // LANES)
-    first = vectors * rank // size
-    return first, vectors * (rank + 1) // size - first
+    first = vectors * thread // threads
+    return first, vectors * (thread + 1) // threads - first
 
 
-@kernel
-def activate(x, y, function, features, rows, rank, size):
-    """y = function(x); y may be x."""
-    first, count = _share(features, rows, rank, size)
-    to, at = y + 4 * LANES * first, x + 4 * LANES * first
-    if function == RELU:
-        relu_vectors(count, to, at)
-    elif function == SIGMOID:
-        sigmoid_vectors(count, to, at)
-    elif function == TANH:
-        tanh_vectors(count, to, at)
+def _relu(e, x):
+    zero = e.const(0.0)
+    return e.select(">", zero, x, zero, x)  # a NaN stays one
 
 
-@kernel
-def derive(g, h, function, features, rows, rank, size):
-    """g = g * function'(z), in place, from h = function(z)."""
-    first, count = _share(features, rows, rank, size)
-    to, at = g + 4 * LANES * first, h + 4 * LANES * first
-    if function == RELU:
-        relu_derivative_vectors(count, to, at)
-    elif function == SIGMOID:
-        sigmoid_derivative_vectors(count, to, at)
-    elif function == TANH:
-        tanh_derivative_vectors(count, to, at)
+def _relu_backward(e, g, h):
+    zero = e.const(0.0)
+    return e.select(">", h, zero, g, zero)
 
 
-@kernel
-def hash32(x):
-    """32 well mixed bits of a 32-bit counter (the finaliser of MurmurHash3)."""
-    x = np.uint32(x)  # and again after each operation: Numba computes them in 64 bits
-    x = np.uint32(x ^ (x >> np.uint32(16)))
-    x = np.uint32(x * np.uint32(0x85EBCA6B))
-    x = np.uint32(x ^ (x >> np.uint32(13)))
-    x = np.uint32(x * np.uint32(0xC2B2AE35))
-    return np.uint32(x ^ (x >> np.uint32(16)))
+def _sigmoid_backward(e, g, s):
+    return e.b.fmul(g, e.b.fmul(s, e.b.fsub(e.const(1.0), s)))
 
 
-def _hash_vector(e, x):
-    """hash32 of a vector of counters."""
-    b = e.b
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        x = b.mul(b.xor(x, b.lshr(x, e.iconst(shift))), e.iconst(factor))
-    return b.xor(x, b.lshr(x, e.iconst(16)))
+def _tanh_backward(e, g, t):
+    return e.b.fmul(g, e.b.fsub(e.const(1.0), e.b.fmul(t, t)))
 
 
-@emits(types.void, address, address, i64, i64, i64, f32)
-def _drop_values(e, y, x, base, row, threshold, scale):
-    """One feature of a panel: NR values of the rows from `row` on."""
-    b = e.b
-    counters = ir.Constant(IVEC, list(range(LANES)))
-    base, row, threshold = (e.splat(b.trunc(value, IVEC.element)) for value in (base, row, threshold))
-    for j in range(NR // LANES):
-        bits = _hash_vector(e, b.xor(base, b.add(row, b.add(counters, e.iconst(j * LANES)))))
-        kept = b.fmul(e.load(x, j * LANES), e.splat(scale))
-        e.store(b.select(b.icmp_unsigned(">=", bits, threshold), kept, e.const(0.0)), y, j * LANES)
-
-
-@kernel
-def dropout(x, y, key, threshold, scale, features, rows, first, rank, size):
-    """y = 0 where hash(key, feature, first + row) < threshold, else x * scale: one mask for values and gradients.
-
-    The mask depends on nothing but the counters, so it is the same for any number of ranks.
-    """
-    in_pad = padded(features)
-    for p in range((rows + NR - 1) // NR):
-        for f in range(features * rank // size, features * (rank + 1) // size):
-            base = hash32(hash32(np.uint32(key)) ^ np.uint32(f))
-            at = 4 * NR * (p * in_pad + f)
-            _drop_values(y + at, x + at, np.int64(base), first + p * NR, threshold, scale)
+FORWARD = {
+    RELU: _forward("relu_forward", _relu),
+    SIGMOID: _forward("sigmoid_forward", sigmoid),
+    TANH: _forward("tanh_forward", _tanh),
+}
+BACKWARD = {
+    RELU: _backward("relu_backward", _relu_backward),
+    SIGMOID: _backward("sigmoid_backward", _sigmoid_backward),
+    TANH: _backward("tanh_backward", _tanh_backward),
+}

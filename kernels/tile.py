@@ -1,7 +1,7 @@
 """The register tile: C[MR, n * LANES] = sum over k of A[k, MR] (outer) B[k, n * LANES], and what follows it.
 
-B is loaded as vectors and A is broadcast from memory at constant strides, so no operand is ever repacked. With the
-panels of lanes.py ([panel][row][NR], NR values side by side) the three products of a linear layer are this one tile:
+B is loaded as vectors and A is broadcast from memory at constant strides, so no operand is ever repacked. With panels
+(fastff.kernels.panels) the three products of a linear layer are this one tile:
 
     forward   y  = W^T x   A = W: MR outs side by side                 then bias and ReLU
     backward  dx = W g     A = W: MR ins NR apart, k jumps by panel    then the derivative of the activation
@@ -14,14 +14,8 @@ from functools import reduce
 
 from numba import types
 
-from .target import LANES, MR, NR, VECTORS
-from .vector import F32, I64, VEC, Emitter, address, emits, i64
-
-# The slots of a step's hyperparameters, float32, and the rules that slot RULE chooses from
-BETA1, KEEP1, BETA2, KEEP2, DECAY, SHRINK, RATE, ROOT, EPSILON, RULE = range(10)
-# and, where a process has a share of each batch: what its rows' gradients count (float32), its first row in the batch
-SCALE, OFFSET = 10, 11
-STORE, ADAM, SGD = 0.0, 1.0, 2.0
+from .cpu import LANES, MR, NR, VECTORS
+from .emit import F32, I64, VEC, Emitter, address, emits, i64
 
 
 def accumulate(e, vectors, k_count, a, b_panel, side_by_side, jump=None, row=NR, multiply=Emitter.fma):
@@ -65,7 +59,7 @@ def accumulate(e, vectors, k_count, a, b_panel, side_by_side, jump=None, row=NR,
     return new
 
 
-def _widths(e, vectors, emit):
+def widths(e, vectors, emit):
     """Branch to emit(n) for the n in 1..VECTORS that `vectors` holds at run time."""
     b = e.b
     end = b.append_basic_block("width.end")
@@ -111,7 +105,7 @@ def forward_tile(e, vectors, k_count, w, x, y, bias, first, last, relu):
                     with more:
                         write(tile, adds, ends=False)
 
-    _widths(e, vectors, emit)
+    widths(e, vectors, emit)
 
 
 @emits(types.void, i64, i64, address, i64, address, address, address, i64, i64)
@@ -135,10 +129,10 @@ def backward_tile(e, vectors, k_count, w, jump, g, dx, h, first, masked):
                     with plain:
                         write(tile, adds, masks=False)
 
-    _widths(e, vectors, emit)
+    widths(e, vectors, emit)
 
 
-def _plus(e, tile, more, count, stride):
+def plus(e, tile, more, count, stride):
     """The tile and what `count` other processes have summed for it, the first at `more`, the next `stride` bytes on."""
     b = e.b
     entry, loop, done = b.block, b.append_basic_block("more"), b.append_basic_block("more.done")
@@ -164,34 +158,6 @@ def _plus(e, tile, more, count, stride):
     return result
 
 
-@emits(types.void, i64, i64, address, i64, address, address, address, address, address, address, i64, i64)
-def update_tile(e, vectors, k_count, x, jump, gt, w, m, v, hyper, more, count, stride):
-    """dW[MR, vectors * LANES] = x g^T over k_count rows of the batch, and the optimizer's step on w, m, v by it.
-
-    more, count, stride: see _plus.
-    """
-
-    def emit(n):
-        for p in (w, m, v):  # a tile's parameters are contiguous: fetch them while the arithmetic runs
-            for line in range(0, MR * NR, 16):
-                e.prefetch(p, line, write=True)
-        tile = accumulate(e, n, k_count, x, gt, side_by_side=False, jump=jump)
-        apply_rule(e, _plus(e, tile, more, count, stride), w, m, v, hyper)
-
-    _widths(e, vectors, emit)
-
-
-@emits(types.void, i64, i64, address, address, address, address, address, address, i64, i64)
-def update_row(e, vectors, k_count, gt, w, m, v, hyper, more, count, stride):
-    """db[vectors * LANES] = the sum of gt's rows, and the optimizer's step on w, m, v by it: the bias."""
-
-    def emit(n):
-        sums = sum_rows(e, n, k_count, gt, lambda p, j: [e.load(p, j * LANES)])
-        apply_rule(e, _plus(e, sums, more, count, stride), w, m, v, hyper)
-
-    _widths(e, vectors, emit)
-
-
 def sum_rows(e, n, k_count, gt, read):
     """A tile of one row, the sum of many of n vectors; read(p, j) gives what vector j of the row at p adds."""
     b = e.b
@@ -208,51 +174,3 @@ def sum_rows(e, n, k_count, gt, read):
     b.cbranch(b.icmp_signed("!=", k1, I64(0)), loop, done)
     b.position_at_end(done)
     return [new]
-
-
-def apply_rule(e, tile, w, m, v, hyper, estimate=False):
-    """By hyper[RULE], store the gradient tile at w, or move w, m and v by it; estimate: see _adam."""
-    b = e.b
-    rule = e.load_scalar(hyper, RULE)
-    numbers = [e.splat(e.load_scalar(hyper, slot)) for slot in range(RULE)]
-    with b.if_else(b.fcmp_ordered("==", rule, F32(ADAM))) as (adam, other):
-        with adam:
-            for _, _, o, g in each(tile):
-                _adam(e, g, w, m, v, o, numbers, estimate)
-        with other, b.if_else(b.fcmp_ordered("==", rule, F32(SGD))) as (sgd, store):
-            with sgd:
-                for _, _, o, g in each(tile):
-                    _sgd(e, g, w, m, o, numbers)
-            with store:
-                for _, _, o, g in each(tile):
-                    e.store(g, w, o)
-
-
-def _adam(e, g, w, m, v, o, numbers, estimate):
-    """All forms of Adam: the caller folds the bias corrections into RATE and ROOT, decay into DECAY or SHRINK.
-
-    estimate: with the root and the quotient refined from the CPU's estimates, to 2 and 3 units in the last place.
-    """
-    b, (beta1, keep1, beta2, keep2, decay, shrink, rate, root, epsilon) = e.b, numbers
-    wo = e.load(w, o)
-    g = e.fma(decay, wo, g)
-    mo = e.fma(beta1, e.load(m, o), b.fmul(keep1, g))
-    vo = e.fma(beta2, e.load(v, o), b.fmul(keep2, b.fmul(g, g)))
-    if estimate:
-        step = b.fmul(b.fmul(rate, mo), e.inverse(e.fma(e.root(vo), root, epsilon)))
-    else:
-        step = b.fdiv(b.fmul(rate, mo), e.fma(e.sqrt(vo), root, epsilon))
-    e.store(mo, m, o)
-    e.store(vo, v, o)
-    e.store(b.fsub(b.fmul(shrink, wo), step), w, o)
-
-
-def _sgd(e, g, w, m, o, numbers):
-    """m = BETA1 m + g, and a step along KEEP1 m + BETA2 g: plain momentum is (1, 0), Nesterov's (BETA1, 1)."""
-    b, (beta1, keep1, beta2, _, decay, shrink, rate, _, _) = e.b, numbers
-    wo = e.load(w, o)
-    g = e.fma(decay, wo, g)
-    mo = e.fma(beta1, e.load(m, o), g)
-    step = b.fmul(rate, e.fma(beta2, g, b.fmul(keep1, mo)))
-    e.store(mo, m, o)
-    e.store(b.fsub(b.fmul(shrink, wo), step), w, o)

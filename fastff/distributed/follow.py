@@ -15,7 +15,6 @@ from fastff.data.rows import Rows, check_labels, check_rows
 from fastff.distributed.group import DistributedError, Group, abort, say
 from fastff.distributed.home import Home
 from fastff.distributed.steps import SharedEvaluation, SharedSteps
-from fastff.engine.program import compile_kernels
 from fastff.errors import FastffError
 from fastff.nn.network import network_from
 from fastff.training.trainer import Trainer
@@ -69,7 +68,6 @@ class Follower:
         """Make the network and what trains it."""
         network = network_from(arrays, layers, "rank 0's network")
         self.trainer, data = Trainer(network, **settings), self.data
-        compile_kernels()
         home = Home(self.group, self.trainer, sharded=sharded)
         x, y = self._checked(data.x_train, data.y_train)
         self.steps = SharedSteps(self.trainer, x, y, self.group, home)

@@ -14,15 +14,15 @@ import numpy as np
 
 from fastff.distributed.group import Group
 from fastff.engine import panels
-from fastff.engine.program import Lanes, Program
-from fastff.kernels import spmd
-from fastff.kernels.target import MR, NR
+from fastff.engine.program import Panels, Program
+from fastff.kernels import linear, processes, run
+from fastff.kernels.cpu import MR, NR
+from fastff.kernels.processes import FLAGS
 from fastff.nn.layers import LinearLayer
 from fastff.nn.optim import store_gradient
 
 BUCKET = 1 << 18  # numbers that are worth a message of their own, 1 MB
 KINDS = 3  # of each parameter: its value and two moments
-FLAGS = 64  # bytes of a process's flags
 
 
 @dataclass
@@ -51,17 +51,14 @@ class Parameters:
 class SharedProgram(Program):
     """What both kinds share. After the network's operations, `finish` adds the last ones."""
 
+    shared = True
+
     def __init__(self, rows: int, group: Group, parameters: Parameters) -> None:
         super().__init__(rows)
         self.group, self.parameters = group, parameters
-        self._store = store_gradient()
+        self._store = store_gradient()  # numbers for the kernels
 
-    def add(self, code: int, *arguments: "np.ndarray | Lanes | int", barrier: bool = True) -> list[int]:
-        if code in (spmd.LOSS, spmd.DROPOUT):  # these count in the whole batch
-            arguments = (*arguments, 1)
-        return super().add(code, *arguments, barrier=barrier)
-
-    def linear_backward(self, g: Lanes, weights: np.ndarray, n_in: int, *, barrier: bool = False) -> Lanes:
+    def linear_backward(self, g: Panels, weights: np.ndarray, n_in: int, *, barrier: bool = False) -> Panels:
         return super().linear_backward(g, weights, n_in, barrier=True)  # another process owns the rows of W
 
     def finish(self) -> None:
@@ -71,28 +68,13 @@ class SharedProgram(Program):
         """How many numbers from the start of the parameters an array of values lies."""
         return (array.ctypes.data - self.parameters.flat[0].ctypes.data) // 4
 
-    def _layer(
-        self,
-        x: Lanes,
-        gt: np.ndarray,
-        weights: Sequence["np.ndarray | int"],
-        bias: Sequence["np.ndarray | int"],
-        n_out: int,
-        more: tuple[int, int, int],
-        bias_more: tuple[int, int, int],
-        part: tuple[int, int],
-        hyper: "np.ndarray | int",
-    ) -> None:
-        self.add(spmd.UPDATE_BIAS, gt, *bias, n_out, *bias_more, *part, hyper, barrier=False)
-        self.add(spmd.UPDATE, x, gt, *weights, x.features, n_out, *more, *part, hyper, barrier=False)
-
 
 class MemoryProgram(SharedProgram):
     """For processes on one machine. memory: bytes that all share, `bytes_for` many."""
 
     @staticmethod
     def bytes_for(group: Group, size: int, threads: int) -> int:
-        control = 8 * spmd.control_slots(group.size * threads) + FLAGS * group.size + panels.LINE
+        control = 8 * run.control_slots(group.size * threads) + 4 * FLAGS * group.size + panels.LINE
         return control + 4 * size * (KINDS + group.size - 1)
 
     def __init__(self, rows: int, group: Group, parameters: Parameters, rest: np.ndarray, threads: int) -> None:
@@ -100,46 +82,53 @@ class MemoryProgram(SharedProgram):
         size = parameters.flat.shape[1]
         self._gradients = rest[: 4 * size * (group.size - 1)].view(np.float32).reshape(-1, size)
         rest = rest[self._gradients.nbytes :]
-        self._flags = rest[: FLAGS * group.size].view(np.float32).reshape(group.size, -1)
-        self.meeting = rest[FLAGS * group.size :][: 8 * spmd.control_slots(group.size * threads)].view(np.int64)
+        self._flags = rest[: 4 * FLAGS * group.size].view(np.float32).reshape(group.size, -1)
+        self.meeting = rest[4 * FLAGS * group.size :][: 8 * run.control_slots(group.size * threads)].view(np.int64)
         self._begun = False
-        self._own: list[tuple[Lanes, np.ndarray, Sequence[np.ndarray], Sequence[np.ndarray], int]] = []
+        self._own: list[tuple[Panels, np.ndarray, Sequence[np.ndarray], Sequence[np.ndarray], int]] = []
 
-    def linear(self, x: Lanes, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Lanes:
+    def linear(self, x: Panels, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Panels:
         if not self._begun:  # all have updated their parts in the step before; batches are gathered without waiting
             self._begun = True
-            self._meet(arrive=False)
+            self._await_others()
         return super().linear(x, weights, bias, n_out)
 
     def update(
-        self, x: Lanes, gt: np.ndarray, weights: Sequence[np.ndarray], bias: Sequence[np.ndarray], n_out: int
+        self, x: Panels, gt: np.ndarray, weights: Sequence[np.ndarray], bias: Sequence[np.ndarray], n_out: int
     ) -> None:
         """Sums for the others' parts now; this process's own part when all have come as far."""
         self.flops += 2 * self.rows * x.features * n_out
         rank, size = self.group.rank, self.group.size
         for owner in (*range(rank + 1, size), *range(rank)):
             room = self._gradients[(rank - owner - 1) % size]
-            w, b = (4 * self._at(values[0]) + room.ctypes.data for values in (weights, bias))
-            self._layer(x, gt, [w] * 3, [b] * 3, n_out, (0, 0, 0), (0, 0, 0), (owner, size), self._store)
+            w, b = (room[self._at(values[0]) :] for values in (weights, bias))
+            share = {"part": owner, "parts": size, "numbers": self._store, "barrier": False}
+            self.update_bias(gt, [b] * 3, n_out, **share)
+            self.update_weights(x, gt, [w] * 3, n_out, **share)
         self._own.append((x, gt, weights, bias, n_out))
 
     def finish(self) -> None:
         rank, size, gradients = self.group.rank, self.group.size, self._gradients
-        self.add(spmd.FLAG, self._flags[rank], barrier=False)
-        self._meet(arrive=True)
-        self._meet(arrive=False)
-        self.add(spmd.AGREE, self._flags, size, barrier=False)
+        self.add(processes.flag, flags=self._flags[rank], barrier=False)
+        self._come()
+        self._await_others()
+        self.add(processes.agree, flags=self._flags.reshape(-1), processes=size, barrier=False)
         for x, gt, weights, bias, n_out in self._own:
-            more, bias_more = (
-                (gradients.ctypes.data + 4 * self._at(values[0]), size - 1, gradients.strides[0])
-                for values in (weights, bias)
-            )
-            self._layer(x, gt, weights, bias, n_out, more, bias_more, (rank, size), 0)
-        self._meet(arrive=True)
+            share = {"part": rank, "parts": size, "count": size - 1, "stride": gradients.strides[0], "barrier": False}
+            w, b = (gradients.reshape(-1)[self._at(values[0]) :] for values in (weights, bias))
+            self.update_bias(gt, bias, n_out, more=b, **share)
+            self.update_weights(x, gt, weights, n_out, more=w, **share)
+        self._come()
 
-    def _meet(self, *, arrive: bool) -> None:
-        # Whoever has arrived may gather the next batch, so this process's threads must be done with the last one
-        self.add(spmd.MEET, self.meeting, self.group.size, self.group.rank, int(arrive), barrier=arrive)
+    def _come(self) -> None:
+        # Whoever has come may gather the next batch, so this process's threads must be done with the last one
+        self.add(processes.come, meeting=self.meeting, process=self.group.rank)
+
+    def _await_others(self) -> None:
+        self.add(
+            processes.await_others, meeting=self.meeting, processes=self.group.size, process=self.group.rank,
+            barrier=False,
+        )  # fmt: skip
 
 
 @dataclass
@@ -168,12 +157,12 @@ class MessageProgram(SharedProgram):
         self._handles = [group.handle(name) for name in ("FLOAT", "SUM", "comm")]
 
     def update(
-        self, x: Lanes, gt: np.ndarray, weights: Sequence[np.ndarray], bias: Sequence[np.ndarray], n_out: int
+        self, x: Panels, gt: np.ndarray, weights: Sequence[np.ndarray], bias: Sequence[np.ndarray], n_out: int
     ) -> None:
         """The gradient into the flat buffer, each bucket of it sent as soon as it is full."""
         self.flops += 2 * self.rows * x.features * n_out
         if not self._requests:
-            self.add(spmd.FLAG, self._flags, barrier=False)
+            self.add(processes.flag, flags=self._flags, barrier=False)
             self._send("MPI_Iallreduce", self.group.in_place, self._flags, 2)
         panel_size, at = panels.round_up(x.features, MR) * NR, self._at(weights[0])
         together = max(1, BUCKET // panel_size)
@@ -181,17 +170,17 @@ class MessageProgram(SharedProgram):
         to = [self._gradient[at:]] * 3
         for first in range(0, last, together):
             end = min(last, first + together)
-            self.add(spmd.UPDATE, x, gt, *to, x.features, n_out, 0, 0, 0, 0, 0, self._store, first, end)
+            self.update_weights(x, gt, to, n_out, numbers=self._store, first=first, last=end)
             self._fill(at + panel_size * first, at + panel_size * end, biases=False)
         at = self._at(bias[0])
-        self.add(spmd.UPDATE_BIAS, gt, *[self._gradient[at:]] * 3, n_out, 0, 0, 0, 0, 0, self._store)
+        self.update_bias(gt, [self._gradient[at:]] * 3, n_out, numbers=self._store, barrier=True)
         self._fill(at, at + len(bias[0]), biases=True)
 
     def finish(self) -> None:
         values, moments = self.parameters.flat[0], self.parameters.flat[1:]
         self._ship()
         self._wait(0)
-        self.add(spmd.AGREE, self._flags, 1, barrier=False)
+        self.add(processes.agree, flags=self._flags, processes=1, barrier=False)
         for i, bucket in enumerate(self.buckets):
             self._wait(i + 1)
             bounds = self.bounds(bucket)
@@ -199,8 +188,8 @@ class MessageProgram(SharedProgram):
             for start, stop, biases in bucket.segments:
                 lo, hi = max(start, own[0]), min(stop, own[1])
                 if lo < hi:
-                    arrays = [array[lo:] for array in (self._sum, values, *moments)]
-                    self.add(spmd.APPLY, *arrays, (hi - lo) // NR, int(biases))
+                    g, w, m, v = (array[lo:] for array in (self._sum, values, *moments))
+                    self.add(linear.apply, g=g, w=w, m=m, v=v, panels=(hi - lo) // NR, biases=int(biases))
             if self.sharded:
                 kind, _, comm = self._handles
                 counts, places = np.diff(bounds).astype(np.int32), bounds[:-1].astype(np.int32)
@@ -240,7 +229,11 @@ class MessageProgram(SharedProgram):
         self._call("MPI_Wait", self._requests[request], self._status)
 
     def _call(self, function: str, *arguments: "np.ndarray | int", barrier: bool = True) -> None:
-        self.add(spmd.CALL, self.group.function(function), *arguments, barrier=barrier)
+        """Call a function of the MPI library; with a barrier the run ends where it has failed."""
+        places = {f"a{i}": arguments[i] if i < len(arguments) else 0 for i in range(8)}
+        self.add(processes.call, function=self.group.function(function), **places, barrier=barrier)
+        if barrier:
+            self.add(processes.check_calls, barrier=False)
 
 
 def _biases(layer: LinearLayer) -> int:

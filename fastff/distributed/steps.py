@@ -12,8 +12,9 @@ from fastff.data.rows import Rows, Shards
 from fastff.distributed.group import DistributedError, Group
 from fastff.distributed.home import Home
 from fastff.distributed.programs import SharedProgram
-from fastff.engine.program import Outcome, Program
-from fastff.kernels import spmd, tile
+from fastff.engine.program import Program
+from fastff.engine.run import Outcome
+from fastff.kernels import optimizer, run
 from fastff.system.signals import SaveDue
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
 from fastff.training.steps import ProgramSteps, reseed
@@ -42,8 +43,8 @@ class Shares:
         """The optimizer's numbers of steps from `first` on, with what this rank's rows count and where they begin."""
         steps = np.arange(first, first + len(hyper)) % len(self.whole)
         hyper = hyper.copy()
-        hyper[..., tile.SCALE] = np.where(self.sizes > 0, 1 / self.whole, 0.0)[steps, None]
-        hyper[..., tile.OFFSET] = self.firsts[steps, None]
+        hyper[..., optimizer.SCALE] = np.where(self.sizes > 0, 1 / self.whole, 0.0)[steps, None]
+        hyper[..., optimizer.OFFSET] = self.firsts[steps, None]
         return hyper
 
 
@@ -84,7 +85,7 @@ class SharedSteps(ProgramSteps):
         self._end(len(orders))
 
     def _end(self, epochs: int) -> None:
-        failed = int(self.program.control[spmd.FAILED])
+        failed = int(self.program.control[run.FAILED])
         if failed:
             raise DistributedError(f"MPI has failed: {self.group.error_text(failed)}")
         own, there = self.program.outcome, np.resize(self.shares.sizes > 0, epochs * len(self.shares.sizes))

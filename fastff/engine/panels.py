@@ -5,15 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from fastff.kernels.target import LANES, MR, NR
+from fastff.kernels.cpu import MR, NR
+from fastff.kernels.panels import batch_size, round_up, weights_size
 from fastff.system.blocks import Sliceable, row_blocks
 from fastff.system.limits import check_room
 
 LINE = 64  # bytes of a cache line: arrays start on one
-
-
-def round_up(n: int, multiple: int) -> int:
-    return -(-n // multiple) * multiple
 
 
 def aligned(count: int, dtype: type = np.float32) -> np.ndarray:
@@ -25,9 +22,9 @@ def aligned(count: int, dtype: type = np.float32) -> np.ndarray:
     return raw[start : start + count * itemsize].view(dtype)
 
 
-def lanes(features: int, rows: int) -> np.ndarray:
-    """Room for rows of so many features in panels; transposes may touch LANES rows of a panel past the end."""
-    return aligned(round_up(rows, NR) * round_up(features, NR) + NR * LANES)
+def batch(features: int, rows: int) -> np.ndarray:
+    """Room for a batch of rows of so many features in panels."""
+    return aligned(batch_size(features, rows))
 
 
 def pack(matrix: Sliceable, panels: np.ndarray) -> None:
@@ -69,7 +66,8 @@ class Unpacked:
 
 
 def panel_size(shape: tuple[int, int]) -> int:
-    return round_up(shape[0], MR) * round_up(shape[1], NR)
+    """The values of a matrix (in, out) in panels."""
+    return weights_size(*shape)
 
 
 class Matrix:

@@ -1,85 +1,109 @@
 """A program for the kernels: the operations of a network, or of one layer, on memory of its own.
 
-Layers add their operations with `add`, which turns arrays into addresses and keeps the arrays alive. Activations travel
-from layer to layer as `Lanes`: a batch in the kernels' panels, that only kernels read. fastff.kernels.spmd says
-what the operations are, and why a program is data.
+Layers add their operations through the methods here, which take and give batches as `Panels`: memory that only kernels
+read. A row of the table is an operation with its fields, by name, and can be changed until the program runs; only then
+do arrays become addresses. fastff.kernels.operation says what an operation is, fastff.kernels.run what runs a program,
+and fastff.engine.run how it is started.
 """
 
-import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from fastff.data.rows import Rows, Shards
-from fastff.engine import panels
+from fastff.engine import panels, run
 from fastff.engine.readahead import Stream
 from fastff.engine.side_by_side import SideBySide
-from fastff.engine.threads import run_ranks
 from fastff.errors import DataError
-from fastff.kernels import compiler, spmd
-from fastff.kernels.lanes import FLOAT32, FLOAT64, UINT8
-from fastff.kernels.pointwise import IDENTITY, RELU
-from fastff.kernels.softmax import RESULT
-from fastff.kernels.target import LANES
+from fastff.kernels import files, linear, losses, pointwise, random
+from fastff.kernels import panels as kernel_panels
+from fastff.kernels import run as driver
+from fastff.kernels.cpu import LANES
+from fastff.kernels.operation import Operation
+from fastff.kernels.pointwise import RELU
 from fastff.system.limits import check_room, usable_cpus
 
-_DTYPES = {np.dtype(np.float32): FLOAT32, np.dtype(np.uint8): UINT8, np.dtype(np.float64): FLOAT64}
+_DTYPES = {np.dtype(np.float32): random.FLOAT32, np.dtype(np.uint8): random.UINT8, np.dtype(np.float64): random.FLOAT64}
 # Work that a thread must have to be worth its barriers, and to be worth starting: floating-point operations of a step,
 # and of a run
 FLOPS_PER_STEP = 400_000
 FLOPS_PER_START = 40_000_000
-# A call this small runs in the caller's thread: starting another would take longer, and Ctrl-C can wait as long
-FLOPS_INLINE = 100_000_000
+MOST_EPOCHS = 64  # of a run, each of which needs a key for what is random
+
+
+class Row:
+    """An operation of a program, with what stands in its fields."""
+
+    def __init__(self, operation: Operation, fields: dict[str, Any], *, barrier: bool) -> None:
+        operation.check(fields.keys())
+        self.operation, self.fields, self.barrier = operation, fields, barrier
+
+    def set(self, **fields: Any) -> None:
+        """Put something else into some of the fields."""
+        self.operation.check(self.fields.keys() | fields.keys())
+        self.fields.update(fields)
+
+    def encode(self, rows: int) -> list[int]:
+        """The row as the kernels read it, in a program for batches of at most so many rows."""
+        return self.operation.encode(self.fields, barrier=self.barrier, rows=rows)
 
 
 @dataclass(eq=False)
-class Lanes:
-    """A batch of `features` values a row, in panels, and the operation that made it."""
+class Panels:
+    """A batch of `features` values a row, in panels, and the row of the program that makes it."""
 
     memory: np.ndarray
     features: int
-    maker: list[int] | None = None
+    maker: Row | None = None
     rounded: np.ndarray | None = None  # the right form, of bfloat16 (fastff.engine.bfloat16)
 
 
 class Program:
     """Operations for batches of at most `rows` rows. One program is used by one thread at a time."""
 
-    _FORWARD, _BACKWARD = spmd.FORWARD, spmd.BACKWARD
+    shared = False  # whether other processes have rows of every batch too
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.flops = 0  # of a full batch
+        # The sections of fastff.kernels.run: before the first step, a step, at an epoch's end on other rows and once,
+        # and at the end of the run
+        self.before: list[Row] = []
+        self.step: list[Row] = []
+        self.other: list[Row] = []
+        self.once: list[Row] = []
+        self.after: list[Row] = []
+        self.epoch_end: run.EpochEnd | None = None
+        self.stream: Stream | None = None  # the rows, where they are read from files
+        self.outcome: run.Outcome | None = None  # of the last run, or the run under way
+        self.control = np.zeros(driver.control_slots(1), np.int64)  # of that run
+        self.indexed: list[Any] = []  # what the numbers of a run's rows pick from
+        self.filled: list[np.ndarray] = []  # what all rows of a run are written to
+        self.most_epochs = MOST_EPOCHS  # of a run
         self._classes = 0  # that the labels need
         self._room = 0  # bytes of activations and gradients
-        self._table: list[list[int]] = []
-        self._kept: list[np.ndarray] = []
-        self._stream: Stream | None = None  # the rows, where they are read from files
-        self.outcome: Outcome | None = None  # of the last run, or the run under way
-        self.control = np.zeros(spmd.control_slots(1), np.int64)  # of that run
+        self._table: run.Table | None = None  # of the rows so far
 
     # --- building ---
 
-    def add(self, code: int, *arguments: "np.ndarray | Lanes | int", barrier: bool = True) -> list[int]:
-        row = [code, int(barrier)]
-        for argument in arguments:
-            if isinstance(argument, Lanes):
-                argument = argument.memory
-            if isinstance(argument, np.ndarray):
-                self._kept.append(argument)
-                argument = argument.ctypes.data
-            row.append(argument)
-        row += [0] * (spmd.COLUMNS - len(row))
-        self._table.append(row)
+    def add(self, operation: Operation, *, barrier: bool = True, **fields: Any) -> Row:
+        """Add an operation to the step. barrier: whether all threads wait for one another behind it.
+
+        A field is an array, a Panels for its memory, or a whole number. TypeError for missing or unknown fields.
+        """
+        fields = {name: value.memory if isinstance(value, Panels) else value for name, value in fields.items()}
+        row = Row(operation, fields, barrier=barrier)
+        self.step.append(row)
+        self._table = None
         return row
 
-    def lanes(self, features: int) -> Lanes:
+    def panels(self, features: int) -> Panels:
         self._room += 4 * features * self.rows
         check_room(f"a batch of {self.rows:,} rows", self._room)
-        return Lanes(panels.lanes(features, self.rows), features)
+        return Panels(panels.batch(features, self.rows), features)
 
     def gather(
         self,
@@ -88,7 +112,7 @@ class Program:
         scale: np.ndarray | None = None,
         *,
         in_batch: bool = False,
-    ) -> Lanes:
+    ) -> Panels:
         """The batch of rows (N, D), uint8, float32 or float64, as (rows - mean) * scale; mean float64, scale float32.
 
         in_batch says that rows are the batch itself, in its order, and not what the run's index picks from. Shards are
@@ -96,128 +120,200 @@ class Program:
         """
         if isinstance(rows, Shards):
             rows, in_batch = self._read(rows), True
-        x = self.lanes(rows.shape[1])
+        elif not in_batch:
+            self.indexed.append(rows)
+        x = self.panels(rows.shape[1])
         zeros, ones = _neutral(rows.shape[1])
-        mean = zeros if mean is None else np.asarray(mean, np.float64)
-        own_index = _counting(self.rows) if in_batch else 0
-        x.maker = self.add(spmd.GATHER, rows, _DTYPES[rows.dtype], *rows.strides, mean,
-                 ones if scale is None else scale, rows.shape[1], x, own_index)  # fmt: skip
+        x.maker = self.add(
+            kernel_panels.GATHER[rows.dtype.type], data=rows, row_stride=rows.strides[0], stride=rows.strides[1],
+            mean=zeros if mean is None else mean, scale=ones if scale is None else scale, n_in=rows.shape[1], x=x,
+            places=_counting(self.rows) if in_batch else None,
+        )  # fmt: skip
+        self.add(driver.obey, barrier=False)
         return x
 
     def augment(
         self, rows: Rows, shape: tuple[int, int, int], *, mirror: bool, shift: int, key: np.ndarray
     ) -> np.ndarray:
-        """The batch of pictures rows (N, D), changed at random: an array to gather from with in_batch."""
-        own_index: np.ndarray | int = 0
+        """The batch of pictures rows (N, D), changed at random: an array to gather from with in_batch.
+
+        key: int64, one an epoch of a run.
+        """
+        places: np.ndarray | None = None
         if isinstance(rows, Shards):
-            rows, own_index = self._read(rows), _counting(self.rows)
-        rows = rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
+            rows, places = self._read(rows), _counting(self.rows)
+        else:
+            rows = rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
+            self.indexed.append(rows)
         batch = panels.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
-        numbers = np.array([*shape, mirror, shift], np.int64)
-        self.add(spmd.AUGMENT, rows, _DTYPES[rows.dtype], rows.strides[0], key, numbers, batch, own_index)
+        self.add(
+            random.augment, data=rows, dtype=_DTYPES[rows.dtype], row_stride=rows.strides[0],
+            row_bytes=rows.shape[1] * rows.itemsize, keys=key, shape=np.array([*shape, mirror, shift], np.int64),
+            out=batch.reshape(-1).view(np.uint8), places=places,
+        )  # fmt: skip
         return batch
 
     def _read(self, rows: Shards) -> np.ndarray:
         """The batch of rows as they are in their files."""
-        stream = self._stream = Stream(rows)
+        stream = self.stream = Stream(rows)
+        self.indexed.append(rows)
         batch = panels.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
-        picked = 0 if stream.picked is None else stream.picked
-        self.add(spmd.READ, stream.table, len(rows.files), picked, stream.width, batch, stream.state)
+        self.add(
+            files.read, files=stream.table, count=len(rows.files), picked=stream.picked, width=stream.width,
+            out=batch.reshape(-1).view(np.uint8), shared=stream.shared,
+        )  # fmt: skip
+        self.add(files.check_read, shared=stream.shared, barrier=False)
         return batch
 
-    def scatter(self, x: Lanes, rows: int) -> np.ndarray:
+    def scatter(self, x: Panels, rows: int) -> np.ndarray:
         """A new array (rows, features), float32, that the program fills batch by batch."""
         check_room(f"an array of {rows:,} x {x.features:,} values", 4 * rows * x.features)
         out = np.empty((rows, x.features), np.float32)
-        self.add(spmd.SCATTER, x, x.features, out)
+        self.filled.append(out)
+        self.add(kernel_panels.scatter, x=x, n_in=x.features, out=out)
         return out
 
-    def linear(self, x: Lanes, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Lanes:
-        y = self.lanes(n_out)
+    def linear(self, x: Panels, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Panels:
+        y = self.panels(n_out)
         self.flops += 2 * self.rows * x.features * n_out
-        y.maker = self.add(spmd.FORWARD, x, y, weights, bias, x.features, n_out, IDENTITY)
+        y.maker = self.add(linear.forward, x=x, y=y, w=weights, bias=bias, n_in=x.features, n_out=n_out, relu=0)
         return y
 
-    def activate(self, x: Lanes, function: int) -> Lanes:
+    def activate(self, x: Panels, function: int) -> Panels:
         """function(x). Behind a linear layer it overwrites the layer's output; a ReLU becomes part of the layer."""
-        if x.maker is None or x.maker[spmd.CODE] != self._FORWARD:
-            y = self.lanes(x.features)
+        if x.maker is None or "relu" not in x.maker.fields:
+            y = self.panels(x.features)
         else:
-            y = Lanes(x.memory, x.features)
+            y = Panels(x.memory, x.features)
             if function == RELU:
-                x.maker[spmd.ARGUMENTS + 6] = RELU
+                x.maker.set(relu=1)
                 return y
-        self.add(spmd.ACTIVATE, x, y, function, x.features)
+        self.add(pointwise.FORWARD[function], x=x, y=y, features=x.features)
         return y
 
-    def derive(self, g: Lanes, h: Lanes, function: int) -> Lanes:
+    def derive(self, g: Panels, h: Panels, function: int) -> Panels:
         """g * function'(z) in place, from h = function(z); a ReLU's becomes part of the product that made g."""
-        if function == RELU and g.maker is not None and g.maker[spmd.CODE] == self._BACKWARD:
-            g.maker[spmd.ARGUMENTS + 2] = h.memory.ctypes.data
-            g.maker[spmd.ARGUMENTS + 6] = RELU
-            self._kept.append(h.memory)
+        if function == RELU and g.maker is not None and "masked" in g.maker.fields:
+            g.maker.set(h=h.memory, masked=1)
         else:
-            self.add(spmd.DERIVE, g, h, function, g.features)
-        return Lanes(g.memory, g.features)
+            self.add(pointwise.BACKWARD[function], g=g, h=h, features=g.features)
+        return Panels(g.memory, g.features)
 
-    def transpose(self, g: Lanes) -> np.ndarray:
+    def dropout(self, x: Panels, rate: float, key: np.ndarray) -> Panels:
+        """x with a share `rate` of its values zeroed and the others scaled up. key: int64, one an epoch of a run."""
+        y = self.panels(x.features)
+        self.add(
+            random.dropout, x=x, y=y, keys=key, threshold=int(rate * 2**32), features=x.features,
+            scale=np.array([1.0 / (1.0 - rate)], np.float32), shared=int(self.shared),
+        )  # fmt: skip
+        return y
+
+    def transpose(self, g: Panels) -> np.ndarray:
         """g as the update reads it."""
-        gt = panels.lanes(g.features, self.rows)
-        self.add(spmd.TRANSPOSE, g, gt, g.features)
+        gt = panels.batch(g.features, self.rows)
+        self.add(kernel_panels.transpose, g=g, gt=gt, n_out=g.features)
         return gt
 
-    def linear_backward(self, g: Lanes, weights: np.ndarray, n_in: int, *, barrier: bool = False) -> Lanes:
-        """The input's gradient. An update that follows needs no barrier: a rank has the same rows in both."""
-        dx = self.lanes(n_in)
+    def linear_backward(self, g: Panels, weights: np.ndarray, n_in: int, *, barrier: bool = False) -> Panels:
+        """The input's gradient. An update that follows needs no barrier: a thread has the same rows in both."""
+        dx = self.panels(n_in)
         self.flops += 2 * self.rows * g.features * n_in
-        dx.maker = self.add(spmd.BACKWARD, g, dx, dx, weights, n_in, g.features, IDENTITY, barrier=barrier)
+        dx.maker = self.add(
+            linear.backward, g=g, dx=dx, h=dx, w=weights, n_in=n_in, n_out=g.features, masked=0, barrier=barrier
+        )
         return dx
 
     def update(
-        self, x: Lanes, gt: np.ndarray, weights: Sequence[np.ndarray], bias: Sequence[np.ndarray], n_out: int
+        self, x: Panels, gt: np.ndarray, weights: Sequence[np.ndarray], bias: Sequence[np.ndarray], n_out: int
     ) -> None:
         """The optimizer's step; weights and bias are each the values and their two moments."""
         self.flops += 2 * self.rows * x.features * n_out
-        self.add(spmd.UPDATE_BIAS, gt, *bias, n_out, barrier=False)
-        self.add(spmd.UPDATE, x, gt, *weights, x.features, n_out)
+        self.update_bias(gt, bias, n_out)
+        self.update_weights(x, gt, weights, n_out)
+
+    def update_weights(
+        self, x: Panels, gt: np.ndarray, weights: Sequence[np.ndarray], n_out: int, *, barrier: bool = True, **more: Any
+    ) -> None:
+        """The operation linear.update alone; more: what it does not do by default."""
+        w, m, v = weights
+        fields = {"more": None, "count": 0, "stride": 0, "first": 0, "last": 0, "part": 0, "parts": 1, "numbers": None}
+        self.add(
+            linear.update,
+            x=x,
+            gt=gt,
+            w=w,
+            m=m,
+            v=v,
+            n_in=x.features,
+            n_out=n_out,
+            barrier=barrier,
+            **{**fields, **more},
+        )
+
+    def update_bias(
+        self, gt: np.ndarray, bias: Sequence[np.ndarray], n_out: int, *, barrier: bool = False, **more: Any
+    ) -> None:
+        """The operation linear.update_bias alone; more: what it does not do by default."""
+        b, m, v = bias
+        fields = {"more": None, "count": 0, "stride": 0, "part": 0, "parts": 1, "numbers": None}
+        self.add(linear.update_bias, gt=gt, bias=b, m=m, v=v, n_out=n_out, barrier=barrier, **{**fields, **more})
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """The labels (N,) int64 of the batch, in its order; put this before the gather, whose barrier it shares."""
         self._classes = int(labels.max()) + 1
+        self.indexed.append(labels)
         batch = panels.aligned(panels.round_up(self.rows, LANES), np.int32)
-        self.add(spmd.LABELS, labels, batch, barrier=False)
+        self.add(losses.labels, numbers=labels, out=batch, barrier=False)
         return batch
 
     def cross_entropy(
         self,
-        z: Lanes,
+        z: Panels,
         labels: np.ndarray,
         smoothing: float,
         *,
         gradient: bool,
         halt: bool = False,
-        weights: Lanes | None = None,
-    ) -> Lanes | None:
+        weights: Panels | None = None,
+    ) -> Panels | None:
         """The loss, and its gradient if asked for; with halt, a loss that is not finite ends the run there.
 
         weights: one feature, the weight of each row; the gradient is that of the weighted mean.
         """
-        if self._classes > z.features:  # where the network did not say how wide it is: the kernel would read beyond it
+        if self._classes > z.features:  # where the network did not say how wide it is
             raise DataError(f"labels: {self._classes - 1}, want class numbers below the {z.features} of the network")
-        g = self.lanes(z.features) if gradient else None
-        self.add(spmd.LOSS, z, 0 if g is None else g, z.features, labels, np.array([smoothing], np.float32),
-                 *self._loss_ends(halt, weights))  # fmt: skip
+        g = self.panels(z.features) if gradient else None
+        self.add(
+            losses.cross_entropy, z=z, g=g, classes=z.features, labels=labels, shared=int(self.shared),
+            smoothing=np.array([smoothing], np.float32), **self._loss_ends(weights),
+        )  # fmt: skip
+        self._record(halt)
         return g
 
-    def target_loss(self, z: Lanes, targets: Lanes, kind: int, *, halt: bool, weights: Lanes | None = None) -> Lanes:
-        """The gradient of a loss of fastff.kernels.targets, whose value the run leaves; the rest as cross_entropy."""
-        g = self.lanes(z.features)
-        self.add(spmd.TARGET_LOSS, z, g, z.features, targets, kind, *self._loss_ends(halt, weights))
+    def target_loss(
+        self, z: Panels, targets: Panels, kind: int, *, halt: bool, weights: Panels | None = None
+    ) -> Panels:
+        """The gradient of a loss on target values, one of the kinds in fastff.kernels.losses; the rest as above."""
+        g = self.panels(z.features)
+        self.add(
+            losses.target_loss, kind=kind, z=z, g=g, targets=targets, outputs=z.features, **self._loss_ends(weights)
+        )
+        self._record(halt)
         return g
 
-    def _loss_ends(self, halt: bool, weights: Lanes | None) -> "tuple[np.ndarray | Lanes | int, ...]":
-        scratch = panels.aligned(panels.round_up(self.rows, LANES) // LANES * RESULT, np.uint8)
-        return scratch, int(halt), np.ones(LANES, np.float32) if weights is None else weights, int(weights is not None)
+    def _loss_ends(self, weights: Panels | None) -> dict[str, Any]:
+        scratch = panels.aligned(panels.round_up(self.rows, LANES) // LANES * losses.RESULT, np.uint8)
+        ones = np.ones(LANES, np.float32)
+        return {
+            "scratch": scratch,
+            "weights": ones if weights is None else weights,
+            "weighted": int(weights is not None),
+        }
+
+    def _record(self, halt: bool) -> None:
+        # where processes share a batch they agree on whether to end
+        halts = int(halt and not self.shared)
+        self.add(losses.record, scratch=self.step[-1].fields["scratch"], halts=halts, barrier=False)
 
     def end_epochs(
         self,
@@ -227,37 +323,41 @@ class Program:
         hits: np.ndarray,
         copies: list[tuple[np.ndarray, np.ndarray]],
     ) -> None:
-        """After each epoch run another program over the rows that order names, and then make copies; the last to add.
+        """After each epoch run another program over the rows that order names, and then make copies.
 
         losses (float64), hits (int64): (epochs, batches of that program). copies: pairs of an array and a place for it
         after each epoch, (epochs, size). The epochs are those of a run.
         """
-        self.add(spmd.EPOCH, order, len(order), 1 if program is None else program.rows, losses, hits)
+        self.epoch_end = run.EpochEnd(order, 1 if program is None else program.rows, losses, hits)
+        self.most_epochs = min(self.most_epochs, len(losses))
         if program is not None:
-            self._table += program._table
-            self._kept += program._kept
+            self.other = program.step
         for array, places in copies:
-            self.add(spmd.KEEP, array, array.nbytes, places)
+            fields = {"source": array.view(np.uint8), "size": array.nbytes, "copies": places.reshape(-1).view(np.uint8)}
+            self.once.append(Row(driver.keep, fields, barrier=False))
 
     # --- running ---
 
     @property
     def streams(self) -> bool:
         """Whether rows are read from files as it runs."""
-        return self._stream is not None
+        return self.stream is not None
 
-    @staticmethod
-    def call(*arguments: "int | np.ndarray") -> None:
-        """One rank's part of a run: fastff.kernels.spmd.run."""
-        spmd.run(*arguments)
+    def sections(self) -> list[list[Row]]:
+        """The rows of the table in the order of fastff.kernels.run's sections."""
+        asked = driver.AGREED if self.shared else driver.STOP
+        decide = Row(driver.decide, {"asked": asked}, barrier=False)
+        return [self.before, [decide, *self.step], self.other, self.once, self.after]
 
-    def begin(self) -> None:
-        """What a run does before its steps."""
+    def table(self) -> run.Table:
+        """The table of the rows so far, whose operations are compiled."""
+        if self._table is None:
+            self._table = run.Table(self)
+        return self._table
 
-    @property
-    def table(self) -> np.ndarray:
-        """The operations as the kernels read them: (operations, COLUMNS) int64."""
-        return np.array(self._table, np.int64)
+    def compile(self) -> float:
+        """Compile the operations that the program uses, or load them; the seconds that took."""
+        return self.table().seconds
 
     def threads_for(self, wanted: int | None, steps: int) -> int:
         """`wanted`, or as many threads as have work enough in a run of so many steps; one beside other trainings."""
@@ -273,14 +373,7 @@ class Program:
 
         For programs without a loss or an update, which `run` would have to make room for.
         """
-        table, control, index = self.table, np.zeros(spmd.control_slots(1), np.int64), _counting(self.rows)
-        addresses = control.ctypes.data, index.ctypes.data
-        compile_kernels()
-
-        def run(count: int, kept: object = (self, table, control, index)) -> None:
-            spmd.run(0, 1, addresses[0], table, addresses[1], count, count, 0, 1, 0, 0, 0)
-
-        return run
+        return run.runner(self, _counting(self.rows))
 
     def run(
         self,
@@ -289,78 +382,15 @@ class Program:
         first_step: int = 0,
         hyper: np.ndarray | None = None,
         threads: int | None = None,
-    ) -> "Outcome":
+    ) -> "run.Outcome":
         """Run over the rows that index names, a batch a step, from first_step to the end.
 
         index: int64, (rows,), or (epochs, rows) for several epochs one after the other, whose steps are counted
         through; None takes rows 0, 1, ... of one batch. hyper: the optimizer's numbers, a row a step from first_step
         on. Raises KeyboardInterrupt after the step during which Ctrl-C came; `outcome` says how far it came.
         """
-        self.outcome = None
         index = _counting(self.rows) if index is None else index
-        total = index.shape[-1]
-        steps = index.size // total * -(-total // self.rows)
-        table = self.table
-        losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
-        size = self.threads_for(threads, steps - first_step)
-        control = self.control = np.zeros(spmd.control_slots(size), np.int64)
-        control[spmd.STEP] = first_step
-        outcome = self.outcome = Outcome(losses, hits, control[spmd.STEP : spmd.STEP + 1], steps)
-        numbers = 0 if hyper is None else hyper.ctypes.data
-
-        def call(rank: int) -> None:
-            self.call(rank, size, control.ctypes.data, table, index.ctypes.data, total, self.rows, first_step, steps,
-                     numbers, losses.ctypes.data, hits.ctypes.data)  # fmt: skip
-
-        def stop(abandon: bool) -> None:
-            control[spmd.ABANDON if abandon else spmd.STOP] = 1
-
-        compile_kernels(self.call)
-        self.begin()
-        an_epoch = -(-total // self.rows)
-
-        def position() -> int:
-            epoch, step = divmod(outcome.done, an_epoch)
-            return epoch * total + step * self.rows
-
-        others = SideBySide.in_force()
-        with nullcontext() if self._stream is None else self._stream.running(index.reshape(-1), position):
-            if others is not None:
-                others.native(call, stop)
-            elif size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
-                call(0)
-            else:
-                run_ranks(call, size, stop, control[spmd.SEEN :: spmd.LINE])
-        return outcome
-
-
-@dataclass
-class Outcome:
-    """What a run left: losses (summed over each batch's rows) and hits, a step each, and how far it came."""
-
-    losses: np.ndarray
-    hits: np.ndarray
-    _done: np.ndarray
-    steps: int
-
-    @property
-    def done(self) -> int:
-        """The step that comes next: `steps` unless the loss was not finite, or a stop was asked for."""
-        return int(self._done[0])
-
-
-@lru_cache
-def compile_kernels(call: Callable[..., None] = Program.call) -> float:
-    """Compile the kernels that a kind of program calls, or load them; the seconds it took. Once a process."""
-    start = time.perf_counter()
-    nothing = np.zeros((0, spmd.COLUMNS), np.int64)
-    call(0, 1, 0, nothing, 0, 0, 1, 0, 0, 0, 0, 0)
-    return time.perf_counter() - start
-
-
-def kernels_cached(module: str = "spmd") -> bool:
-    """True where compile_kernels will find its work done; module: which of the kernels' modules has the `run`."""
-    return any(compiler.cache_dir().glob(f"{module}.run*.nbi"))
+        return run.run(self, index, first_step=first_step, hyper=hyper, threads=threads)
 
 
 @lru_cache(maxsize=32)

@@ -29,7 +29,7 @@ _ADVICE = hasattr(os, "posix_fadvise")
 class Stream:
     """What the kernels need to read the rows of `source`.
 
-    table, state: as fastff.kernels.files has them; picked: the numbers of the rows in the files, or None for all.
+    table, shared: as fastff.kernels.files has them; picked: the numbers of the rows in the files, or None for all.
     """
 
     def __init__(self, source: Shards) -> None:
@@ -38,7 +38,7 @@ class Stream:
         self.table = np.zeros((len(source.files) + 1, files.FILE), np.int64)
         self.table[:, 0] = source.starts
         self.table[:-1, 2] = [file.offset for file in source.files]
-        self.state = np.zeros(files.STATE, np.int64)
+        self.shared = np.zeros(files.SHARED, np.int64)
 
     @contextmanager
     def running(self, order: np.ndarray, position: Callable[[], int]) -> Iterator[None]:
@@ -46,7 +46,7 @@ class Stream:
 
         Raises DataError where a row could not be read.
         """
-        self.state[:] = 0
+        self.shared[:] = 0
         over = threading.Event()
         with ExitStack() as stack:
             for number, file in enumerate(self.source.files):
@@ -64,8 +64,8 @@ class Stream:
                 stack.callback(ahead.join)
                 stack.callback(over.set)
             yield
-        if self.state[files.UNREAD]:
-            raise self._reason(int(self.state[files.UNREAD]) - 1)
+        if self.shared[files.UNREAD]:
+            raise self._reason(int(self.shared[files.UNREAD]) - 1)
 
     def _ask_ahead(self, order: np.ndarray, position: Callable[[], int], over: threading.Event) -> None:
         if sys.platform == "linux":  # where that is of this thread alone: it has a core when a rank waits for the disk

@@ -11,10 +11,10 @@ import numpy as np
 from fastff.data import statistics
 from fastff.data.rows import Rows, check_rows
 from fastff.engine import panels
-from fastff.engine.program import Lanes, Program
+from fastff.engine.program import Panels, Program
 from fastff.errors import ArgumentError, DataError
 from fastff.kernels import pointwise
-from fastff.kernels.target import NR
+from fastff.kernels.cpu import NR
 from fastff.nn.optim import Adam, Optimizer, check_step_size, store_gradient
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.blocks import Sliceable
@@ -25,7 +25,7 @@ class Layer:
     """What the built-in layers share: forward and backward by hand, each a program of this layer alone."""
 
     features_in: int | None = None  # the width of the rows that forward takes; None for any
-    _last: tuple[Any, Lanes, int] | None = None  # of the last forward: what backward needs, the output, the rows
+    _last: tuple[Any, Panels, int] | None = None  # of the last forward: what backward needs, the output, the rows
 
     def forward(self, input: np.ndarray) -> np.ndarray:
         """The layer's output (B, features), float32, for input (B, features)."""
@@ -47,15 +47,15 @@ class Layer:
     def step(self, step_size: float) -> None:
         """Move the parameters against the gradient of the last backward; nothing here, where there are none."""
 
-    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         """Add forward to the program; returns the output and what lower_backward will need."""
         raise NotImplementedError
 
-    def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
+    def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
         """Add backward to the program, for the output's gradient g; returns the input's gradient."""
         raise NotImplementedError
 
-    def _enter(self, program: Program, rows: np.ndarray) -> Lanes:
+    def _enter(self, program: Program, rows: np.ndarray) -> Panels:
         return program.gather(rows)
 
     def _check_width(self, found: int) -> None:
@@ -65,7 +65,7 @@ class Layer:
                 f"layers: {type(self).__name__} takes {self.features_in} values a row, is given {found}"
             )
 
-    def _enter_backward(self, grad: np.ndarray) -> tuple[Program, Lanes, Any]:
+    def _enter_backward(self, grad: np.ndarray) -> tuple[Program, Panels, Any]:
         if self._last is None:
             raise ArgumentError(
                 f"{type(self).__name__}.backward: no forward has run, so there is nothing to go back to"
@@ -112,17 +112,17 @@ class Standardize(Layer):
             )
         return cls(mean, deviation)
 
-    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         return x, None  # all was done by the gather
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """The gradient by the raw rows: grad / std."""
         return check_rows(grad, "grad", features=self.features_in) * self.scale
 
-    def _enter(self, program: Program, rows: np.ndarray) -> Lanes:
+    def _enter(self, program: Program, rows: np.ndarray) -> Panels:
         return self.gather(program, rows)
 
-    def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Lanes:
+    def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Panels:
         """The batch of raw rows, standardised as it is gathered."""
         self._check_width(rows.shape[1])
         return program.gather(rows, self.mean, self.scale, in_batch=in_batch)
@@ -164,7 +164,7 @@ class LinearLayer(Layer):
         self._bias = panels.aligned(panels.round_up(self.output_dim, NR))
         self.moments = [panels.aligned(panels.panel_size(shape)) for _ in range(2)]
         self.bias_moments = [panels.aligned(len(self._bias)) for _ in range(2)]
-        self._gradient: tuple[Lanes, np.ndarray, int] | None = None  # input, transposed gradient and rows, of backward
+        self._gradient: tuple[Panels, np.ndarray, int] | None = None  # input, transposed gradient and rows, of backward
 
     @property
     def weights(self) -> np.ndarray:
@@ -223,17 +223,17 @@ class LinearLayer(Layer):
         """dL/db of the last backward, (1, out): computed when asked for."""
         return self._stored_gradient()[1]
 
-    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         self._check_width(x.features)
         return program.linear(x, self._matrix.panels, self._bias, self.output_dim), x
 
-    def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
+    def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
         gt = program.transpose(g)
         below = program.linear_backward(g, self._matrix.panels, self.input_dim)
         self.lower_update(program, saved, gt)
         return below
 
-    def lower_update(self, program: Program, x: Lanes, gt: np.ndarray) -> None:
+    def lower_update(self, program: Program, x: Panels, gt: np.ndarray) -> None:
         """Add the optimizer's step, for the input x and the transposed gradient of the output."""
         parameters = [self._matrix.panels, *self.moments], [self._bias, *self.bias_moments]
         program.update(x, gt, *parameters, self.output_dim)
@@ -266,7 +266,7 @@ class LinearLayer(Layer):
         program.run(hyper=self.optimizer.hyper(self.updates + 1, np.array([check_step_size(step_size)])))
         self.updated(1)
 
-    def _required_gradient(self) -> tuple[Lanes, np.ndarray, int]:
+    def _required_gradient(self) -> tuple[Panels, np.ndarray, int]:
         if self._gradient is None:
             raise ArgumentError("LinearLayer: no backward has run, so there is no gradient yet")
         return self._gradient
@@ -285,11 +285,11 @@ class _Activation(Layer):
 
     function: int
 
-    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         h = program.activate(x, self.function)
         return h, h
 
-    def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
+    def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
         return program.derive(g, saved, self.function)
 
 

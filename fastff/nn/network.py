@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastff.data.rows import Rows, check_rows
-from fastff.engine.program import Lanes, Program
+from fastff.engine.program import Panels, Program
 from fastff.errors import ArgumentError, DataError
 from fastff.nn import predictor
 from fastff.nn.layers import Layer, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
@@ -118,7 +118,7 @@ class FeedForwardNeuralNetwork:
             isinstance(layer, Augment | Standardize) for layer in self.layers[len(raw) :]
         )
 
-    def lower_forward(self, program: Program, X: Rows, *, training: bool) -> tuple[Lanes, list[Any]]:
+    def lower_forward(self, program: Program, X: Rows, *, training: bool) -> tuple[Panels, list[Any]]:
         """Add the way from rows X to logits to the program; returns the logits, and what lower_backward needs."""
         raw = self._raw_layers()
         in_batch = training and any(isinstance(layer, Augment) for layer in raw)
@@ -144,7 +144,7 @@ class FeedForwardNeuralNetwork:
                 return self.layers[: len(kinds)]
         return []
 
-    def lower_backward(self, program: Program, g: Lanes, saved: list[Any]) -> None:
+    def lower_backward(self, program: Program, g: Panels, saved: list[Any]) -> None:
         """Add the way back from the logits' gradient, with every layer's update."""
         trained = [i for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer)]
         for i in range(len(self.layers) - 1, (trained[0] if trained else len(self.layers)) - 1, -1):

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from fastff.errors import ArgumentError
-from fastff.kernels import spmd, tile
+from fastff.kernels import optimizer
 from fastff.system.arguments import check_number
 
 
@@ -22,7 +22,7 @@ class Optimizer(Protocol):
 
 def _rows(steps: int) -> np.ndarray:
     """Room for the numbers of so many updates: (steps, 2, HYPER), the weights' and then the biases'."""
-    return np.zeros((steps, 2, spmd.HYPER))
+    return np.zeros((steps, 2, optimizer.HYPER))
 
 
 def check_optimizer(value: Any) -> Optimizer:
@@ -68,12 +68,12 @@ class Adam:
         t = first + np.arange(len(step_sizes)) if standard else np.ones(len(step_sizes), np.int64)
         correction1, correction2 = 1.0 - self.beta1**t, 1.0 - self.beta2**t
         rows = _rows(len(step_sizes))
-        rows[..., tile.BETA1], rows[..., tile.KEEP1] = self.beta1, 1.0 - self.beta1
-        rows[..., tile.BETA2], rows[..., tile.KEEP2] = self.beta2, 1.0 - self.beta2
-        rows[..., tile.RATE] = (step_sizes / correction1)[:, None]
-        rows[..., tile.ROOT] = (1.0 / np.sqrt(correction2))[:, None]
-        rows[..., tile.EPSILON] = self.epsilon
-        rows[..., tile.RULE] = tile.ADAM
+        rows[..., optimizer.BETA1], rows[..., optimizer.KEEP1] = self.beta1, 1.0 - self.beta1
+        rows[..., optimizer.BETA2], rows[..., optimizer.KEEP2] = self.beta2, 1.0 - self.beta2
+        rows[..., optimizer.RATE] = (step_sizes / correction1)[:, None]
+        rows[..., optimizer.ROOT] = (1.0 / np.sqrt(correction2))[:, None]
+        rows[..., optimizer.EPSILON] = self.epsilon
+        rows[..., optimizer.RULE] = optimizer.ADAM
         return _decayed(rows, step_sizes, self.weight_decay, self.decay)
 
 
@@ -96,18 +96,18 @@ class SGD:
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
         """The numbers of an update a step size: (steps, 2, HYPER) float32. The count `first` does not matter here."""
         rows = _rows(len(step_sizes))
-        rows[..., tile.BETA1] = self.momentum
-        rows[..., tile.KEEP1] = self.momentum if self.nesterov else 1.0
-        rows[..., tile.BETA2] = 1.0 if self.nesterov else 0.0
-        rows[..., tile.RATE] = np.asarray(step_sizes)[:, None]
-        rows[..., tile.RULE] = tile.SGD
+        rows[..., optimizer.BETA1] = self.momentum
+        rows[..., optimizer.KEEP1] = self.momentum if self.nesterov else 1.0
+        rows[..., optimizer.BETA2] = 1.0 if self.nesterov else 0.0
+        rows[..., optimizer.RATE] = np.asarray(step_sizes)[:, None]
+        rows[..., optimizer.RULE] = optimizer.SGD
         return _decayed(rows, step_sizes, self.weight_decay, "l2")
 
 
 def store_gradient() -> np.ndarray:
     """The numbers of an update that stores the gradient instead of applying it."""
     rows = _rows(1)
-    rows[..., tile.RULE] = tile.STORE
+    rows[..., optimizer.RULE] = optimizer.STORE
     return rows.astype(np.float32)
 
 
@@ -117,11 +117,11 @@ def check_step_size(step_size: float) -> float:
 
 
 def _decayed(rows: np.ndarray, step_sizes: np.ndarray, weight_decay: float, decay: str) -> np.ndarray:
-    rows[..., tile.SHRINK] = 1.0
+    rows[..., optimizer.SHRINK] = 1.0
     if decay == "l2":
-        rows[:, 0, tile.DECAY] = weight_decay
+        rows[:, 0, optimizer.DECAY] = weight_decay
     else:
-        rows[:, 0, tile.SHRINK] = 1.0 - np.asarray(step_sizes) * weight_decay
+        rows[:, 0, optimizer.SHRINK] = 1.0 - np.asarray(step_sizes) * weight_decay
     return rows.astype(np.float32)
 
 

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from fastff.data.rows import Rows, check_rows
-from fastff.engine.program import Lanes, Program
+from fastff.engine.program import Panels, Program
 from fastff.errors import ArgumentError
-from fastff.kernels import spmd
 from fastff.nn.layers import Layer
 from fastff.system.arguments import check_number, check_seed, check_size
 
@@ -70,14 +69,14 @@ class Augment(RandomLayer):
         self._check_width(rows.shape[1])
         return program.augment(rows, self.image_shape, mirror=self.mirror, shift=self.shift, key=self._key)
 
-    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         return x, None  # all was done before the gather
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """The gradient of the data, which nobody needs: grad as it is."""
         return grad
 
-    def _enter(self, program: Program, rows: np.ndarray) -> Lanes:
+    def _enter(self, program: Program, rows: np.ndarray) -> Panels:
         return program.gather(self.lower_rows(program, rows), in_batch=True)
 
 
@@ -90,16 +89,13 @@ class Dropout(RandomLayer):
         super().__init__(seed)
         self.rate = check_number("rate", rate, 0.0, 1.0)
 
-    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         if not training:
             return x, None
         return self._drop(program, x, self._key), self._key
 
-    def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
+    def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
         return self._drop(program, g, saved)
 
-    def _drop(self, program: Program, x: Lanes, key: np.ndarray) -> Lanes:
-        y = program.lanes(x.features)
-        scale = np.array([1.0 / (1.0 - self.rate)], np.float32)
-        program.add(spmd.DROPOUT, x, y, key, int(self.rate * 2**32), scale, x.features)
-        return y
+    def _drop(self, program: Program, x: Panels, key: np.ndarray) -> Panels:
+        return program.dropout(x, self.rate, key)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastff.data.rows import Rows, check_finite, check_rows
 from fastff.engine import panels
-from fastff.engine.program import Lanes, Program
+from fastff.engine.program import Panels, Program
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.layers import Layer, Standardize, numbers
 from fastff.system.arguments import check_size
@@ -69,9 +69,9 @@ class Whiten(Layer):
         centre = (mean - (0.0 if after is None else after.mean)) * scale
         return cls(projection, -centre @ projection)
 
-    def lower_forward(self, program: Program, x: Lanes, *, training: bool) -> tuple[Lanes, Any]:
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         self._check_width(x.features)
         return program.linear(x, self._panels, self._shift, self.output_dim), None
 
-    def lower_backward(self, program: Program, g: Lanes, saved: Any) -> Lanes:
+    def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
         return program.linear_backward(g, self._panels, self.projection.shape[0], barrier=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from os import PathLike
 
 from fastff.data import Dataset, load_dataset
-from fastff.engine.bfloat16 import prepare, resolve_precision
+from fastff.engine.bfloat16 import resolve_precision
 from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, FastffError
 from fastff.nn.layers import Standardize
@@ -82,7 +82,7 @@ class _Fronts:
     def prepare(self, item: Fitted) -> bool:
         """Fit them, and compile the kernels, before others wait for it; False where the config does not allow it."""
         try:
-            prepare(resolve_precision(item.config.precision))
+            resolve_precision(item.config.precision)
             self.of(item.config)
         except FastffError as error:
             item.error = error

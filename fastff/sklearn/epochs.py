@@ -9,11 +9,12 @@ from scipy.special import xlogy
 
 from fastff.engine import panels
 from fastff.engine.bfloat16 import PROGRAMS, resolve_precision
-from fastff.engine.program import Lanes
-from fastff.kernels import spmd, targets, tile
+from fastff.engine.program import Panels
+from fastff.kernels import losses
+from fastff.kernels import optimizer as slots
 from fastff.nn.random_layers import Dropout
 
-_KINDS = {"logistic": targets.LOGISTIC, "identity": targets.SQUARED, "exp": targets.POISSON}
+_KINDS = {"logistic": losses.LOGISTIC, "identity": losses.SQUARED, "exp": losses.POISSON}
 
 
 class Epochs:
@@ -35,7 +36,7 @@ class Epochs:
         self.network.lower_backward(self.program, g, saved)
         self.penalty = self._penalty()
 
-    def _lower(self, X: np.ndarray, y: np.ndarray) -> tuple[Lanes, Any]:
+    def _lower(self, X: np.ndarray, y: np.ndarray) -> tuple[Panels, Any]:
         """The way to the loss, and its gradient; the constant part of each row's loss in self.constant."""
         program, estimator, self.constant = self.program, self.estimator, None
         smoothing = getattr(estimator, "label_smoothing", 0.0)
@@ -50,7 +51,7 @@ class Epochs:
         if estimator.out_activation_ == "exp":
             self.constant = (xlogy(y, y) - y).sum(1)
         kind = _KINDS[estimator.out_activation_]
-        if kind == targets.LOGISTIC:
+        if kind == losses.LOGISTIC:
             y = y * np.float32(1 - smoothing) + np.float32(smoothing / 2)
         t = program.gather(np.ascontiguousarray(y, np.float32))
         z, saved = self.network.lower_forward(program, X, training=True)
@@ -93,28 +94,28 @@ class Epochs:
     def _numbers(self, sums: np.ndarray) -> np.ndarray:
         """The optimizer's numbers of each batch, for fastff.kernels.tile; the penalty counts once a batch."""
         estimator, optimizer = self.estimator, self.optimizer
-        rows = np.zeros((len(sums), 2, spmd.HYPER))
-        rows[..., tile.SHRINK] = 1.0
+        rows = np.zeros((len(sums), 2, slots.HYPER))
+        rows[..., slots.SHRINK] = 1.0
         if estimator.solver == "sgd":
             rate = np.full(len(sums), optimizer.learning_rate)
-            rows[..., tile.RULE] = tile.SGD
-            rows[..., tile.BETA1] = optimizer.momentum
-            rows[..., tile.KEEP1] = optimizer.momentum if optimizer.nesterov else 1.0
-            rows[..., tile.BETA2] = 1.0 if optimizer.nesterov else 0.0
+            rows[..., slots.RULE] = slots.SGD
+            rows[..., slots.BETA1] = optimizer.momentum
+            rows[..., slots.KEEP1] = optimizer.momentum if optimizer.nesterov else 1.0
+            rows[..., slots.BETA2] = 1.0 if optimizer.nesterov else 0.0
         else:
             t = optimizer.t + 1 + np.arange(len(sums))
             optimizer.t += len(sums)
             # scikit-learn's epsilon stands beside the uncorrected root (Kingma & Ba 2015, end of section 2)
             rate = optimizer.learning_rate_init * np.sqrt(1 - optimizer.beta_2**t) / (1 - optimizer.beta_1**t)
-            rows[..., tile.RULE] = tile.ADAM
-            rows[..., tile.BETA1], rows[..., tile.KEEP1] = optimizer.beta_1, 1 - optimizer.beta_1
-            rows[..., tile.BETA2], rows[..., tile.KEEP2] = optimizer.beta_2, 1 - optimizer.beta_2
-            rows[..., tile.ROOT], rows[..., tile.EPSILON] = 1.0, optimizer.epsilon
-        rows[..., tile.RATE] = rate[:, None]
+            rows[..., slots.RULE] = slots.ADAM
+            rows[..., slots.BETA1], rows[..., slots.KEEP1] = optimizer.beta_1, 1 - optimizer.beta_1
+            rows[..., slots.BETA2], rows[..., slots.KEEP2] = optimizer.beta_2, 1 - optimizer.beta_2
+            rows[..., slots.ROOT], rows[..., slots.EPSILON] = 1.0, optimizer.epsilon
+        rows[..., slots.RATE] = rate[:, None]
         if estimator.decay == "decoupled":
-            rows[:, 0, tile.SHRINK] = 1.0 - estimator.learning_rate_init * estimator.alpha
+            rows[:, 0, slots.SHRINK] = 1.0 - estimator.learning_rate_init * estimator.alpha
         else:
-            rows[:, 0, tile.DECAY] = np.divide(estimator.alpha, sums, out=np.zeros(len(sums)), where=sums > 0)
+            rows[:, 0, slots.DECAY] = np.divide(estimator.alpha, sums, out=np.zeros(len(sums)), where=sums > 0)
         return rows.astype(np.float32)
 
     def step_size_changed(self, change: Callable[..., Any], *arguments: Any) -> Any:

@@ -10,7 +10,8 @@ import numpy as np
 
 from fastff.data.rows import Rows
 from fastff.engine.bfloat16 import PROGRAMS
-from fastff.engine.program import Outcome, Program
+from fastff.engine.program import Program
+from fastff.engine.run import Outcome
 from fastff.nn.random_layers import MOST_EPOCHS, RandomLayer
 from fastff.training.epoch_ends import EpochEnds
 from fastff.training.evaluation import Evaluation

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
-from fastff.engine.bfloat16 import prepare, resolve_precision
-from fastff.engine.program import Outcome
+from fastff.engine.bfloat16 import resolve_precision
+from fastff.engine.run import Outcome
 from fastff.engine.threads import check_threads
 from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.nn.loss import CrossEntropySoftmax
@@ -126,7 +126,6 @@ class Trainer:
 
         if self.precision != "float32" and not self.network.lowers():
             raise ArgumentError(f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own")
-        self.compile_seconds += prepare(self.precision)
         self._last_epoch = self.progress.epoch + epochs
         steps = self._steps(X, Y)
         self._evaluation = None

@@ -35,7 +35,7 @@ from fastff import (
     Trainer,
     load_dataset,
 )
-from fastff.kernels import target
+from fastff.kernels import cpu as target
 from fastff.training.state import restore_trainer, trainer_state
 
 RECORD = Path(__file__).with_name("golden.json")

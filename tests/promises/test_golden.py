@@ -10,7 +10,7 @@ from pathlib import Path
 import golden
 import pytest
 
-from fastff.kernels import target
+from fastff.kernels import cpu as target
 
 RECORD = json.loads(golden.RECORD.read_text())
 OTHERS = [isa for isa in RECORD if isa != target.ISA]

@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .target import ARCHITECTURE, FMA, ISA, LANES
+from .cpu import ARCHITECTURE, FMA, ISA, LANES
 
 F32, F64, I8, I32, I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 VEC = ir.VectorType(F32, LANES)
@@ -165,6 +165,7 @@ def _poke(name, kind, numba_kind):
 load_f32, store_f32 = _peek("f32", F32, f32), _poke("f32", F32, f32)
 load_f64, store_f64 = _peek("f64", F64, f64), _poke("f64", F64, f64)
 load_i64, store_i64 = _peek("i64", I64, i64), _poke("i64", I64, i64)
+load_i32, store_i32 = _peek("i32", I32, types.int32), _poke("i32", I32, types.int32)
 load_u8, store_u8 = _peek("u8", I8, types.uint8), _poke("u8", I8, types.uint8)
 
 

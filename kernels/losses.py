@@ -1,0 +1,260 @@
+"""The losses and their gradients: softmax with cross-entropy on class labels, and losses on a target for each output.
+
+Cross-entropy is one stable operation on logits (docs/derivations.md, Q1-Q3). With m the row's largest logit and the
+target distribution t = (1 - smoothing) onehot(label) + smoothing / C:
+
+    loss = log(sum exp(z - m)) + m - sum_c t_c z_c        gradient = (softmax(z) - t) / B
+
+The others are summed over the outputs z of a row, with t the target values, w the row's weight and W their sum:
+
+    SQUARED   (z - t)^2 / 2                      gradient w (z - t) / W
+    LOGISTIC  log(1 + e^z) - t z                 gradient w (sigmoid(z) - t) / W     t in [0, 1], each output by itself
+    POISSON   e^z - t z                          gradient w (e^z - t) / W            t >= 0; but for t log t - t
+
+log(1 + e^z) = max(z, 0) + log(1 + e^-|z|) is finite for every z, and of the second terms the product is taken first, so
+that a row takes one logarithm. The rows of the batch lie in the lanes of vectors, so no sum crosses lanes. Sums of loss
+are float64.
+"""
+
+import numpy as np
+from numba import types
+from numba.core import cgutils
+
+from .compiler import kernel
+from .cpu import LANES, NR
+from .emit import (
+    F32,
+    IVEC,
+    VEC,
+    address,
+    emits,
+    f32,
+    i64,
+    load_f32,
+    load_f64,
+    load_i32,
+    load_i64,
+    store_f64,
+    store_i32,
+    store_i64,
+)  # fmt: skip
+from .operation import array, operation
+from .optimizer import SCALE
+from .panels import batch, batch_size, padded, round_up
+from .pointwise import exp, magnitude, sigmoid
+
+# What softmax_vector leaves for the loss of LANES rows, each LANES floats
+MAXIMUM, SUM, CHOSEN, HALF_MEAN, GUESS, SLOTS = range(6)
+RESULT = 4 * LANES * SLOTS + 64  # bytes for LANES rows; their loss and hits get a cache line of their own behind that
+SQUARED, LOGISTIC, POISSON = range(3)
+LINEAR, PRODUCT = range(2)  # what target_vector leaves for the loss: log(PRODUCT) + LINEAR
+GROUP = 64  # outputs of a row whose product fits float32: each factor is at most 2
+HIGHEST = 88.0  # e^z of more is beyond float32
+
+
+@emits(types.void, address, address, i64, address, f32, address, f32, address)
+def softmax_vector(e, z, g, classes, labels, smoothing, weights, scale, out):
+    """LANES rows: the gradient to g (where it is not 0), and SLOTS vectors for the loss to out."""
+    b = e.b
+    label = b.load(b.inttoptr(labels, IVEC.as_pointer()))
+    label.align = 4
+
+    def variable(start):
+        slot = cgutils.alloca_once(b, start.type)
+        b.store(start, slot)
+        return slot
+
+    def over_classes(body):
+        with cgutils.for_range(b, classes) as loop:
+            body(loop.index, b.mul(loop.index, loop.index.type(4 * NR)))
+
+    index = lambda i: e.splat(b.trunc(i, IVEC.element))  # noqa: E731
+    maximum, guess = variable(e.const(float("-inf"))), variable(e.iconst(0))
+
+    def largest(i, offset):
+        # `not z <= top` takes a NaN, and then keeps it
+        value, top = e.load(b.add(z, offset)), b.load(maximum)
+        larger = b.fcmp_unordered(">", value, top)
+        b.store(b.select(larger, value, top), maximum)
+        b.store(b.select(larger, index(i), b.load(guess)), guess)
+
+    over_classes(largest)
+    top, total, mean = b.load(maximum), variable(e.const(0.0)), variable(e.const(0.0))
+    chosen = variable(e.const(0.0))
+    share = e.splat(b.fdiv(F32(1.0), b.sitofp(classes, F32)))
+    exponentials = b.select(b.icmp_signed("==", g, g.type(0)), out, g)
+    stride = b.select(b.icmp_signed("==", g, g.type(0)), g.type(0), g.type(1))
+
+    def sums(i, offset):
+        value = e.load(b.add(z, offset))
+        below = b.fsub(value, top)
+        power = exp(e, below)
+        # without a gradient wanted, the exponentials all go to one scratch vector
+        e.store(power, b.add(exponentials, b.mul(offset, stride)))
+        b.store(b.fadd(b.load(total), power), total)
+        # half of it: logits can be twice as far apart as float32 reaches
+        half = e.const(0.5)
+        b.store(e.fma(b.fsub(b.fmul(value, half), b.fmul(top, half)), share, b.load(mean)), mean)
+        b.store(b.select(b.icmp_signed("==", label, index(i)), value, b.load(chosen)), chosen)
+
+    over_classes(sums)
+    with b.if_then(b.icmp_signed("!=", g, g.type(0))):
+        factor = b.fmul(e.load(weights), e.splat(scale))
+        inverse = b.fdiv(factor, b.load(total))
+        rest = b.fmul(b.fmul(e.splat(smoothing), factor), share)
+        hit = b.fmul(e.splat(b.fsub(F32(1.0), smoothing)), factor)
+
+        def gradient(i, offset):
+            at = b.add(g, offset)
+            target = b.select(b.icmp_signed("==", label, index(i)), b.fadd(rest, hit), rest)
+            e.store(b.fsub(b.fmul(e.load(at), inverse), target), at)
+
+        over_classes(gradient)
+    for slot, value in ((MAXIMUM, top), (SUM, b.load(total)), (CHOSEN, b.load(chosen)), (HALF_MEAN, b.load(mean))):
+        e.store(value, out, slot * LANES)
+    e.store(b.sitofp(b.load(guess), VEC), out, GUESS * LANES)
+
+
+@kernel
+def _row_weights(weights, weighted, row):
+    """Where the weights of the rows from `row` on stand: in panels of one feature, or always at the start."""
+    return weights + (4 * (row // NR * padded(1) * NR + row % NR) if weighted != 0 else 0)
+
+
+@kernel
+def _weight_scale(weights, weighted, rows):
+    """1 over the sum of the batch's weights, each 1 where not weighted."""
+    if weighted == 0:
+        return np.float32(1.0) / np.float32(rows)
+    total = 0.0
+    for i in range(rows):
+        total += np.float64(load_f32(_row_weights(weights, weighted, i)))
+    return np.float32(1.0 / total) if total > 0.0 else np.float32(0.0)
+
+
+def _labels(fields, rows):
+    return round_up(rows, LANES)
+
+
+def _scratch(fields, rows):
+    return -(-rows // LANES) * RESULT
+
+
+def _weights(fields, rows):
+    return batch_size(1, rows) if fields["weighted"] else LANES
+
+
+@operation
+def labels(numbers: array(np.int64), out: array(np.int32, _labels), /, index, rows, thread):
+    """out = the labels of the batch's rows, in its order."""
+    if thread == 0:
+        for i in range(rows):
+            store_i32(out + 4 * i, load_i64(numbers + 8 * load_i64(index + 8 * i)))
+
+
+@operation
+def cross_entropy(
+    z: batch("classes"), g: batch("classes", optional=True), classes, labels: array(np.int32, _labels),
+    smoothing: array(np.float32), scratch: array(np.uint8, _scratch), weights: array(np.float32, _weights), weighted,
+    shared, /, rows, hyper, thread, threads,
+):  # fmt: skip
+    """Weighted loss and hits of each vector of rows to scratch, and the gradient of their mean to g if there is one.
+
+    weights: in panels, one feature; or LANES ones, with weighted 0. shared: whether other processes have rows of the
+    batch, so that the step's SCALE turns a sum over rows into the mean. scratch holds, for every LANES rows,
+    SLOTS * LANES floats, and then a float64 loss and an int64 count of hits.
+    """
+    pad, smooth = padded(classes), load_f32(smoothing)
+    scale = load_f32(hyper + 4 * SCALE) if shared != 0 else _weight_scale(weights, weighted, rows)
+    vectors = (rows + LANES - 1) // LANES
+    for v in range(vectors * thread // threads, vectors * (thread + 1) // threads):
+        first = v * LANES
+        offset = 4 * (first // NR * pad * NR + first % NR)
+        out, w = scratch + v * RESULT, _row_weights(weights, weighted, first)
+        softmax_vector(z + offset, g + offset if g != 0 else 0, classes, labels + 4 * first, smooth, w, scale, out)
+        loss, hits = 0.0, 0
+        for lane in range(min(LANES, rows - first)):
+            at = out + 4 * lane
+            top, chosen = np.float64(load_f32(at + 4 * LANES * MAXIMUM)), np.float64(load_f32(at + 4 * LANES * CHOSEN))
+            half_mean = np.float64(load_f32(at + 4 * LANES * HALF_MEAN))
+            own = np.log(np.float64(load_f32(at + 4 * LANES * SUM))) - (1.0 - smooth) * (chosen - top)
+            if smooth != 0.0:  # else a logit of -inf would make it 0 * inf
+                own -= smooth * 2.0 * half_mean
+            loss += np.float64(load_f32(w + 4 * lane)) * own
+            hits += np.int64(load_f32(at + 4 * LANES * GUESS)) == load_i32(labels + 4 * (first + lane))
+        store_f64(out + 4 * LANES * SLOTS, loss)
+        store_i64(out + 4 * LANES * SLOTS + 8, hits)
+
+
+@emits(types.void, i64, address, address, address, i64, address, f32, address)
+def target_vector(e, kind, z, g, t, outputs, weights, scale, out):
+    """LANES rows of up to GROUP outputs: the gradient to g, and LINEAR and PRODUCT to out."""
+    b, zero, one = e.b, e.const(0.0), e.const(1.0)
+    factor = b.fmul(e.load(weights), e.splat(scale))
+    for slot, start in ((LINEAR, zero), (PRODUCT, one)):
+        e.store(start, out, slot * LANES)
+
+    def squared(z, t):
+        error = b.fsub(z, t)
+        return error, b.fmul(b.fmul(error, e.const(0.5)), error), one
+
+    def logistic(z, t):
+        positive = e.select(">", zero, z, zero, z)  # a NaN stays one
+        return b.fsub(sigmoid(e, z), t), e.fma(b.fneg(t), z, positive), b.fadd(one, exp(e, b.fneg(magnitude(e, z))))
+
+    def poisson(z, t):
+        power = exp(e, e.select(">", z, e.const(HIGHEST), e.const(HIGHEST), z))
+        return b.fsub(power, t), e.fma(b.fneg(t), z, power), one
+
+    with cgutils.for_range(b, outputs) as loop:
+        offset = b.mul(loop.index, loop.index.type(4 * NR))
+        zo, go, to = (b.add(base, offset) for base in (z, g, t))
+        for code, function in ((SQUARED, squared), (LOGISTIC, logistic), (POISSON, poisson)):
+            with b.if_then(b.icmp_signed("==", kind, kind.type(code))):
+                slope, linear, share = function(e.load(zo), e.load(to))
+                e.store(b.fmul(slope, factor), go)
+                e.store(b.fadd(e.load(out, LINEAR * LANES), linear), out, LINEAR * LANES)
+                e.store(b.fmul(e.load(out, PRODUCT * LANES), share), out, PRODUCT * LANES)
+
+
+@operation
+def target_loss(
+    kind, z: batch("outputs"), g: batch("outputs"), targets: batch("outputs"), outputs,
+    weights: array(np.float32, _weights), weighted, scratch: array(np.uint8, _scratch), /, rows, thread, threads,
+):  # fmt: skip
+    """The weighted loss of each vector of rows to scratch, as cross_entropy leaves it, and its gradient to g."""
+    pad, scale = padded(outputs), _weight_scale(weights, weighted, rows)
+    vectors = (rows + LANES - 1) // LANES
+    for v in range(vectors * thread // threads, vectors * (thread + 1) // threads):
+        first = v * LANES
+        offset = 4 * (first // NR * pad * NR + first % NR)
+        out, w = scratch + v * RESULT, _row_weights(weights, weighted, first)
+        loss = 0.0
+        for k in range(0, outputs, GROUP):
+            at = offset + 4 * NR * k
+            target_vector(kind, z + at, g + at, targets + at, min(GROUP, outputs - k), w, scale, out)
+            for lane in range(min(LANES, rows - first)):
+                linear, product = load_f32(out + 4 * lane), load_f32(out + 4 * (LANES * PRODUCT + lane))
+                loss += np.float64(load_f32(w + 4 * lane)) * (np.float64(linear) + np.log(np.float64(product)))
+        store_f64(out + 4 * LANES * SLOTS, loss)
+        store_i64(out + 4 * LANES * SLOTS + 8, 0)
+
+
+@kernel
+def is_finite(loss):
+    """Whether a sum of losses is a number."""
+    return abs(loss) < 1e300
+
+
+@operation
+def record(scratch: array(np.uint8, _scratch), halts, /, rows, losses, hits, thread):
+    """The batch's loss and hits, summed in one order by every thread; with halts one that is not finite ends the run."""
+    loss, right = 0.0, 0
+    for v in range((rows + LANES - 1) // LANES):
+        at = scratch + v * RESULT + RESULT - 64
+        loss += load_f64(at)
+        right += load_i64(at + 8)
+    if thread == 0:
+        store_f64(losses, loss)
+        store_i64(hits, right)
+    return halts != 0 and not is_finite(loss)

@@ -1,0 +1,184 @@
+"""Operations: what a program consists of. The signature of an operation is its declaration.
+
+    @operation
+    def forward(x: batch("n_in"), y: batch("n_out"), ..., n_in, n_out, relu, /, rows, thread, threads): ...
+
+Before the / stand the fields of a row in the program's table: arrays, whose annotation says which type and how much of
+it, and whole numbers. After it stands what every step gives, by the names in STEP. An operation that returns anything
+but 0 ends the run there, and must do so in all threads alike.
+
+The decorator writes a function of two addresses, the row's and the step's, that loads all of these and calls the
+kernel. It is compiled, and cached, by itself when a program first uses it, and the driver calls it through its address.
+Here arrays become addresses, and nowhere else: type, order, alignment and least size are checked first.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from .compiler import Pointer, kernel
+from .emit import i64, load_i64
+
+# What a step gives, each an int64 in its memory: the rows of the batch, the number of the first one in its epoch, the
+# epoch and the batch's number in it; the addresses of the batch's row numbers, of the optimizer's numbers, and of where
+# loss and hits go; the control block of the run; the thread that runs the operation, and how many there are.
+STEP = ("rows", "first", "epoch", "number", "index", "hyper", "losses", "hits", "control", "thread", "threads")
+# Of a row in the table, int64: where its function begins, whether all threads wait for one another behind it, fields
+FUNCTION, BARRIER, FIELDS = 0, 1, 2
+
+Fields = Mapping[str, Any]
+
+
+class FieldError(ValueError):
+    """What stands in a field is not what its operation works on."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A field that is an array of a type, C-contiguous, of at least so many values.
+
+    least: given the row's fields and the rows of the program's batches. optional: whether None may stand for no array.
+    """
+
+    dtype: Any
+    least: Callable[[Fields, int], int]
+    optional: bool = False
+
+    def address(self, name: str, value: Any, fields: Fields, rows: int) -> int:
+        if value is None and self.optional:
+            return 0
+        if not isinstance(value, np.ndarray):
+            raise FieldError(f"{name}: {type(value).__name__}, want an array of {self.dtype.__name__}")
+        if value.dtype != self.dtype or not value.flags.c_contiguous or not value.flags.aligned:
+            raise FieldError(
+                f"{name}: {value.dtype} of strides {value.strides}, want {self.dtype.__name__}, contiguous and aligned"
+            )
+        least = self.least(fields, rows)
+        if value.size < least:
+            raise FieldError(f"{name}: {value.size} values, want at least {least}")
+        return value.__array_interface__["data"][0]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A field that is the rows (N, features) which a batch is picked from, of any strides, in one of three types."""
+
+    dtype: Any = None  # None: any of the three
+
+    def address(self, name: str, value: Any, fields: Fields, rows: int) -> int:
+        kinds = (np.uint8, np.float32, np.float64) if self.dtype is None else (self.dtype,)
+        if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype not in kinds or not value.dtype.isnative:
+            found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+            raise FieldError(f"{name}: {found}, want rows of {' or '.join(kind.__name__ for kind in kinds)}")
+        return value.__array_interface__["data"][0]
+
+
+class Number:
+    """A field that is a whole number."""
+
+    def address(self, name: str, value: Any, fields: Fields, rows: int) -> int:
+        if not isinstance(value, int | np.integer):
+            raise FieldError(f"{name}: {value!r}, want a whole number")
+        return int(value)
+
+
+class Anything:
+    """A field of a function written in C: an array of any type, or a number as it is."""
+
+    def address(self, name: str, value: Any, fields: Fields, rows: int) -> int:
+        return value.ctypes.data if isinstance(value, np.ndarray) else int(value)
+
+
+def array(dtype: Any, size: int | str | Callable[[Fields, int], int] = 1, *, optional: bool = False) -> Memory:
+    """A field that is an array: of so many values, or as many as another field says."""
+    if callable(size):
+        return Memory(dtype, size, optional)
+    return Memory(dtype, (lambda fields, rows: fields[size]) if isinstance(size, str) else lambda *_: size, optional)
+
+
+class Operation:
+    """A kernel as a program uses it. `fields` are what a row of it holds, by name, in order."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        parameters = inspect.signature(function).parameters.values()
+        number = Number()
+        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        self.fields: dict[str, Memory | Rows | Number | Anything] = {
+            p.name: number if p.annotation is p.empty else p.annotation
+            for p in parameters
+            if p.kind is p.POSITIONAL_ONLY
+        }
+        given = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
+        if unknown := set(given) - set(STEP):
+            raise TypeError(f"{self.name}: a step gives no {', '.join(sorted(unknown))}, but {', '.join(STEP)}")
+        self._pointer = Pointer(_wrapper(self.name, function, len(self.fields), given), (i64(i64, i64).args, i64))
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name}>"
+
+    @property
+    def compiled(self) -> bool:
+        """Whether this process has its machine code already."""
+        return self._pointer.compiled
+
+    @property
+    def address(self) -> int:
+        """Where its machine code begins: compiled now, or read from the cache, if it was not before."""
+        return self._pointer.address
+
+    def inspect_asm(self) -> str:
+        return self._pointer.inspect_asm()
+
+    def check(self, names: Any) -> None:
+        """TypeError unless these are the names of its fields, all of them."""
+        if names != self.fields.keys():
+            missing, unknown = (
+                ", ".join(sorted(a - b)) for a, b in ((self.fields.keys(), names), (names, self.fields.keys()))
+            )
+            says = [f"has no field {unknown}"] * bool(unknown) + [f"wants the field {missing}"] * bool(missing)
+            raise TypeError(f"{self.name}: {' and '.join(says)}")
+
+    def encode(self, fields: Fields, *, barrier: bool, rows: int) -> list[int]:
+        """The row of a table, for batches of at most so many rows. FieldError for what the kernel could not work on."""
+        row = [self.address, int(barrier)]
+        for name, kind in self.fields.items():
+            row.append(kind.address(f"{self.name}: {name}", fields[name], fields, rows))
+        return row
+
+
+def operation(function: Callable[..., Any]) -> Operation:
+    """Make a kernel an operation of programs."""
+    return Operation(function)
+
+
+def _wrapper(name: str, function: Callable[..., Any], fields: int, given: list[str]) -> Callable[..., Any]:
+    """The function of a row and a step that calls the kernel. Its name is its own: Numba names machine code by it."""
+    own = "operation_" + name.replace(".", "_")
+    loads = [f"load(row + {8 * (FIELDS + i)})" for i in range(fields)]
+    loads += [f"load(step + {8 * STEP.index(n)})" for n in given]
+    source = f"def {own}(row, step):\n    return status(run({', '.join(loads)}))\n"
+    scope: dict[str, Any] = {
+        "run": kernel(function),
+        "load": load_i64,
+        "status": _status,
+        "__name__": function.__module__,
+    }
+    exec(compile(source, function.__code__.co_filename, "exec"), scope)
+    return scope[own]
+
+
+@intrinsic
+def _status(typing_context, result):
+    """What a kernel returns, as an int64; 0 where it returns nothing."""
+
+    def generate(context, builder, signature, values):
+        if result is types.none:
+            return context.get_constant(types.int64, 0)
+        return context.cast(builder, values[0], result, types.int64)
+
+    return types.int64(result), generate
