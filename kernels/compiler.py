@@ -64,7 +64,7 @@ class _Locator(caching._CacheLocator):
 
     def __init__(self, function: object, file: str) -> None:
         self._py_file = file
-        self._line = function.__code__.co_firstlineno  # type: ignore[attr-defined]
+        self._line = function.__code__.co_firstlineno
 
     @classmethod
     def from_function(cls, function: object, file: str) -> "_Locator":
@@ -211,7 +211,7 @@ class Pointer:
         """Where the machine code begins. Numba's lock lets one thread compile at a time."""
         if self._code.address is None:
             self._code.compile()
-        return int(self._code.address)
+        return int(self._code.address or 0)
 
     def inspect_asm(self) -> str:
         """The assembly of the function and of all kernels in it, compiled once more."""

@@ -248,7 +248,7 @@ def is_finite(loss):
 
 @operation
 def record(scratch: array(np.uint8, _scratch), halts, /, rows, losses, hits, thread):
-    """The batch's loss and hits, summed in one order by every thread; with halts one that is not finite ends the run."""
+    """The batch's loss and hits, summed in one order by every thread; with halts, one not finite ends the run."""
     loss, right = 0.0, 0
     for v in range((rows + LANES - 1) // LANES):
         at = scratch + v * RESULT + RESULT - 64

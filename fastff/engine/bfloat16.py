@@ -68,8 +68,8 @@ class Program16(Program):
         super().__init__(rows)
         self._copies: dict[int, _Copies] = {}  # by the address of the weights
         if cpu.BF16 == "amx":
-            self.before.append(Row(bfloat16.begin_products, {"tiles": _TILES}, barrier=False))
-            self.after.append(Row(bfloat16.end_products, {}, barrier=False))
+            self.before.append(Row(bfloat16.begin_products, rows, tiles=_TILES))
+            self.after.append(Row(bfloat16.end_products, rows))
 
     def linear(self, x: Panels, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Panels:
         left, right = _form(self.rows, x.features), _form(self.rows, x.features)
@@ -129,9 +129,12 @@ class Program16(Program):
         key = weights.ctypes.data
         if key not in self._copies:
             left_t = _form(n_in, n_out)
-            fields = {"w": weights, "left": None, "left_t": left_t, "n_in": n_in, "n_out": n_out}
-            self._copies[key] = _Copies(None, left_t, Row(bfloat16.round_weights, fields, barrier=True))
-            self.before.append(self._copies[key].made)
+            made = Row(
+                bfloat16.round_weights, self.rows, w=weights, left=None, left_t=left_t, n_in=n_in, n_out=n_out,
+                barrier=True,
+            )  # fmt: skip
+            self._copies[key] = _Copies(None, left_t, made)
+            self.before.append(made)
         return self._copies[key]
 
 

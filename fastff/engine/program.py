@@ -35,20 +35,20 @@ MOST_EPOCHS = 64  # of a run, each of which needs a key for what is random
 
 
 class Row:
-    """An operation of a program, with what stands in its fields."""
+    """An operation of a program for batches of at most `rows` rows, with what stands in its fields."""
 
-    def __init__(self, operation: Operation, fields: dict[str, Any], *, barrier: bool) -> None:
+    def __init__(self, operation: Operation, rows: int, *, barrier: bool = False, **fields: Any) -> None:
         operation.check(fields.keys())
-        self.operation, self.fields, self.barrier = operation, fields, barrier
+        self.operation, self.rows, self.barrier, self.fields = operation, rows, barrier, fields
 
     def set(self, **fields: Any) -> None:
         """Put something else into some of the fields."""
         self.operation.check(self.fields.keys() | fields.keys())
         self.fields.update(fields)
 
-    def encode(self, rows: int) -> list[int]:
-        """The row as the kernels read it, in a program for batches of at most so many rows."""
-        return self.operation.encode(self.fields, barrier=self.barrier, rows=rows)
+    def encode(self) -> list[int]:
+        """The row as the kernels read it. Raises FieldError for what they could not work on."""
+        return self.operation.encode(self.fields, barrier=self.barrier, rows=self.rows)
 
 
 @dataclass(eq=False)
@@ -95,7 +95,7 @@ class Program:
         A field is an array, a Panels for its memory, or a whole number. TypeError for missing or unknown fields.
         """
         fields = {name: value.memory if isinstance(value, Panels) else value for name, value in fields.items()}
-        row = Row(operation, fields, barrier=barrier)
+        row = Row(operation, self.rows, barrier=barrier, **fields)
         self.step.append(row)
         self._table = None
         return row
@@ -333,8 +333,8 @@ class Program:
         if program is not None:
             self.other = program.step
         for array, places in copies:
-            fields = {"source": array.view(np.uint8), "size": array.nbytes, "copies": places.reshape(-1).view(np.uint8)}
-            self.once.append(Row(driver.keep, fields, barrier=False))
+            source, copies = array.view(np.uint8), places.reshape(-1).view(np.uint8)
+            self.once.append(Row(driver.keep, self.rows, source=source, size=array.nbytes, copies=copies))
 
     # --- running ---
 
@@ -346,7 +346,7 @@ class Program:
     def sections(self) -> list[list[Row]]:
         """The rows of the table in the order of fastff.kernels.run's sections."""
         asked = driver.AGREED if self.shared else driver.STOP
-        decide = Row(driver.decide, {"asked": asked}, barrier=False)
+        decide = Row(driver.decide, self.rows, asked=asked)
         return [self.before, [decide, *self.step], self.other, self.once, self.after]
 
     def table(self) -> run.Table:

@@ -61,7 +61,7 @@ class Table:
         driver.run.compile(_INTS)
         self.seconds = time.perf_counter() - start  # of compiling or loading
         try:
-            encoded = [row.encode(program.rows) for row in rows]
+            encoded = [row.encode() for row in rows]
         except operation.FieldError as error:
             raise ArgumentError(str(error)) from None
         width = max(map(len, encoded), default=1)
