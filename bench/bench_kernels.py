@@ -37,25 +37,25 @@ def _gather(program):
 
 def _forward(program):
     layer = Layer()
-    x = program.lanes(N_IN)
+    x = program.panels(N_IN)
     program.activate(program.linear(x, layer.weights[0], layer.bias[0], N_OUT), pointwise.RELU)
 
 
 def _backward(program):
-    program.linear_backward(program.lanes(N_OUT), Layer().weights[0], N_IN, barrier=True)
+    program.linear_backward(program.panels(N_OUT), Layer().weights[0], N_IN, barrier=True)
 
 
 def _update(program):
-    layer, g = Layer(), program.lanes(N_OUT)
-    program.update(program.lanes(N_IN), g.memory, layer.weights, layer.bias, N_OUT)
+    layer, g = Layer(), program.panels(N_OUT)
+    program.update(program.panels(N_IN), g.memory, layer.weights, layer.bias, N_OUT)
 
 
 def _sigmoid(program):
-    program.activate(program.lanes(N_OUT), pointwise.SIGMOID)
+    program.activate(program.panels(N_OUT), pointwise.SIGMOID)
 
 
 def _tanh(program):
-    program.activate(program.lanes(N_OUT), pointwise.TANH)
+    program.activate(program.panels(N_OUT), pointwise.TANH)
 
 
 def _numpy_adam():

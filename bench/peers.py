@@ -277,12 +277,12 @@ def tile_ceiling(threads: int) -> float:
     from fastff.engine import panels
     from fastff.engine.program import Program
     from fastff.kernels import spmd
-    from fastff.kernels.target import NR
+    from fastff.kernels.cpu import NR
 
     # 8 KB of weights a rank and 16 KB of rows, for some 20 ms
     n_in, n_out, operations, steps = 128, 16 * threads, 100, 600
     program = Program(NR)
-    x, y, w, b = program.lanes(n_in), program.lanes(n_out), panels.Matrix((n_in, n_out)), panels.aligned(NR)
+    x, y, w, b = program.panels(n_in), program.panels(n_out), panels.Matrix((n_in, n_out)), panels.aligned(NR)
     for _ in range(operations):
         program.add(spmd.FORWARD, x, y, w.panels, b, n_in, n_out, 0, barrier=False)
     index, best = np.zeros(NR * steps, np.int64), 0.0

@@ -202,9 +202,9 @@ class Pointer:
         self._code._cache = _Cache(function)
 
     @property
-    def compiled(self) -> bool:
-        """Whether the address is known already."""
-        return self._code.address is not None
+    def cache_hits(self) -> int:
+        """How often the machine code was read from the cache."""
+        return self._code.cache_hits
 
     @property
     def address(self) -> int:

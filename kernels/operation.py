@@ -122,9 +122,9 @@ class Operation:
         return f"<operation {self.name}>"
 
     @property
-    def compiled(self) -> bool:
-        """Whether this process has its machine code already."""
-        return self._pointer.compiled
+    def cache_hits(self) -> int:
+        """1 where its machine code was read from the cache, 0 where it was compiled or has not been used."""
+        return self._pointer.cache_hits
 
     @property
     def address(self) -> int:

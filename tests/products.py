@@ -1,8 +1,8 @@
 """A linear layer's forward and backward through programs of one kind or another, for the tests of both kernels."""
 
 from fastff.engine import panels
+from fastff.kernels.cpu import NR
 from fastff.kernels.pointwise import RELU
-from fastff.kernels.target import NR
 
 
 def packed(matrix):

@@ -126,8 +126,9 @@ class Program:
         zeros, ones = _neutral(rows.shape[1])
         x.maker = self.add(
             kernel_panels.GATHER[rows.dtype.type], data=rows, row_stride=rows.strides[0], stride=rows.strides[1],
-            mean=zeros if mean is None else mean, scale=ones if scale is None else scale, n_in=rows.shape[1], x=x,
-            places=_counting(self.rows) if in_batch else None,
+            mean=zeros if mean is None else np.ascontiguousarray(mean, np.float64),
+            scale=ones if scale is None else np.ascontiguousarray(scale, np.float32),
+            n_in=rows.shape[1], x=x, places=_counting(self.rows) if in_batch else None,
         )  # fmt: skip
         self.add(driver.obey, barrier=False)
         return x
@@ -333,8 +334,8 @@ class Program:
         if program is not None:
             self.other = program.step
         for array, places in copies:
-            source, copies = array.view(np.uint8), places.reshape(-1).view(np.uint8)
-            self.once.append(Row(driver.keep, self.rows, source=source, size=array.nbytes, copies=copies))
+            source, kept = array.view(np.uint8), places.reshape(-1).view(np.uint8)
+            self.once.append(Row(driver.keep, self.rows, source=source, size=array.nbytes, copies=kept))
 
     # --- running ---
 

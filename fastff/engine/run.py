@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class Table:
         start = time.perf_counter()
         for row in rows:
             _ = row.operation.address
-        driver.run.compile(_INTS)
+        _compile_driver()
         self.seconds = time.perf_counter() - start  # of compiling or loading
         try:
             encoded = [row.encode() for row in rows]
@@ -76,15 +77,15 @@ class Table:
             end, other = program.epoch_end, slice(driver.OTHER_INDEX, driver.OTHER_HITS + 1)
             self.plan[other] = _address(end.order), len(end.order), end.rows, _address(end.losses), _address(end.hits)
         # Arrays that belong to a user, who may do with them what he likes between two runs
-        self._indexed = [(array, _address(array)) for array in program.indexed if isinstance(array, np.ndarray)]
+        self._indexed = [(a, _address(a), a.shape, a.strides) for a in program.indexed if isinstance(a, np.ndarray)]
 
     def check_index(self, index: Any, program: "Program") -> np.ndarray:
         """index, which must be int64 and name rows that there are; ArgumentError otherwise."""
         if not isinstance(index, np.ndarray) or index.dtype != np.int64 or index.ndim not in (1, 2) or not index.size:
             found = f"{index.dtype} {index.shape}" if isinstance(index, np.ndarray) else type(index).__name__
             raise ArgumentError(f"the order of the rows: {found}, want int64 row numbers, (rows,) or (epochs, rows)")
-        for array, address in self._indexed:
-            if _address(array) != address:
+        for array, *before in self._indexed:
+            if [_address(array), array.shape, array.strides] != before:
                 raise ArgumentError(
                     f"an array of {len(array)} rows was resized while it was in use, want it left alone"
                 )
@@ -163,6 +164,11 @@ def runner(program: "Program", index: np.ndarray) -> Callable[[int], None]:
 def kernels_cached(name: str = "run.run") -> bool:
     """Whether the machine code of the driver, or of what is called so, is in the cache already."""
     return any(compiler.cache_dir().glob(f"{name}*.nbi"))
+
+
+@lru_cache(maxsize=1)
+def _compile_driver() -> None:
+    driver.run.compile(_INTS)
 
 
 def _checked(hyper: np.ndarray, steps: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from fastff import LinearLayer
 from fastff.engine import panels
-from fastff.kernels.target import MR, NR
+from fastff.kernels.cpu import MR, NR
 from fastff.system.blocks import copied
 
 sizes = st.integers(1, 2 * NR + 3)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from fastff import SGD, Adam
 from fastff.engine import panels, program
 from fastff.engine.program import Program
+from fastff.kernels.cpu import NR
 from fastff.kernels.pointwise import RELU, SIGMOID, TANH
-from fastff.kernels.target import NR
 
 CODES = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
 

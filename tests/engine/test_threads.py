@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from fastff.engine import panels, threads
-from fastff.engine.program import Program, compile_kernels
+from fastff.engine.program import Program
 from fastff.errors import ArgumentError, StalledError
-from fastff.kernels import spmd
-from fastff.kernels.target import NR
+from fastff.kernels import run as driver
+from fastff.kernels.cpu import NR
 
 
 @pytest.mark.parametrize("value", [None, 1, 7])
@@ -186,24 +186,25 @@ def slow_copy(rows, total):
     out = program.scatter(program.linear(x, weights, panels.aligned(NR), 1), total)
     out[:] = -1
     program.flops = 10**9  # enough to be given threads of its own
+    program.compile()
     return program, out
 
 
 def test_a_failing_rank_releases_those_that_wait_at_a_barrier(monkeypatch):
     rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
     program, out = slow_copy(rows, 8)
-    run = spmd.run
+    run = driver.run
 
     def failing(rank, *rest):
         if rank == 1:
             raise MemoryError("no room")
         run(rank, *rest)
 
-    monkeypatch.setattr(spmd, "run", failing)
+    monkeypatch.setattr(driver, "run", failing)
     with pytest.raises(MemoryError, match="no room"):
         program.run(np.arange(8), threads=3)
     assert program.outcome.done == 0
-    monkeypatch.setattr(spmd, "run", run)
+    monkeypatch.setattr(driver, "run", run)
     assert program.run(np.arange(8), threads=3).done == 8  # and the program works on
     np.testing.assert_array_equal(out, rows[:, :1])
 
@@ -214,7 +215,6 @@ def test_ctrl_c_during_a_run_leaves_whole_steps_and_the_rest_can_follow(size):
     total = 1 << 16  # steps of some microseconds: far more than are done by the time the signal is here
     program, out = slow_copy(rows, total)
     index = np.arange(total) % len(rows)
-    compile_kernels()
     with (
         ctrl_c_once(lambda: program.outcome is not None and program.outcome.done > 0),
         pytest.raises(KeyboardInterrupt),
@@ -234,14 +234,14 @@ def test_ctrl_c_during_a_short_run_is_raised_after_it(monkeypatch, size):
     rows = np.random.default_rng(0).uniform(0, 1, (40, 16)).astype(np.float32)
     program, out = slow_copy(rows, 40)
     program.flops = 1
-    run = spmd.run
+    run = driver.run
 
     def pressing(rank, *rest):
         run(rank, *rest)
         if rank == 0:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(spmd, "run", pressing)
+    monkeypatch.setattr(driver, "run", pressing)
     with pytest.raises(KeyboardInterrupt):
         program.run(np.arange(40), threads=size)
     assert program.outcome.done == 40
@@ -262,7 +262,7 @@ def test_a_rank_that_sleeps_elsewhere_is_named_and_the_others_are_released(monke
         pytest.skip("only Linux says what a thread does")
     rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
     program, out = slow_copy(rows, 8)
-    run, left, locked, ended = spmd.run, [], threading.Event(), threading.Event()
+    run, left, locked, ended = driver.run, [], threading.Event(), threading.Event()
 
     def stuck(rank, *rest):
         if rank == 1:
@@ -272,7 +272,7 @@ def test_a_rank_that_sleeps_elsewhere_is_named_and_the_others_are_released(monke
         if rank == 1:
             ended.set()
 
-    monkeypatch.setattr(spmd, "run", stuck)
+    monkeypatch.setattr(driver, "run", stuck)
     try:
         with pytest.raises(StalledError, match=r"^rank 1 of 3 has not come to where the other threads have waited"):
             program.run(np.arange(8), threads=3)
@@ -280,7 +280,7 @@ def test_a_rank_that_sleeps_elsewhere_is_named_and_the_others_are_released(monke
     finally:
         locked.set()
     assert ended.wait(60)  # it finds that the run was abandoned
-    monkeypatch.setattr(spmd, "run", run)
+    monkeypatch.setattr(driver, "run", run)
     assert program.run(np.arange(8), threads=3).done == 8
     np.testing.assert_array_equal(out, rows[:, :1])
 
@@ -288,8 +288,8 @@ def test_a_rank_that_sleeps_elsewhere_is_named_and_the_others_are_released(monke
 def test_a_rank_that_left_early_is_named(monkeypatch, impatient):
     rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
     program, _ = slow_copy(rows, 8)
-    run = spmd.run
-    monkeypatch.setattr(spmd, "run", lambda rank, *rest: None if rank == 0 else run(rank, *rest))
+    run = driver.run
+    monkeypatch.setattr(driver, "run", lambda rank, *rest: None if rank == 0 else run(rank, *rest))
     with pytest.raises(StalledError, match=r"^rank 0 of 2 "):
         program.run(np.arange(8), threads=2)
 

@@ -21,8 +21,8 @@ from reference import U, bfloat16, gamma
 from fastff import Adam
 from fastff.engine import panels
 from fastff.engine.bfloat16 import Program16
+from fastff.kernels.cpu import LANES, NR
 from fastff.kernels.linear16 import KC
-from fastff.kernels.target import LANES, NR
 from fastff.nn.optim import store_gradient
 
 pytestmark = pytest.mark.usefixtures("poisoned")

@@ -19,8 +19,8 @@ from reference import gamma
 
 from fastff.engine import panels
 from fastff.engine.program import Program
+from fastff.kernels.cpu import NR
 from fastff.kernels.linear import KC
-from fastff.kernels.target import NR
 from fastff.nn.optim import store_gradient
 
 pytestmark = pytest.mark.usefixtures("poisoned")

@@ -1,4 +1,4 @@
-"""Losses against targets, with weights, against the float64 twin, to bounds counted from kernels/targets.py.
+"""Losses against targets, with weights, against the float64 twin, to bounds counted from kernels/losses.py.
 
 exp is within 1.5 ulp, so 3 U; a sigmoid takes one of it in numerator and denominator, a sum and a quotient: 8 U. A
 gradient is a difference (U) times weight / sum of weights (the roundings of the reciprocal and of two products).
@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from reference import U, gamma
 
 from fastff.engine.program import Program
-from fastff.kernels import targets
+from fastff.kernels import losses
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 
 rows_of = st.one_of(st.integers(1, 70), st.sampled_from([97, 130]))
 outputs_of = st.one_of(st.integers(1, 20), st.sampled_from([63, 64, 65, 130]))
 threads_of = st.sampled_from([1, 2, 3, 7])
-KINDS = {"squared": targets.SQUARED, "logistic": targets.LOGISTIC, "poisson": targets.POISSON}
+KINDS = {"squared": losses.SQUARED, "logistic": losses.LOGISTIC, "poisson": losses.POISSON}
 
 
 def loss_and_gradient(name, z, t, weights=None, threads=1, halt=False):
@@ -54,7 +54,7 @@ def test_loss_and_gradient(name, rows, outputs, size, weighted, threads, seed):
     # the parts that the terms of a row's sum are made of, and what the logarithm adds
     parts, roundings, extra = {
         "squared": (loss, 5, 0.0),
-        "logistic": (np.maximum(z, 0) + np.abs(t * z), 2, gamma(6 * min(outputs, targets.GROUP)) + outputs * 6 * U),
+        "logistic": (np.maximum(z, 0) + np.abs(t * z), 2, gamma(6 * min(outputs, losses.GROUP)) + outputs * 6 * U),
         "poisson": (level + np.abs(t * z), 5, 0.0),
     }[name]
     bound = gamma(outputs + roundings) * parts.sum(1) + extra

@@ -10,11 +10,11 @@ from reference import U, gamma
 
 from fastff.engine import panels
 from fastff.engine.program import Program
-from fastff.kernels import pointwise, spmd
-from fastff.kernels.compiler import kernel
+from fastff.kernels import pointwise
+from fastff.kernels.compiler import entry_point
+from fastff.kernels.cpu import LANES
+from fastff.kernels.emit import address, emits, i64
 from fastff.kernels.pointwise import RELU, SIGMOID, TANH
-from fastff.kernels.target import LANES
-from fastff.kernels.vector import address, emits, i64
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 
@@ -72,7 +72,7 @@ def _exp_vectors(e, count, y, x):
     pointwise._over(e, count, lambda y, x: pointwise.exp(e, e.load(x)), y, x)
 
 
-@kernel
+@entry_point
 def _exp(count, y, x):
     _exp_vectors(count, y, x)
 
@@ -163,10 +163,7 @@ def test_nan_in_a_gradient_passes_where_the_slope_is_not_zero(name):
 def drop(x, key, rate, threads=1, batch=None):
     program = Program(batch or len(x))
     h = program.gather(x)
-    y = program.lanes(x.shape[1])
-    scale = np.array([1 / (1 - rate)], np.float32)
-    program.add(spmd.DROPOUT, h, y, np.array([key], np.int64), int(rate * 2**32), scale, x.shape[1])
-    out = program.scatter(y, len(x))
+    out = program.scatter(program.dropout(h, rate, np.array([key], np.int64)), len(x))
     program.run(np.arange(len(x)), threads=threads)
     return out
 

@@ -14,8 +14,7 @@ from reference import U
 from fastff import SGD, Adam
 from fastff.engine import panels
 from fastff.engine.program import Program
-from fastff.kernels import spmd
-from fastff.kernels.target import NR
+from fastff.kernels.cpu import NR
 from fastff.nn.optim import store_gradient
 
 pytestmark = pytest.mark.usefixtures("poisoned")
@@ -152,11 +151,13 @@ def test_processes_add_their_rows_gradients_part_by_part(shape, threads):
         program = Program(rows.stop - rows.start)
         batch, gt = program.gather(x[rows]), program.transpose(program.gather(g[rows]))
         for part in range(2):
-            adds = [(array.ctypes.data, more, 0) for array in others]
-            program.add(spmd.UPDATE_BIAS, gt, b, b, b, shape[1], *adds[1], part, 2, store)
-            for part_of in ((0, 1), (1, out // NR)):  # what makes a message
-                if part_of[0] < part_of[1]:
-                    program.add(spmd.UPDATE, batch, gt, w, w, w, *shape, *adds[0], part, 2, store, *part_of)
+            share = {"part": part, "parts": 2, "count": more, "stride": 0, "numbers": store}
+            program.update_bias(gt, [b] * 3, shape[1], more=others[1], barrier=True, **share)
+            for first, last in ((0, 1), (1, out // NR)):  # what makes a message
+                if first < last:
+                    program.update_weights(
+                        batch, gt, [w] * 3, shape[1], more=others[0], first=first, last=last, **share
+                    )
         program.run(threads=threads)
     exact = [array.astype(np.float64) for array in (x, g)]
     np.testing.assert_allclose(panels.unpack(own[0], shape), exact[0].T @ exact[1], atol=1e-4)

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from fastff.kernels import targets
+from fastff.kernels import losses
 from fastff.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -309,7 +309,7 @@ def test_without_scikit_learn_one_line_says_what_to_install():
 
 def test_many_outputs_in_groups():
     """A row's logistic losses are logarithms of products of GROUP factors."""
-    y = (RNG.random((150, 2 * targets.GROUP + 5)) < 0.3).astype(int)
+    y = (RNG.random((150, 2 * losses.GROUP + 5)) < 0.3).astype(int)
     assert_alike(*both("classifier", X, y, max_iter=2))
 
 
