@@ -16,12 +16,12 @@ from typing import IO, Literal
 
 import numpy as np
 
-from fastff.data.dataset import SPLITS, Split, contents, reading
+from fastff.data.dataset import SPLITS, Split
+from fastff.data.readers import contents, pieces, reading
 from fastff.errors import DataError
 from fastff.system.limits import check_unpacked
 
 LONGEST_HEADER = 10_000  # characters; one of plain numbers has about 100
-CHUNK = 1 << 20
 DESCR = re.compile(r"""['"]descr['"]\s*:\s*['"]([<>=|]?[?biufcSUVO]\d*)['"]""")
 ORDER = re.compile(r"""['"]fortran_order['"]\s*:\s*(True|False)""")
 SHAPE = re.compile(r"""['"]shape['"]\s*:\s*\(([\d\sL,]*)\)""")
@@ -87,7 +87,7 @@ class _Npz:
             shape, dtype, order = _header(stream, info.file_size)
             flat = np.empty(math.prod(shape), dtype)
             room, at = flat.view(np.uint8), 0
-            while piece := stream.read(CHUNK):  # to the end, where its sum is checked
+            for piece in pieces(stream):  # to the end of the stream, where zipfile checks its checksum
                 piece = piece[: len(room) - at]
                 room[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
                 at += len(piece)

@@ -4,18 +4,18 @@ A row is a picture of 3,072 bytes: the 32x32 red plane, then green, then blue. N
 Imports NumPy and the data package's own modules only.
 """
 
-import gzip
 from io import BytesIO
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 
-from fastff.data.dataset import Dataset, Split, contents, hold_out, make_dataset, reading
+from fastff.data.dataset import Dataset, Split, hold_out, make_dataset
 from fastff.data.pickles import load_pickle
+from fastff.data.readers import contents, reading, unzipped
 from fastff.data.rows import check_finite, check_labels, check_rows
 from fastff.data.tar import files
 from fastff.errors import DataError
+from fastff.system.blocks import row_blocks
 from fastff.system.limits import say
 
 PIXELS = 3072
@@ -33,7 +33,6 @@ FORMS = {  # file names in the order of the rows, the test batch last
 BATCHES = frozenset(name for names in FORMS.values() for name in names)
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
 ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-10-python.tar", "cifar-10-binary.tar")
-BLOCK_ROWS = 256  # rows converted in one go, to keep temporary arrays in cache
 LARGEST_BATCH = 64 << 20  # bytes; the real ones are 31 MB, a forged archive can promise anything
 LARGEST_ARCHIVE = 400 << 20  # bytes, unpacked; the real ones are 186 MB
 
@@ -87,12 +86,11 @@ def as_bytes(x: np.ndarray, name: str) -> np.ndarray:
         return x
     # The conversion is exact, and bytes are a quarter of the memory to hold and to gather batches from.
     small = np.empty(x.shape, np.uint8)
-    for start in range(0, len(x), BLOCK_ROWS):
-        block = x[start : start + BLOCK_ROWS]
+    for block, converted in zip(row_blocks(x), row_blocks(small), strict=True):
         if block.min() < 0 or block.max() > 255:
             return x
-        small[start : start + BLOCK_ROWS] = block
-        if not np.array_equal(small[start : start + BLOCK_ROWS], block):
+        converted[...] = block
+        if not np.array_equal(converted, block):
             return x
     return small
 
@@ -132,10 +130,9 @@ def _batches_in_folder(folder: Path) -> tuple[str, dict[str, Split]]:
 def _batches_in_archive(path: Path) -> tuple[str, dict[str, Split]]:
     form, found = "python", {}
     with reading(path, "CIFAR-10 archive"), path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
-        for name, data in files(stream, path, BATCHES.__contains__, largest=LARGEST_BATCH, in_all=LARGEST_ARCHIVE):
+        for name, data in files(
+            unzipped(raw), path, BATCHES.__contains__, largest=LARGEST_BATCH, in_all=LARGEST_ARCHIVE
+        ):
             form = "binary" if name.endswith(".bin") else "python"
             found[name] = _batch(form, data, f"{path}: {name}")
     return form, found

@@ -4,16 +4,14 @@ Every reader ends in make_dataset, so whatever the file, the same arrays are ref
 Imports NumPy, fastff.data.rows, fastff.data.rows, fastff.system.limits and fastff.errors only.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import overload
 
 import numpy as np
 
 from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
-from fastff.errors import ArgumentError, DataError, FastffError
+from fastff.errors import ArgumentError, DataError
 from fastff.system.limits import check_room
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -129,28 +127,3 @@ def hold_out(x: Rows, y: np.ndarray, rows: int, seed: int) -> tuple[tuple[Rows, 
     if isinstance(x, Shards):
         return (x.select(train), y[train]), (x.select(val), y[val])
     return (x[train], y[train]), (x[val], y[val])
-
-
-@contextmanager
-def reading(path: object, kind: str) -> Iterator[None]:
-    """Turn whatever a parser raises on damaged bytes into one DataError line: "path: not a readable kind: ..."."""
-    try:
-        yield
-    except FastffError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file, want {kind}") from None
-    except MemoryError:
-        raise DataError(f"{path}: not enough memory for this {kind}") from None
-    # pickle, zipfile, tarfile, zlib and NumPy between them raise nearly every built-in exception on bad bytes.
-    except Exception as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, OSError) and error.strerror:
-            detail = error.strerror
-        raise DataError(f"{path}: not a readable {kind}: {detail}") from None
-
-
-def contents(folder: Path) -> set[str]:
-    """The names in a folder; none when it is not there."""
-    with reading(folder, "folder"):
-        return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from fastff.data import cifar
 from fastff.data.arrays import NPY_NAMES, read_npy_folder, read_npz
-from fastff.data.dataset import Dataset, contents, hold_out, make_dataset
+from fastff.data.dataset import Dataset, hold_out, make_dataset
 from fastff.data.download import SOURCES, cache_folder, fetch
 from fastff.data.idx import has_idx, read_idx_folder
 from fastff.data.parquet import has_parquet, parquet_shards
+from fastff.data.readers import contents
 from fastff.data.shards import has_shards, read_shard_folder
 from fastff.data.tables import read_csv, read_parquet
 from fastff.errors import ArgumentError, DataError

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from fastff.data.dataset import SPLITS, contents
+from fastff.data.dataset import SPLITS
+from fastff.data.readers import contents
 from fastff.data.tables import number_classes, open_parquet
 from fastff.errors import DataError
-from fastff.system.files import locked, make_folder, replacing, write_text
+from fastff.system.files import file_stamps, locked, make_folder, replacing, write_text
 from fastff.system.limits import check_unpacked, say
 
 BLOCK = 1 << 22  # values that are converted at a time
@@ -35,7 +36,7 @@ def parquet_shards(folder: Path, target: str | None) -> tuple[Path, list[str] | 
     unless it has those of the same files. Raises DataError where that cannot be, MissingExtra without pyarrow.
     """
     out = folder / f"shards-{hashlib.sha256(str(target).encode()).hexdigest()[:8]}"
-    stamp = _stamp(folder, target)
+    stamp = [target, *file_stamps(path for split in SPLITS for path in _files(folder, split))]
     found = _notes(out)
     if found.get("of") != stamp:
         make_folder(out)
@@ -52,11 +53,6 @@ def _files(folder: Path, split: str) -> list[Path]:
     names = contents(folder)
     pieces = [n for n in names if n == f"{split}.parquet" or (n.startswith(f"{split}-") and n.endswith(".parquet"))]
     return [folder / name for name in sorted(pieces)]
-
-
-def _stamp(folder: Path, target: str | None) -> list[Any]:
-    states = [(path.name, path.stat()) for split in SPLITS for path in _files(folder, split)]
-    return [target, *([name, state.st_size, state.st_mtime_ns] for name, state in states)]
 
 
 def _notes(out: Path) -> dict[str, Any]:

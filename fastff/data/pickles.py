@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fastff.data.dataset import reading
+from fastff.data.readers import reading
 from fastff.errors import DataError
 
 SIMPLE_TYPE = re.compile(r"b1|[iu][1248]|f[248]")

@@ -15,11 +15,11 @@ from typing import Any, overload
 import numpy as np
 
 from fastff.errors import DataError
+from fastff.system.blocks import row_blocks
 from fastff.system.limits import check_room
 
 KEPT = (np.uint8, np.float32, np.float64)  # the row types the kernels read as they are
 MAX_CLASSES = 2**31  # above any network's output; keeps labels that are really ids or prices from becoming classes
-BLOCK = 1 << 20  # elements looked at in one go, so a check of a memory-mapped file needs a few MB
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,13 @@ def check_finite(X: Rows, name: str) -> None:
     """
     if X.dtype.kind != "f":
         return
-    step = max(1, BLOCK // X.shape[1])
-    for start in range(0, len(X), step):
-        block = X[start : start + step]
+    start = 0
+    for block in row_blocks(X):
         finite = np.isfinite(block)
         if not finite.all():
             row, column = np.unravel_index(np.argmin(finite), finite.shape)
             raise DataError(f"{name}: {block[row, column]} at row {start + row}, column {column}; want finite numbers")
+        start += len(block)
 
 
 def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) -> np.ndarray:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from fastff.data.arrays import npy_header, open_npy
-from fastff.data.dataset import SPLITS, contents, reading
+from fastff.data.dataset import SPLITS
+from fastff.data.readers import contents, reading
 from fastff.data.rows import KEPT, Shard, Shards, check_labels
 from fastff.errors import DataError
 

@@ -15,6 +15,7 @@ from fastff.data.rows import Rows, Shards, check_finite
 from fastff.errors import DataError
 from fastff.system import checkpoint
 from fastff.system.blocks import row_blocks
+from fastff.system.files import file_stamps
 
 IN_CACHE = 1 << 17  # values that are worked on at a time: in float64 they stay in a core's own cache, 3 times as fast
 Moments = tuple[np.ndarray, np.ndarray]  # mean and deviation of each column, float64
@@ -66,15 +67,9 @@ def _place(X: Shards) -> Path:
 
 
 def _stamp(X: Shards) -> dict[str, Any]:
-    """What says that the rows are the same: names, sizes and times of the files, and which of their rows."""
-    try:
-        states = [(shard.path.name, shard.path.stat()) for shard in X.files]
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename}: {error.strerror}") from None
-    return {
-        "files": [[name, state.st_size, state.st_mtime_ns] for name, state in states],
-        "rows": None if X.picked is None else _digest(X.picked),
-    }
+    """What is compared to find out whether the rows have changed: their files' stamps, and which rows were picked."""
+    rows = None if X.picked is None else _digest(X.picked)
+    return {"files": file_stamps(shard.path for shard in X.files), "rows": rows}
 
 
 def _digest(picked: np.ndarray) -> str:

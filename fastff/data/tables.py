@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastff.data.dataset import Split, reading
+from fastff.data.dataset import Split
+from fastff.data.readers import reading
 from fastff.errors import DataError, MissingExtra
 from fastff.system.limits import check_unpacked
 

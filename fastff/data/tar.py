@@ -7,13 +7,13 @@ ever on forged sizes (CVE-2025-8194); a data set needs none of that.
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from fastff.data.readers import pieces, read_up_to
 from fastff.errors import DataError
 from fastff.system.limits import say
 
 BLOCK = 512
 REGULAR = (b"0", b"\0")
 BARE = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders: nothing follows, whatever size they declare
-CHUNK = 1 << 20
 
 
 def files(
@@ -45,7 +45,7 @@ def files(
             _skip(stream, padding)
         else:
             _skip(stream, size + padding)
-    while piece := stream.read(CHUNK):  # to the end, where a packed stream checks its sum
+    for piece in pieces(stream):  # to the end, where gzip checks its checksum
         left -= len(piece)
         if left < 0:
             raise DataError(f"{source}: unpacks to more than {say(in_all)}, want the data set alone")
@@ -66,17 +66,15 @@ def _octal(field: bytes, what: str) -> int:
 
 
 def _read(stream: IO[bytes], size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size and (piece := stream.read(min(CHUNK, size - len(data)))):
-        data += piece
-    if len(data) < size:
-        raise ValueError("it ends in the middle of a file")
+    data = read_up_to(stream, size)
+    _check_complete(len(data), size)
     return bytes(data)
 
 
 def _skip(stream: IO[bytes], size: int) -> None:
-    while size > 0:
-        piece = stream.read(min(CHUNK, size))
-        if not piece:
-            raise ValueError("it ends in the middle of a file")
-        size -= len(piece)
+    _check_complete(sum(map(len, pieces(stream, size))), size)
+
+
+def _check_complete(found: int, size: int) -> None:
+    if found < size:
+        raise ValueError("it ends in the middle of a file")

@@ -38,10 +38,8 @@ def copied(array: Sliceable, out: np.ndarray | None = None) -> np.ndarray:
     """A copy of an array with rows, in the memory of `out` where that fits."""
     if out is None or (out.shape, out.dtype) != (array.shape, array.dtype):
         out = np.empty(array.shape, array.dtype)
-    at = 0
-    for block in row_blocks(array):
-        out[at : at + len(block)] = block
-        at += len(block)
+    for block, part in zip(row_blocks(array), row_blocks(out), strict=True):
+        part[...] = block
     return out
 
 

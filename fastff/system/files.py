@@ -9,8 +9,9 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from fastff.errors import DataError
 
@@ -108,6 +109,18 @@ def locked(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.unlink()
         os.close(descriptor)
+
+
+def file_stamps(paths: Iterable[Path]) -> list[list[Any]]:
+    """[name, size in bytes, time of the last change in ns] of each file: other stamps mean that a file was changed.
+
+    Raises DataError for a file that cannot be found.
+    """
+    try:
+        found = [(path.name, path.stat()) for path in paths]
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {error.strerror}") from None
+    return [[name, status.st_size, status.st_mtime_ns] for name, status in found]
 
 
 def remove_leftovers(folder: Path, names: Collection[str]) -> None:
