@@ -1,7 +1,7 @@
 """Reads the IDX files of MNIST and its relatives, plain or gzipped.
 
 An IDX file is a magic number (0x00000801 for labels, 0x00000803 for pictures), a big-endian 32-bit size for each
-dimension, and the bytes. Imports NumPy and the data package's own modules only.
+dimension, and the bytes.
 """
 
 import struct
@@ -30,7 +30,7 @@ def read_idx_folder(folder: Path) -> tuple[dict[str, Split], tuple[int, int, int
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """The uint8 array in an IDX file. Raises DataError for other dimensions, or a declared size its bytes are not."""
+    """The uint8 array in an IDX file. Raises DataError unless it has `dimensions` and as many bytes as it declares."""
     with reading(path, "IDX file"), path.open("rb") as raw:
         stream = unzipped(raw)
         header = stream.read(4 + 4 * dimensions)
