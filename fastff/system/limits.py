@@ -15,7 +15,7 @@ from pathlib import Path
 from fastff.errors import DataError, NoRoom
 
 ROOT = Path("/sys/fs/cgroup")
-OWN = Path("/proc/self/cgroup")  # lines of HIERARCHY:CONTROLLERS:PATH, version 2 with neither number nor controllers
+OWN = Path("/proc/self/cgroup")  # lines of HIERARCHY:CONTROLLERS:PATH; that of version 2 is 0::PATH
 SMALL = 16 << 20  # bytes; less is allocated without looking
 MEMINFO = Path("/proc/meminfo")
 FREELY = 1 << 30  # bytes that any packed file may unpack to, however small it is
