@@ -1,7 +1,4 @@
-"""Data sets as NumPy arrays: one function that turns a name or a path into checked splits.
-
-Imports fastff.system and fastff.errors only.
-"""
+"""Data sets as NumPy arrays: `load_dataset` turns a name or a path into a Dataset of checked splits."""
 
 from fastff.data.dataset import Dataset
 from fastff.data.load import load_dataset

@@ -1,9 +1,7 @@
-"""Reads what NumPy writes: data sets in one .npz or a folder of .npy files, and single arrays. .npy files stay on disk.
+"""Reads what NumPy writes: data sets in an .npz file or a folder of .npy files, and single arrays.
 
-NumPy's own reader evaluates a header as Python and makes room for what it says before it looks whether the bytes are
-there. Here three expressions read it, and it is held against the size of the file.
-
-Imports NumPy and the data package's own modules only.
+NumPy's own reader evaluates an array's header as a Python expression, and allocates the declared size before it looks
+whether the file has as many bytes. Here three regular expressions read the header, and the size is checked first.
 """
 
 import math
@@ -16,12 +14,12 @@ from typing import IO, Literal
 
 import numpy as np
 
-from fastff.data.dataset import SPLITS, Split, contents, reading
+from fastff.data.dataset import SPLITS, Split
+from fastff.data.readers import contents, pieces, reading
 from fastff.errors import DataError
 from fastff.system.limits import check_unpacked
 
-LONGEST_HEADER = 10_000  # characters; one of plain numbers has about 100
-CHUNK = 1 << 20
+LONGEST_HEADER = 10_000  # characters; the header of an array of numbers has about 100
 DESCR = re.compile(r"""['"]descr['"]\s*:\s*['"]([<>=|]?[?biufcSUVO]\d*)['"]""")
 ORDER = re.compile(r"""['"]fortran_order['"]\s*:\s*(True|False)""")
 SHAPE = re.compile(r"""['"]shape['"]\s*:\s*\(([\d\sL,]*)\)""")
@@ -29,7 +27,7 @@ NPY_NAMES = frozenset(f"{a}_{split}.npy" for split in SPLITS for a in "xy")
 
 
 def read_npz(path: Path) -> dict[str, Split]:
-    """The splits in an .npz with x_train, y_train and, where there are, x_val, y_val, x_test, y_test."""
+    """The splits in an .npz file: x_train and y_train, and x_val, y_val, x_test and y_test if it has them."""
     with _open_npz(path) as archive:
         pairs = _pairs(archive.names, path, "")
         return {s: (archive.read(x), archive.read(y)) for s, (x, y) in pairs.items()}
@@ -42,7 +40,7 @@ def read_npy_folder(folder: Path) -> dict[str, Split]:
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The array in an .npy file, as a read-only memory map, or in an .npz: its only one, or the one called x.
+    """The array of an .npy file, as a read-only memory map, or of an .npz file: its only one, or the one called x.
 
     Shape, type and values are as they were written. Raises DataError for any other file.
     """
@@ -64,16 +62,16 @@ def open_npy(path: Path) -> np.ndarray:
 
 
 def npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype, Literal["C", "F"], int]:
-    """Shape, type and order of the array in an .npy file that has all of it, and where its values begin.
+    """Shape, type and memory order of the array in an .npy file, and the byte at which its values begin.
 
-    ValueError for another file; put it into `reading`.
+    Raises ValueError if this is no .npy file or it is cut short; call it inside `reading`.
     """
     with path.open("rb") as stream:
         return *_header(stream, path.stat().st_size), stream.tell()
 
 
 class _Npz:
-    """The arrays of an open .npz, read by name, each once."""
+    """An open .npz file, whose arrays are read by name."""
 
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self._archive, self._path = archive, path
@@ -87,7 +85,7 @@ class _Npz:
             shape, dtype, order = _header(stream, info.file_size)
             flat = np.empty(math.prod(shape), dtype)
             room, at = flat.view(np.uint8), 0
-            while piece := stream.read(CHUNK):  # to the end, where its sum is checked
+            for piece in pieces(stream):  # to the end of the stream, where zipfile checks its checksum
                 piece = piece[: len(room) - at]
                 room[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
                 at += len(piece)
@@ -99,7 +97,7 @@ class _Npz:
 @contextmanager
 def _open_npz(path: Path) -> Iterator[_Npz]:
     with reading(path, ".npz file"), path.open("rb") as stream:
-        # zipfile also takes an archive that stands behind something else.
+        # zipfile would also accept an archive that follows other bytes in the file.
         if stream.read(2) != b"PK":
             raise ValueError("it is not a zip archive")
         with zipfile.ZipFile(stream) as archive:
@@ -107,9 +105,10 @@ def _open_npz(path: Path) -> Iterator[_Npz]:
 
 
 def _header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype, Literal["C", "F"]]:
-    """Shape, type and order of the array that starts here; the stream then stands at its first value.
+    """Shape, type and memory order of the array whose header starts here; its first value is read from the stream next.
 
-    ValueError unless it is a plain array that has, within `size` bytes with the header, as many as it declares.
+    size: of header and values, in bytes. Raises ValueError for a damaged header, for an array of Python objects, and
+    for one that declares more values than there are bytes for.
     """
     start = stream.read(8)
     if start[:6] != b"\x93NUMPY" or start[6:] not in (b"\1\0", b"\2\0", b"\3\0"):
@@ -121,7 +120,7 @@ def _header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype, Li
     descr, fortran, sides = DESCR.search(text), ORDER.search(text), SHAPE.search(text)
     if descr is None or fortran is None or sides is None:
         raise ValueError(f"the header {text.strip()!r}, want descr, fortran_order and shape of a plain array")
-    if "O" in descr[1]:  # whose bytes are a pickle
+    if "O" in descr[1]:  # the bytes of such an array are a pickle
         raise ValueError("Object arrays cannot be loaded, want numbers")
     dtype, shape = np.dtype(descr[1]), tuple(int(side) for side in re.findall(r"\d+", sides[1]))
     declared, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
@@ -131,7 +130,7 @@ def _header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype, Li
 
 
 def _pairs(present: set[str], source: Path, suffix: str) -> dict[str, tuple[str, str]]:
-    """{split: (name of the rows, name of the labels)} of those present; half a split is an error, and no "train" is."""
+    """{split: (name of its rows, name of its labels)} of those present; DataError for half a split or no "train"."""
     pairs = {s: (f"x_{s}{suffix}", f"y_{s}{suffix}") for s in SPLITS}
     for split, names in pairs.items():
         missing = [n for n in names if n not in present]

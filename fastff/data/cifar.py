@@ -1,53 +1,51 @@
 """Reads CIFAR-10 (Krizhevsky 2009) in its official forms, and the course's subset of it: horses, ships and trucks.
 
-A row is a picture of 3,072 bytes: the 32x32 red plane, then green, then blue. Nothing is unpacked to disk.
-Imports NumPy and the data package's own modules only.
+A row is a picture of 3,072 bytes: the 32x32 red plane, then green, then blue. Archives are unpacked in memory.
 """
 
-import gzip
 from io import BytesIO
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 
-from fastff.data.dataset import Dataset, Split, contents, hold_out, make_dataset, reading
+from fastff.data.dataset import Dataset, Split, hold_out, make_dataset
 from fastff.data.pickles import load_pickle
+from fastff.data.readers import contents, reading, unzipped
 from fastff.data.rows import check_finite, check_labels, check_rows
 from fastff.data.tar import files
 from fastff.errors import DataError
+from fastff.system.blocks import row_blocks
 from fastff.system.limits import say
 
 PIXELS = 3072
 IMAGE_SHAPE = (3, 32, 32)
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-HST = (7, 8, 9)
-SEED = 10  # decides which training rows are held out, for good
+HST = (7, 8, 9)  # the class numbers of horses, ships and trucks
+SEED = 10  # chooses the training rows that are held out for validation; it never changes
 
 COURSE = {split: f"cifar10_hst_{split}" for split in ("train", "val", "test")}
 COURSE_NPZ = "cifar10_hst.npz"
-FORMS = {  # file names in the order of the rows, the test batch last
+FORMS = {  # the names of the batches in the order of their rows, the test batch last
     "python": (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
     "binary": (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
 }
 BATCHES = frozenset(name for names in FORMS.values() for name in names)
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
 ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-10-python.tar", "cifar-10-binary.tar")
-BLOCK_ROWS = 256  # rows converted in one go, to keep temporary arrays in cache
-LARGEST_BATCH = 64 << 20  # bytes; the real ones are 31 MB, a forged archive can promise anything
+LARGEST_BATCH = 64 << 20  # bytes; the real ones are 31 MB, a forged archive can declare any size
 LARGEST_ARCHIVE = 400 << 20  # bytes, unpacked; the real ones are 186 MB
 
 
 def find_cifar(folder: Path) -> Path | None:
-    """The first of the official forms in a folder: the batches themselves, their folder, or the packed archive."""
+    """Where CIFAR-10 is: in this folder itself if it has batches, else in a folder of batches or an archive in it."""
     present = contents(folder)
-    if any(name in present for form in FORMS.values() for name in form):
+    if BATCHES & present:
         return folder
     return next((folder / name for name in (*FOLDERS, *ARCHIVES) if name in present), None)
 
 
 def load_cifar10(path: Path) -> Dataset:
-    """All ten classes from an archive or folder: 50,000 training rows split 45,000/5,000, and the 10,000 of test."""
+    """All ten classes from an archive or folder: 45,000 rows to train, 5,000 to validate and 10,000 to test."""
     train, test = _official(path)
     rest, val = hold_out(*train, max(1, len(train[1]) // 10), SEED)
     splits = {"train": rest, "val": val, "test": test}
@@ -55,7 +53,7 @@ def load_cifar10(path: Path) -> Dataset:
 
 
 def load_hst(path: Path) -> Dataset:
-    """Classes 7, 8, 9 as 0, 1, 2 from an archive or folder: 15,000 rows split 13,000/2,000, and the 3,000 of test."""
+    """Classes 7, 8, 9 as 0, 1, 2 from an archive or folder: 13,000 rows to train, 2,000 to validate, 3,000 to test."""
     train, test = (_only_hst(split, path) for split in _official(path))
     rest, val = hold_out(*train, max(1, len(train[1]) * 2 // 15), SEED)
     return make_hst({"train": rest, "val": val, "test": test}, path)
@@ -80,19 +78,18 @@ def read_course_folder(folder: Path) -> dict[str, Split]:
 
 
 def as_bytes(x: np.ndarray, name: str) -> np.ndarray:
-    """Pictures (N, D) as uint8 where their floats are whole numbers from 0 to 255; otherwise as they are."""
+    """Pictures (N, 3072) as uint8 if all their values are whole numbers from 0 to 255, otherwise as they are."""
     x = check_rows(x, name, features=PIXELS)
     check_finite(x, name)
     if x.dtype == np.uint8:
         return x
     # The conversion is exact, and bytes are a quarter of the memory to hold and to gather batches from.
     small = np.empty(x.shape, np.uint8)
-    for start in range(0, len(x), BLOCK_ROWS):
-        block = x[start : start + BLOCK_ROWS]
+    for block, converted in zip(row_blocks(x), row_blocks(small), strict=True):
         if block.min() < 0 or block.max() > 255:
             return x
-        small[start : start + BLOCK_ROWS] = block
-        if not np.array_equal(small[start : start + BLOCK_ROWS], block):
+        converted[...] = block
+        if not np.array_equal(converted, block):
             return x
     return small
 
@@ -132,10 +129,7 @@ def _batches_in_folder(folder: Path) -> tuple[str, dict[str, Split]]:
 def _batches_in_archive(path: Path) -> tuple[str, dict[str, Split]]:
     form, found = "python", {}
     with reading(path, "CIFAR-10 archive"), path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
-        for name, data in files(stream, path, BATCHES.__contains__, largest=LARGEST_BATCH, in_all=LARGEST_ARCHIVE):
+        for name, data in files(unzipped(raw), path, BATCHES, largest=LARGEST_BATCH, in_all=LARGEST_ARCHIVE):
             form = "binary" if name.endswith(".bin") else "python"
             found[name] = _batch(form, data, f"{path}: {name}")
     return form, found
@@ -164,7 +158,7 @@ def _fields(content: dict, rows: str, labels: str, source: object) -> Split:
             found = ", ".join(sorted(content)[:10]) or "nothing"
             raise DataError(f"{source}: has no {key!r}; found {found}")
         value = content[key]
-        # An array of texts would take as much for each as the longest does.
+        # NumPy would make an array of texts, in which each takes as much memory as the longest.
         for item in value if isinstance(value, (list, tuple)) else ():
             if not all(isinstance(v, (int, float, np.number)) for v in (item if isinstance(item, list) else [item])):
                 raise DataError(f"{source}: {key!r} holds {type(item).__name__} values, want numbers")

@@ -1,35 +1,32 @@
-"""The one form in which data reaches a network: splits of rows and labels that are checked when they are made.
+"""Dataset: the splits of rows and labels that a network is trained, validated and tested on.
 
-Every reader ends in make_dataset, so whatever the file, the same arrays are refused with the same words.
-Imports NumPy, fastff.data.rows, fastff.data.rows, fastff.system.limits and fastff.errors only.
+Every reader passes its arrays to make_dataset, which checks them: the same fault is the same error in every format.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import overload
 
 import numpy as np
 
 from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
-from fastff.errors import ArgumentError, DataError, FastffError
+from fastff.errors import ArgumentError, DataError
 from fastff.system.limits import check_room
 
 Split = tuple[np.ndarray, np.ndarray]
 SPLITS = ("train", "val", "test")
-FEW_CLASSES = 1000  # so many classes pass without a question, however few the rows
+FEW_CLASSES = 1000  # more classes than rows are accepted up to this number
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Rows and labels in up to three splits; an absent validation or test split is None.
+    """Rows and labels in up to three splits; x and y of a missing validation or test split are None.
 
-    x_*: (N, D), C-contiguous, uint8, float32 or float64 as the file had them; may be read-only or memory-mapped. Of a
-    folder of shards they are fastff.data.rows.Shards, which stay on disk.
+    x_*: (N, D), C-contiguous, uint8, float32 or float64 as in the file; may be read-only or memory-mapped. The rows of
+    a folder of shards are fastff.data.rows.Shards, which stay on disk.
     y_*: (N,) int64, class numbers from 0 to n_classes - 1.
-    class_names: a name for each class. image_shape: (channels, height, width) when a row is a picture, its channels'
-    planes one after the other, each row by row; otherwise None.
+    class_names: a name for each class. image_shape: (channels, height, width) if each row is a picture: the planes of
+    its channels one after the other, each plane line by line; otherwise None.
     """
 
     name: str
@@ -57,8 +54,8 @@ class Dataset:
     def with_validation(self, fraction: float = 0.1, seed: int = 0) -> "Dataset":
         """This data set if it has a validation split, else one that holds out `fraction` of the training rows.
 
-        The same seed holds out the same rows, always. Both parts are copies in memory, also of memory-mapped rows; rows
-        of shards stay in their files.
+        The same seed chooses the same rows in every version of NumPy. Both splits are copies in memory, also of
+        memory-mapped rows; rows of shards stay in their files.
         Raises ArgumentError for a fraction outside (0, 1), DataError when there is only one training row.
         """
         if not 0 < fraction < 1:
@@ -81,10 +78,10 @@ def make_dataset(
     class_names: Sequence[str] | None = None,
     image_shape: tuple[int, int, int] | None = None,
 ) -> Dataset:
-    """Check the splits ("train", and "val" and "test" where there are) and make the Dataset of them.
+    """Check the splits ("train", and "val" and "test" if there are such) and make a Dataset of them.
 
-    source is what messages start with, the file or folder. Without class_names the training labels say how many
-    classes there are, and a class is called by its number. Raises DataError for whatever a network could not train on.
+    source: the file or folder with which error messages start. Without class_names there are as many classes as the
+    largest training label says, named by their numbers. Raises DataError for arrays that no network can be trained on.
     """
     features = None if image_shape is None else int(np.prod(image_shape))
     classes = None if class_names is None else len(class_names)
@@ -93,7 +90,7 @@ def make_dataset(
         if split not in splits:
             continue
         x = check_rows(splits[split][0], f"{source}: x_{split}", features=features)
-        # training meets what is not finite in its shards, and says so, without a pass over all of them before
+        # NaN and infinity in the training rows of shards are found by training, so that these are not read twice.
         if split != "train" or not isinstance(x, Shards):
             check_finite(x, f"{source}: x_{split}")
         y = check_labels(splits[split][1], f"{source}: y_{split}", rows=len(x), classes=classes)
@@ -104,7 +101,7 @@ def make_dataset(
                     f"{source}: y_train: label {classes - 1} in {len(x)} rows, want classes numbered from 0"
                 )
         features = x.shape[1]
-        # np.ascontiguousarray would turn a memory map into a plain array, so it is asked only where it is needed.
+        # np.ascontiguousarray turns a memory map into a plain array, so it is called only if it is needed.
         arrays[f"x_{split}"] = x if isinstance(x, Shards) or x.flags.c_contiguous else np.ascontiguousarray(x)
         arrays[f"y_{split}"] = np.ascontiguousarray(y)
     if class_names is None:
@@ -119,38 +116,12 @@ def hold_out(
     x: Rows, y: np.ndarray, rows: int, seed: int
 ) -> tuple[tuple[Rows, np.ndarray], tuple[Rows, np.ndarray]]: ...
 def hold_out(x: Rows, y: np.ndarray, rows: int, seed: int) -> tuple[tuple[Rows, np.ndarray], tuple[Rows, np.ndarray]]:
-    """Split rows (N, D) and labels (N,) into the rest and `rows` held out by the seed, both in their old order."""
+    """Split rows (N, D) and labels (N,) into the rest and `rows` that the seed chooses; both keep their order."""
     if not isinstance(x, Shards):
         check_room(f"a copy of {len(x):,} rows", x.nbytes)
-    # NumPy promises the raw numbers of a bit generator for good, but not its shuffles: sorting raw numbers gives the
-    # same split in every version.
+    # NumPy guarantees the raw numbers of a bit generator in all its versions, but not the shuffles made from them.
     order = np.argsort(np.random.PCG64(seed).random_raw(len(x)), kind="stable")
     val, train = np.sort(order[:rows]), np.sort(order[rows:])
     if isinstance(x, Shards):
         return (x.select(train), y[train]), (x.select(val), y[val])
     return (x[train], y[train]), (x[val], y[val])
-
-
-@contextmanager
-def reading(path: object, kind: str) -> Iterator[None]:
-    """Turn whatever a parser raises on damaged bytes into one DataError line: "path: not a readable kind: ..."."""
-    try:
-        yield
-    except FastffError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file, want {kind}") from None
-    except MemoryError:
-        raise DataError(f"{path}: not enough memory for this {kind}") from None
-    # pickle, zipfile, tarfile, zlib and NumPy between them raise nearly every built-in exception on bad bytes.
-    except Exception as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, OSError) and error.strerror:
-            detail = error.strerror
-        raise DataError(f"{path}: not a readable {kind}: {detail}") from None
-
-
-def contents(folder: Path) -> set[str]:
-    """The names in a folder; none when it is not there."""
-    with reading(folder, "folder"):
-        return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()

@@ -1,13 +1,13 @@
-"""Fetches the named sets once into the user's cache, checked against their SHA-256.
+"""Downloads the named data sets once into the user's cache and checks their SHA-256.
 
-Imports fastff.errors only, and pooch (which brings in an HTTP client) when it is needed.
+pooch, which imports an HTTP client, is imported only when it is needed.
 """
 
 from pathlib import Path
 
 from fastff.errors import DataError
 
-# name: (address, {file: SHA-256}). The sums are those that other public loaders of the same files check as well.
+# name: (address, {file: SHA-256}). Other public loaders of the same files check the same sums.
 SOURCES: dict[str, tuple[str, dict[str, str]]] = {
     "cifar10": (
         "https://www.cs.toronto.edu/~kriz/",
@@ -35,17 +35,17 @@ SOURCES: dict[str, tuple[str, dict[str, str]]] = {
 
 
 def cache_folder(name: str) -> Path:
-    """Where the files of a named set are kept for this user."""
+    """The folder in this user's cache for the files of a named data set."""
     import pooch
 
     return Path(pooch.os_cache("fastff")) / name
 
 
 def fetch(name: str, asked_for: str, alternatives: str = "") -> Path:
-    """The cache folder of a named set with all its files there: checked, and downloaded if missing or damaged.
+    """The cache folder of a named data set, after every file in it was checked, and downloaded if missing or damaged.
 
-    Raises DataError when a download fails or its sum is wrong; it starts with the name that was asked for, and says
-    which files, or which alternatives to them, to put where.
+    Raises DataError if a download fails or its SHA-256 is wrong. The message starts with asked_for, the name that the
+    user gave, and says which files, or which alternatives to them, to put into which folder.
     """
     import pooch
 
@@ -54,7 +54,7 @@ def fetch(name: str, asked_for: str, alternatives: str = "") -> Path:
     for file, sha256 in files.items():
         try:
             pooch.retrieve(address + file, known_hash=f"sha256:{sha256}", fname=file, path=folder)
-        # The errors of requests are OSErrors; a wrong sum is a ValueError.
+        # requests raises OSErrors, pooch a ValueError for a wrong SHA-256.
         except (OSError, ValueError) as error:
             reason = "its SHA-256 is wrong" if isinstance(error, ValueError) else _reason(error)
             raise DataError(

@@ -1,22 +1,20 @@
 """Reads the IDX files of MNIST and its relatives, plain or gzipped.
 
 An IDX file is a magic number (0x00000801 for labels, 0x00000803 for pictures), a big-endian 32-bit size for each
-dimension, and the bytes. Imports NumPy and the data package's own modules only.
+dimension, and the bytes.
 """
 
-import gzip
 import struct
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 
-from fastff.data.dataset import Split, contents, reading
+from fastff.data.dataset import Split
+from fastff.data.readers import contents, read_up_to, reading, unzipped
 from fastff.errors import DataError
 from fastff.system.limits import check_unpacked
 
 STEMS = {"train": "train", "test": "t10k"}
-CHUNK = 1 << 20
 
 
 def read_idx_folder(folder: Path) -> tuple[dict[str, Split], tuple[int, int, int]]:
@@ -32,11 +30,9 @@ def read_idx_folder(folder: Path) -> tuple[dict[str, Split], tuple[int, int, int
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """The uint8 array in an IDX file. Raises DataError for other dimensions, or a declared size its bytes are not."""
+    """The uint8 array in an IDX file. Raises DataError unless it has `dimensions` and as many bytes as it declares."""
     with reading(path, "IDX file"), path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
+        stream = unzipped(raw)
         header = stream.read(4 + 4 * dimensions)
         magic = 0x0800 + dimensions
         if header[:4] != struct.pack(">I", magic):
@@ -45,9 +41,9 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
             raise DataError(f"{path}: ends in the header, after {len(header)} bytes")
         shape = struct.unpack(f">{dimensions}I", header[4:])
         size = int(np.prod(shape, dtype=object))
-        if packed:
+        if stream is not raw:
             check_unpacked(path, size, path.stat().st_size)
-        data = _read_up_to(stream, size + 1)
+        data = read_up_to(stream, size + 1)
     if len(data) != size:
         found = f"{len(data):,}" if len(data) < size else f"more than {size:,}"
         raise DataError(f"{path}: declares {' x '.join(map(str, shape))} = {size:,} bytes, found {found}")
@@ -71,11 +67,3 @@ def _find(folder: Path, stem: str, kind: str) -> Path:
         if name in present:
             return folder / name
     raise DataError(f"{folder}: has no {_names(stem, kind)[0]} (or .gz)")
-
-
-def _read_up_to(stream: IO[bytes], limit: int) -> bytearray:
-    """At most `limit` bytes, in pieces: what a header declares is allocated only as far as there are bytes for it."""
-    data = bytearray()
-    while len(data) < limit and (piece := stream.read(min(CHUNK, limit - len(data)))):
-        data += piece
-    return data

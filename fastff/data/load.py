@@ -1,7 +1,4 @@
-"""From a name or a path to a Dataset: decides which reader fits, and says what would fit when none does.
-
-Imports the data package's own modules only.
-"""
+"""load_dataset: chooses the reader for a name or a path, and says what could be read if no reader fits."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -9,10 +6,11 @@ from pathlib import Path
 
 from fastff.data import cifar
 from fastff.data.arrays import NPY_NAMES, read_npy_folder, read_npz
-from fastff.data.dataset import Dataset, contents, hold_out, make_dataset
+from fastff.data.dataset import Dataset, hold_out, make_dataset
 from fastff.data.download import SOURCES, cache_folder, fetch
 from fastff.data.idx import has_idx, read_idx_folder
 from fastff.data.parquet import has_parquet, parquet_shards
+from fastff.data.readers import contents
 from fastff.data.shards import has_shards, read_shard_folder
 from fastff.data.tables import read_csv, read_parquet
 from fastff.errors import ArgumentError, DataError
@@ -20,25 +18,25 @@ from fastff.errors import ArgumentError, DataError
 NAMES = ("digits", "cifar10-hst", "cifar10", "mnist", "fashion-mnist")
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-SEED = 10  # decides which of MNIST's training rows are held out, for good
+SEED = 10  # chooses the rows of MNIST that are held out for validation; it never changes
 
 
 def load_dataset(
     name_or_path: str | PathLike[str], *, data_dir: str | PathLike[str] | None = None, target: str | None = None
 ) -> Dataset:
-    """The Dataset of a known name or of a file or folder.
+    """The Dataset of a known name, a file or a folder.
 
     Names: digits (inside the package), cifar10-hst, cifar10, mnist, fashion-mnist. Their files are looked for in
     data_dir/NAME and in data_dir; without data_dir they are downloaded once, checked by SHA-256, into the user's cache.
-    Paths: an .npz with x_train, y_train, and x_val, y_val, x_test, y_test where there are; a folder of .npy files of
-    those names (memory-mapped); a folder of shards x_train-00000.npy, y_train-00000.npy, ..., whose rows stay on disk
-    (docs/scaling.md), or of train-*.parquet, which become shards once; a folder with the course's pickles
-    cifar10_hst_train, _val, _test; CIFAR-10's archive, packed or unpacked; a folder of IDX files; a .csv or .parquet
-    file. `target` is the column of a .csv or of .parquet that is the class.
-    A name wins over a path: write ./mnist for a folder called mnist.
+    Paths: an .npz file with x_train and y_train, and x_val, y_val, x_test and y_test if there are such; a folder of
+    .npy files of those names (memory-mapped); a folder of shards x_train-00000.npy, y_train-00000.npy, ..., whose rows
+    stay on disk (docs/scaling.md), or of train-*.parquet, which are converted to shards once; a folder with the
+    course's pickles cifar10_hst_train, _val, _test; CIFAR-10's archive, packed or unpacked; a folder of IDX files; a
+    .csv or .parquet file. `target` is the column of a .csv or .parquet file that holds the classes.
+    A name goes before a path: write ./mnist for a folder called mnist.
 
-    Raises DataError for data that is missing or unfit, ArgumentError for arguments that do not go together, and
-    MissingExtra for .parquet without pyarrow; each message is one line.
+    Raises DataError for data that is missing or cannot be used, ArgumentError for arguments that contradict each
+    other, and MissingExtra for .parquet without pyarrow; each message is one line.
     """
     known = name_or_path if name_or_path in NAMES else None
     path = Path(name_or_path)
@@ -74,7 +72,7 @@ def _load_known(name: str, data_dir: Path | None) -> Dataset:
     if name == "cifar10-hst":
         others += f", or {', '.join(cifar.COURSE.values())}, or {cifar.COURSE_NPZ}"
     found = next((place for folder in folders if (place := cifar.find_cifar(folder))), None)
-    # What may have been downloaded is checked again each time, so that a damaged cache heals.
+    # What is in the cache is checked each time, so that a damaged file is downloaded again.
     if data_dir is None and (found is None or found.name == packed):
         found = fetch("cifar10", name, others) / packed
     if found is None:
@@ -141,7 +139,7 @@ def _mnist_folder(name: str, data_dir: Path | None) -> Path:
 
 
 def _load_mnist(name: str, folder: Path, class_names: Sequence[str] | None) -> Dataset:
-    """60,000 training rows split 55,000/5,000, and the 10,000 of test; other numbers of rows in the same proportion."""
+    """55,000 of 60,000 rows to train and 5,000 to validate, other numbers in proportion; the test rows to test."""
     splits, image_shape = read_idx_folder(folder)
     rows = len(splits["train"][1])
     if rows != len(splits["train"][0]):
@@ -151,5 +149,5 @@ def _load_mnist(name: str, folder: Path, class_names: Sequence[str] | None) -> D
 
 
 def _candidates(data_dir: Path, *names: str) -> list[Path]:
-    # The set's own folder first: one data_dir may hold MNIST, and Fashion-MNIST under the same file names beside it.
+    # data_dir/NAME comes first: data_dir may hold MNIST, and data_dir/fashion-mnist files of the same names.
     return [*(data_dir / name for name in names), data_dir]

@@ -1,7 +1,6 @@
-"""Parquet files that may be larger than memory: turned into shards beside them, once.
+"""Parquet files that may be larger than memory are converted once to shards, in a folder beside them.
 
-For any row of it a row group must be unpacked whole, and training wants rows in every order. Imports NumPy,
-fastff.system.files, fastff.system.limits and the data package's own modules only.
+Training reads rows in a random order, but to read one row of a Parquet file a whole row group must be unpacked.
 """
 
 import contextlib
@@ -13,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from fastff.data.dataset import SPLITS, contents
+from fastff.data.dataset import SPLITS
+from fastff.data.readers import contents
 from fastff.data.tables import number_classes, open_parquet
 from fastff.errors import DataError
-from fastff.system.files import locked, make_folder, replacing, write_text
+from fastff.system.files import file_stamps, locked, make_folder, replacing, write_text
 from fastff.system.limits import check_unpacked, say
 
-BLOCK = 1 << 22  # values that are converted at a time
-_NOTES = "shards.json"  # written last: what the shards were made from, and what their classes are called
+BLOCK = 1 << 22  # values converted at a time
+_NOTES = "shards.json"  # written last: the stamps of the files that the shards were made from, and the class names
 
 
 def has_parquet(folder: Path) -> bool:
@@ -28,14 +28,14 @@ def has_parquet(folder: Path) -> bool:
 
 
 def parquet_shards(folder: Path, target: str | None) -> tuple[Path, list[str] | None]:
-    """The folder of shards of train-*.parquet, val-*.parquet and test-*.parquet, or train.parquet and so on; and the
-    classes' names, if they have names.
+    """Convert train-*.parquet or train.parquet, and the same of val and test, to shards: (their folder, class names).
 
-    The column `target` is the class, the others are features, float32. The shards are made in a folder beside the files
-    unless it has those of the same files. Raises DataError where that cannot be, MissingExtra without pyarrow.
+    The column `target` holds the classes, the others are features, float32. The names are None if the classes are
+    numbers. Shards that exist are not made again unless the Parquet files have changed. Raises DataError if the files
+    cannot be converted, MissingExtra without pyarrow.
     """
     out = folder / f"shards-{hashlib.sha256(str(target).encode()).hexdigest()[:8]}"
-    stamp = _stamp(folder, target)
+    stamp = [target, *file_stamps(path for split in SPLITS for path in _files(folder, split))]
     found = _notes(out)
     if found.get("of") != stamp:
         make_folder(out)
@@ -52,11 +52,6 @@ def _files(folder: Path, split: str) -> list[Path]:
     names = contents(folder)
     pieces = [n for n in names if n == f"{split}.parquet" or (n.startswith(f"{split}-") and n.endswith(".parquet"))]
     return [folder / name for name in sorted(pieces)]
-
-
-def _stamp(folder: Path, target: str | None) -> list[Any]:
-    states = [(path.name, path.stat()) for split in SPLITS for path in _files(folder, split)]
-    return [target, *([name, state.st_size, state.st_mtime_ns] for name, state in states)]
 
 
 def _notes(out: Path) -> dict[str, Any]:
@@ -77,15 +72,17 @@ def _check_disk(path: Path, size: int, out: Path) -> None:
 
 
 def _convert(folder: Path, target: str | None, out: Path) -> list[str] | None:
-    """Write x_SPLIT-NUMBER.npy for each file and y_SPLIT.npy for each split; returns the classes' names, if names."""
-    codes: dict[str, int] = {}  # of the classes, as they come
+    """Write x_SPLIT-NUMBER.npy for each file and y_SPLIT.npy for each split; the class names, None if numbers."""
+    codes: dict[str, int] = {}  # of each class, in the order in which they are found
     labels: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     features: list[str] | None = None
     for split in SPLITS:
         for number, path in enumerate(_files(folder, split)):
             with open_parquet(path, target) as table:
                 if features is not None and table.features != features:
-                    raise DataError(f"{path}: columns that differ from those of {_files(folder, 'train')[0].name}")
+                    raise DataError(
+                        f"{path}: columns that differ from those of {_files(folder, 'train')[0].name}, want the same"
+                    )
                 features = table.features
                 _check_disk(path, 4 * table.rows * len(features), out)
                 header = {"descr": "<f4", "fortran_order": False, "shape": (table.rows, len(features))}

@@ -1,9 +1,9 @@
-"""Reads the pickles of the course and of CIFAR-10 without running what a pickle may ask to run.
+"""Reads the pickles of the course and of CIFAR-10 without calling the functions that a pickle names.
 
 A pickle is a small program that can call any importable function. Here it may build dicts, lists, tuples, strings and
-numbers, and call seven names, for each of which a stand-in of ours answers. NumPy's own array and dtype never see the
-pickle's state, so a forged one meets our checks and not C code that trusts it. Nor may a pickle grow: what it makes is
-at most as large as its file. Imports NumPy and the data package's own modules only.
+numbers, and the seven functions in ADMITTED are replaced by ours; a pickle that names another one is refused. NumPy's
+C code for unpickling trusts the contents, so arrays and dtypes are made here, after checks. What a pickle builds is at
+most as large as its file.
 """
 
 import pickle
@@ -14,17 +14,17 @@ from typing import IO, Any
 
 import numpy as np
 
-from fastff.data.dataset import reading
+from fastff.data.readers import reading
 from fastff.errors import DataError
 
 SIMPLE_TYPE = re.compile(r"b1|[iu][1248]|f[248]")
 
 
 def load_pickle(stream: IO[bytes], source: object) -> dict[str, Any]:
-    """The dict in a pickle of any protocol, of Python 2 or 3: plain containers, numbers and NumPy arrays by name.
+    """The dict in a pickle of any protocol, of Python 2 or 3; its values are plain containers, numbers, NumPy arrays.
 
-    Strings of Python 2 come back as bytes, but for the names. Raises DataError, starting with `source`, for a damaged
-    pickle, one that names anything but NumPy arrays (nothing of it is imported or called), and arrays of objects.
+    Keys are returned as str, other strings of Python 2 as bytes. Raises DataError, starting with `source`, for a
+    damaged pickle, for one that names other functions than NumPy's (which are not imported), and for object arrays.
     """
     with reading(source, "pickle"):
         bounded = _Bounded(stream)
@@ -35,7 +35,7 @@ def load_pickle(stream: IO[bytes], source: object) -> dict[str, Any]:
 
 
 class _Bounded:
-    """A stream that makes no room for what a file merely claims to hold: reads ask for no more than all of it."""
+    """A stream whose reads ask for at most the size of the file, however many bytes a forged pickle declares."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.size = stream.seek(0, 2)
@@ -47,10 +47,10 @@ class _Bounded:
 
 
 def _value(value: Any, size: int) -> Any:
-    """A value of the pickled dict, with an array for its stand-in."""
+    """A value of the pickled dict; an array if the unpickler made an _Array of it."""
     if isinstance(value, _Array):
         return value.array()
-    # A list may hold itself, or one long row a million times, which would only show where an array is made of it.
+    # A list may hold itself, or the same long row a million times: an array made of it would be larger than the file.
     if isinstance(value, (list, tuple)):
         rows = [row for row in value if isinstance(row, (list, tuple))]
         if sum(map(len, rows)) + len(value) > size or any(isinstance(v, (list, tuple)) for row in rows for v in row):
@@ -58,19 +58,19 @@ def _value(value: Any, size: int) -> Any:
     return value
 
 
-# The unpickler in Python: the one in C sets aside memory for any index a damaged file holds, up to 64 GB.
+# The unpickler in Python: the one in C allocates a memo for the largest index in a damaged file, up to 64 GB.
 _PythonUnpickler: Any = pickle._Unpickler
 
 
 class _Unpickler(_PythonUnpickler):
     def __init__(self, stream: _Bounded, source: object) -> None:
-        # Python 2 wrote the bytes of an array as a str: only this encoding hands them on untouched.
+        # Python 2 wrote the bytes of an array as a str: only this encoding leaves them unchanged.
         super().__init__(stream, encoding="bytes")
         self.source = source
-        self.left = stream.size  # of text that may be encoded
+        self.left = stream.size  # characters that may still be encoded
 
     def find_class(self, module: str, name: str) -> Any:
-        # Old NumPy says numpy.core, new NumPy numpy._core; they mean the same functions.
+        # NumPy 2 renamed numpy.core to numpy._core; the functions are the same.
         function = ADMITTED.get((module.replace("numpy._core", "numpy.core"), name))
         if function is None:
             raise DataError(
@@ -85,7 +85,7 @@ class _Unpickler(_PythonUnpickler):
         return _encode(text, encoding)
 
     def load_bytearray8(self) -> None:
-        # As inherited it would first make room for whatever length is claimed.
+        # The inherited method allocates the declared length before it reads.
         (size,) = struct.unpack("<Q", self.read(8))
         self.append(bytearray(self.read(size)))
 
@@ -114,14 +114,14 @@ class _Unpickler(_PythonUnpickler):
 
 
 def _check_keys(keys: Iterable[Any]) -> None:
-    # The hash of a tuple in a tuple in a tuple, a million deep, overflows the stack and ends the process.
+    # Hashing a tuple nested a million deep overflows the stack, which ends the process.
     for key in keys:
         if not isinstance(key, (str, bytes, int)):
             raise pickle.UnpicklingError(f"a key of type {type(key).__name__}, want texts")
 
 
 class _Admitted:
-    """A function a pickle may call, and do nothing else to: pickles can also set attributes on what they find."""
+    """A function that a pickle may call. The wrapper keeps a pickle from setting attributes on it."""
 
     __slots__ = ("function",)
 
@@ -136,7 +136,7 @@ class _Admitted:
 
 
 class _Array:
-    """Stands for an ndarray, which a pickle makes empty first and fills later through __setstate__."""
+    """Takes the place of an ndarray: a pickle makes an empty one, then passes its contents to __setstate__."""
 
     def __init__(self) -> None:
         self.value: np.ndarray | None = None
@@ -152,7 +152,7 @@ class _Array:
 
 
 class _Type:
-    """Stands for a dtype: a type code, then the byte order through __setstate__."""
+    """Takes the place of a dtype: a pickle makes it from a type code, then passes the byte order to __setstate__."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         self.code = _text(code)
@@ -172,7 +172,7 @@ class _Type:
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: str, axes: Any = None) -> np.ndarray:
     if not isinstance(dtype, _Type) or not isinstance(data, (bytes, bytearray)):
         raise pickle.UnpicklingError("an array without type or bytes")
-    # reshape refuses a shape that does not fit the bytes. frombuffer would refuse the bytes of an empty array.
+    # reshape refuses a shape that does not fit the bytes. frombuffer refuses the empty buffer of an empty array.
     flat = np.frombuffer(data, dtype.numpy()) if data else np.empty(0, dtype.numpy())
     if order == "K":
         array = flat.reshape(shape)
@@ -191,14 +191,10 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    # How Python 3 writes bytes in the protocols of Python 2.
+    # Python 3 writes bytes as text that this function encodes, in the protocols of Python 2.
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes written as {encoding!r}")
     return text.encode("latin1")
-
-
-def _no_bytes() -> bytes:
-    return b""
 
 
 ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
@@ -208,7 +204,7 @@ ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("_codecs", "encode"): _encode,
-    ("__builtin__", "bytes"): _no_bytes,
+    ("__builtin__", "bytes"): lambda: b"",  # in the protocols of Python 2 only empty bytes are written so
 }
 
 

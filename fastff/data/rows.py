@@ -1,9 +1,8 @@
-"""Rows in files that may be larger than memory: any rows can be read, in any order, and none stay.
+"""Rows and labels as a network takes them: Shards, which are rows in files larger than memory, and checks of both.
 
-They are read, not mapped: pages of a memory map count as this process's own for as long as they are mapped (5 GB of 6
-after a tenth of an epoch), mapping them anew for each part was slower (2.0 microseconds a row of 3 KB, reading 1.4),
-and a file that is cut short ends the process there. fastff.engine.readahead reads for the kernels.
-The checks of rows and labels stand here too: every wrong array is explained where it comes in.
+Shards are read and not memory-mapped. The pages of a map count as memory of this process for as long as it exists (5 GB
+of 6 GB after a tenth of an epoch); a new map for each part was slower (2.0 microseconds a row of 3 KB, reading 1.4);
+and access to the map of a file that was cut short ends the process. fastff.engine.readahead reads for the kernels.
 """
 
 import itertools
@@ -15,16 +14,16 @@ from typing import Any, overload
 import numpy as np
 
 from fastff.errors import DataError
+from fastff.system.blocks import row_blocks
 from fastff.system.limits import check_room
 
-KEPT = (np.uint8, np.float32, np.float64)  # the row types the kernels read as they are
-MAX_CLASSES = 2**31  # above any network's output; keeps labels that are really ids or prices from becoming classes
-BLOCK = 1 << 20  # elements looked at in one go, so a check of a memory-mapped file needs a few MB
+KEPT = (np.uint8, np.float32, np.float64)  # the types of rows that kernels read without a conversion
+MAX_CLASSES = 2**31  # no network has as many outputs: larger labels must be ids or prices
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file: `rows` rows of the set's width and type, the first of them `offset` bytes from the start."""
+    """A file with `rows` rows of the width and type of its Shards; the first row begins at byte `offset`."""
 
     path: Path
     offset: int
@@ -32,10 +31,10 @@ class Shard:
 
 
 class Shards:
-    """Rows (N, D) in files one after the other, as `load_dataset` finds them in a folder; fit and evaluate take them.
+    """Rows (N, D) that stay in several files, as `load_dataset` finds them in a folder; fit and evaluate take them.
 
-    It has the len, shape, dtype and ndim of the array that it stands for; `shards[rows]` is that part of it, a slice or
-    row numbers, as an array in memory, and np.asarray(shards) all of it. `select` gives some of the rows as Shards.
+    They have the len, shape, dtype and ndim of one array with all rows. `shards[rows]`, of a slice or of row numbers,
+    reads those rows into an array, and np.asarray(shards) all of them. `select` gives some of the rows as Shards.
     """
 
     ndim = 2
@@ -45,8 +44,9 @@ class Shards:
     ) -> None:
         self.files, self.name = tuple(files), name
         self.dtype = np.dtype(dtype)
-        self.picked = picked  # the numbers of the rows in the files that are rows here; None: all
-        self.starts = np.cumsum([0, *(file.rows for file in files)])  # the number of each file's first row, and of all
+        self.picked = picked  # the number of each row among all rows of the files; None if these are all
+        # the number of each file's first row among all rows of the files, and last how many rows there are
+        self.starts = np.cumsum([0, *(file.rows for file in files)])
         self.shape = int(self.starts[-1]) if picked is None else len(picked), columns
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class Shards:
         check_room(f"{len(numbers):,} rows of {self.name}", len(numbers) * self.shape[1] * self.dtype.itemsize)
         out = np.empty((len(numbers), self.shape[1]), self.dtype)
         file = np.searchsorted(self.starts, numbers, "right") - 1
-        # rows that follow one another are read as one
+        # rows that are next to each other in a file are read at once
         starts = np.flatnonzero(np.append(True, (np.diff(numbers) != 1) | (np.diff(file) != 0)))[: len(numbers)]
         for begin, end in itertools.pairwise([*starts.tolist(), len(numbers)]):
             shard = self.files[file[begin]]
@@ -83,11 +83,8 @@ class Shards:
         return self[:] if dtype is None else self[:].astype(dtype)
 
 
-Rows = np.ndarray | Shards  # what fit and evaluate take
-
-
 def _read(shard: Shard, first: int, out: np.ndarray) -> None:
-    """The rows of a file from `first` on into out, C-contiguous. DataError where they cannot be read."""
+    """Read len(out) rows of a file, from row `first` on, into out (rows, D), C-contiguous. Raises DataError."""
     at, left = shard.offset + first * out.strides[0], out.reshape(-1).view(np.uint8)
     try:
         with shard.path.open("rb", buffering=0) as file:
@@ -95,9 +92,12 @@ def _read(shard: Shard, first: int, out: np.ndarray) -> None:
             while len(left):
                 if not (got := file.readinto(left.data)):
                     raise DataError(f"{shard.path}: ends where row {first} should, was it cut short meanwhile?")
-                left = left[got:]  # a read of more than 2 GB, for one
+                left = left[got:]  # one call may read less, for example at most 2 GB
     except OSError as error:
         raise DataError(f"cannot read {shard.path}: {error.strerror}") from None
+
+
+Rows = np.ndarray | Shards  # the rows that fit and evaluate take
 
 
 @overload
@@ -107,11 +107,11 @@ def check_rows(X: Rows, name: str, *, features: int | None = None) -> Rows: ...
 @overload
 def check_rows(X: Any, name: str, *, features: int | None = None) -> np.ndarray: ...
 def check_rows(X: Any, name: str, *, features: int | None = None) -> Rows:
-    """X as rows a network can read: 2-D (N, D), N and D at least 1, native byte order, uint8, float32 or float64.
+    """X as rows that a network can read: (N, D), N and D at least 1, native byte order, uint8, float32 or float64.
 
-    Those three types are returned as they are, without a copy (memory-mapped, read-only and strided arrays too);
-    other integers, bool and float16 become float32. Shards stay Shards. Values are not looked at: see check_finite.
-    Raises DataError, starting with `name`, for another shape or type or when D is not `features`.
+    Arrays of those three types (also memory-mapped, read-only or strided) and Shards are returned without a copy; other
+    integers, bool and float16 become float32. Values are not checked: see check_finite. Raises DataError, starting with
+    `name`, for another shape or type, or if D is not `features`.
     """
     array = X if isinstance(X, Shards) else _as_array(X, name)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
@@ -132,25 +132,25 @@ def check_rows(X: Any, name: str, *, features: int | None = None) -> Rows:
 
 
 def check_finite(X: Rows, name: str) -> None:
-    """Raise DataError with the first row and column (from 0) where X (N, D) holds a NaN or an infinity.
+    """Raise DataError, with the first row and column (from 0), if X (N, D) holds a NaN or an infinity.
 
-    Reads X a block of rows at a time; integers are not read at all.
+    X is read a block of rows at a time, and not at all if it holds integers.
     """
     if X.dtype.kind != "f":
         return
-    step = max(1, BLOCK // X.shape[1])
-    for start in range(0, len(X), step):
-        block = X[start : start + step]
+    start = 0
+    for block in row_blocks(X):
         finite = np.isfinite(block)
         if not finite.all():
             row, column = np.unravel_index(np.argmin(finite), finite.shape)
             raise DataError(f"{name}: {block[row, column]} at row {start + row}, column {column}; want finite numbers")
+        start += len(block)
 
 
 def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) -> np.ndarray:
     """y as class numbers: int64 (N,) from an array (N,) or (N, 1) of integers, or of floats with whole values.
 
-    Raises DataError, starting with `name`, when there are not `rows` of them, or one is fractional, not finite,
+    Raises DataError, starting with `name`, unless there are `rows` of them, or if one is fractional, not finite,
     negative, or not below `classes`.
     """
     array = _as_array(y, name)
@@ -161,9 +161,9 @@ def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) ->
     if len(array) != rows:
         raise DataError(f"{name}: {len(array)} labels for {rows} rows, want one a row")
     flat = array.reshape(-1)
-    # An int64 and not a plain int, which would have to fit float16 when the labels are that.
+    # An int64, because NumPy 2 would convert a plain int to the type of the labels, which may be float16.
     limit = np.int64(MAX_CLASSES if classes is None else classes)
-    # NaN fails every comparison, so it is bad here without a test of its own.
+    # Every comparison with NaN is false, so NaN is refused here as well.
     good = (flat >= 0) & (flat < limit)
     if flat.dtype.kind == "f":
         good &= flat == np.floor(flat)

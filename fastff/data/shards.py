@@ -1,14 +1,12 @@
-"""Finds the shards of a data set in a folder: x_train-*.npy with y_train-*.npy, and _val and _test where there are.
-
-Imports NumPy, fastff.data.rows, fastff.data.rows and the data package's own modules only.
-"""
+"""Reads a folder of shards: x_train-*.npy with y_train-*.npy, and the same of val and test if there are such."""
 
 from pathlib import Path
 
 import numpy as np
 
 from fastff.data.arrays import npy_header, open_npy
-from fastff.data.dataset import SPLITS, contents, reading
+from fastff.data.dataset import SPLITS
+from fastff.data.readers import contents, reading
 from fastff.data.rows import KEPT, Shard, Shards, check_labels
 from fastff.errors import DataError
 
@@ -20,9 +18,9 @@ def has_shards(folder: Path) -> bool:
 def read_shard_folder(folder: Path) -> dict[str, tuple[Shards, np.ndarray]]:
     """The splits in a folder of x_train-00000.npy, x_train-00001.npy, ..., in the order of their names, with labels.
 
-    Labels are in y_train-00000.npy, ..., a file for each of the rows' files, or in one y_train.npy. Another split's
-    rows may be in one file too. Rows are uint8, float32 or float64 in C order, all of one width and type, and stay in
-    their files; labels are read.
+    The labels are in one file for each file of rows, y_train-00000.npy, ..., or all in y_train.npy. The rows of val and
+    test may be in one file, x_val.npy and x_test.npy. Rows are uint8, float32 or float64 in C order, in all files of a
+    split of the same width and type, and stay in their files; labels are read into memory.
     """
     present, splits = contents(folder), {}
     for split in SPLITS:
@@ -40,7 +38,7 @@ def _pieces(present: set[str], stem: str) -> list[str]:
 
 
 def _names(present: set[str], stem: str, folder: Path) -> list[str]:
-    """The files of these rows or labels: the shards, or one file for all of them, or none."""
+    """The names of the shards of `stem`, for example x_train, or of its one file; an empty list if there is neither."""
     pieces, whole = _pieces(present, stem), f"{stem}.npy"
     if pieces and whole in present:
         raise DataError(f"{folder}: has {whole} beside {pieces[0]}, want one or the other")
@@ -73,7 +71,7 @@ def _open(folder: Path, names: list[str], stem: str) -> Shards:
 
 
 def _labels(folder: Path, names: list[str], x: Shards) -> np.ndarray:
-    """The labels, int64 (N,); those in several files must be in one for each of the rows' files, and as many."""
+    """The labels of x, int64 (N,), from one file, or from one for each file of x with as many labels as it has rows."""
     wanted = {f"y{shard.path.name[1:]}": shard.rows for shard in x.files}
     if len(names) == 1 and names[0] not in wanted:
         wanted = {names[0]: len(x)}
@@ -81,4 +79,4 @@ def _labels(folder: Path, names: list[str], x: Shards) -> np.ndarray:
         have = "no such file" if odd[0] in wanted else "no rows for it"
         raise DataError(f"{folder / odd[0]}: {have}, want a file of labels for each of {x.name}-*.npy, or one for all")
     parts = [check_labels(open_npy(folder / name), str(folder / name), rows=wanted[name]) for name in names]
-    return np.concatenate(parts)  # a copy: no file stays mapped
+    return np.concatenate(parts)  # copies them out of the memory-mapped files

@@ -1,7 +1,7 @@
 """The mean and the standard deviation of every column, in one pass over rows that need not fit in memory.
 
-Blocks are summed in float64 and joined as Chan, Golub & LeVeque (1979) do it, so nothing large is subtracted from
-something as large. Those of Shards are kept in a file beside the data, with what its files were like.
+Blocks are summed in float64 and combined as in Chan, Golub & LeVeque (1979), without subtracting large numbers that are
+nearly equal. The statistics of Shards are kept in a file beside the data, together with the stamps of the data's files.
 """
 
 import contextlib
@@ -15,13 +15,14 @@ from fastff.data.rows import Rows, Shards, check_finite
 from fastff.errors import DataError
 from fastff.system import checkpoint
 from fastff.system.blocks import row_blocks
+from fastff.system.files import file_stamps
 
-IN_CACHE = 1 << 17  # values that are worked on at a time: in float64 they stay in a core's own cache, 3 times as fast
-Moments = tuple[np.ndarray, np.ndarray]  # mean and deviation of each column, float64
+IN_CACHE = 1 << 17  # values computed with at a time: in float64 they stay in a core's own cache, 3 times as fast
+Statistics = tuple[np.ndarray, np.ndarray]  # mean and standard deviation of each column, float64 (D,)
 
 
-def of(X: Rows, name: str) -> Moments:
-    """The moments of X (N, D), checked already; the deviation of a constant column is 0.
+def of(X: Rows, name: str) -> Statistics:
+    """The statistics of X (N, D), which check_rows has returned; the deviation of a constant column is 0.
 
     Raises DataError, starting with `name`, for a value that is not finite.
     """
@@ -31,17 +32,17 @@ def of(X: Rows, name: str) -> Moments:
     found = _saved(path, stamp, X.shape[1])
     if found is None:
         found = _compute(X, name)
-        with contextlib.suppress(DataError):  # a folder that cannot be written to costs another pass the next time
+        with contextlib.suppress(DataError):  # without the file the next call computes them again
             checkpoint.save(path, {"mean": found[0], "deviation": found[1]}, stamp)
     return found
 
 
-def _compute(X: Rows, name: str) -> Moments:
+def _compute(X: Rows, name: str) -> Statistics:
     rows, total = 0, np.zeros(X.shape[1])
-    squares = np.zeros(X.shape[1])  # of the deviations from the mean so far
+    squares = np.zeros(X.shape[1])  # the sums of squared deviations from the mean so far
     first, constant = X[:1], np.ones(X.shape[1], bool)
     room = np.empty((max(1, IN_CACHE // X.shape[1]), X.shape[1]))
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is seen below, or by who uses it
+    with np.errstate(over="ignore", invalid="ignore"):  # NaN and infinity are found below
         for block in (part for whole in row_blocks(X) for part in row_blocks(whole, IN_CACHE)):
             own = block.sum(0, dtype=np.float64)
             mean = own / len(block)
@@ -51,7 +52,7 @@ def _compute(X: Rows, name: str) -> Moments:
                 squares += np.square(mean - total / rows) * (rows * len(block) / (rows + len(block)))
             total += own
             rows += len(block)
-            # rounding leaves a constant column a deviation of some ulps: that is noise, not scale
+            # Rounding would give a constant column a deviation of some ulps, by which nothing should be scaled.
             constant &= (block == first).all(0)
         deviation = np.sqrt(squares / rows)
     if not np.isfinite(deviation).all():
@@ -60,29 +61,23 @@ def _compute(X: Rows, name: str) -> Moments:
 
 
 def _place(X: Shards) -> Path:
-    """The file beside the data: one for all rows, and one for each choice of them."""
+    """The file of the statistics, beside the data; its name says which rows were picked, if not all were."""
     chosen = "" if X.picked is None else "-" + _digest(X.picked)[:8]
     return X.files[0].path.parent / f"{X.name}{chosen}.statistics.safetensors"
 
 
 def _stamp(X: Shards) -> dict[str, Any]:
-    """What says that the rows are the same: names, sizes and times of the files, and which of their rows."""
-    try:
-        states = [(shard.path.name, shard.path.stat()) for shard in X.files]
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename}: {error.strerror}") from None
-    return {
-        "files": [[name, state.st_size, state.st_mtime_ns] for name, state in states],
-        "rows": None if X.picked is None else _digest(X.picked),
-    }
+    """What is compared to find out whether the rows have changed: their files' stamps, and which rows were picked."""
+    rows = None if X.picked is None else _digest(X.picked)
+    return {"files": file_stamps(shard.path for shard in X.files), "rows": rows}
 
 
 def _digest(picked: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(picked, "<i8").data).hexdigest()
 
 
-def _saved(path: Path, stamp: dict[str, Any], columns: int) -> Moments | None:
-    """The moments in the file; None where it is missing, damaged, of other rows or of something else."""
+def _saved(path: Path, stamp: dict[str, Any], columns: int) -> Statistics | None:
+    """The statistics in the file; None if it is missing, damaged, or not of these rows."""
     try:
         arrays, notes = checkpoint.load(path)
         mean, deviation = arrays["mean"], arrays["deviation"]

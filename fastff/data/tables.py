@@ -1,6 +1,6 @@
-"""Reads tables, .csv and .parquet: one column is the class, the others are numbers.
+"""Reads tables, .csv and .parquet: the target column holds the classes, the others are features and hold numbers.
 
-Imports NumPy and the data package's own modules; pyarrow only when a .parquet file is read.
+pyarrow is imported only when a .parquet file is read.
 """
 
 import csv
@@ -13,32 +13,34 @@ from typing import Any
 
 import numpy as np
 
-from fastff.data.dataset import Split, reading
+from fastff.data.dataset import Split
+from fastff.data.readers import reading
 from fastff.errors import DataError, MissingExtra
 from fastff.system.limits import check_unpacked
 
-Table = tuple[dict[str, Split], Sequence[str] | None]  # the training split, and the classes' names if they have names
+Table = tuple[dict[str, Split], Sequence[str] | None]  # {"train": split}, and the class names; None if numbers
 
-PARQUET_ROWS = 1 << 16  # read in one go
+PARQUET_ROWS = 1 << 16  # rows read at a time
 
 
 def read_csv(path: Path, target: str | None) -> Table:
     """Rows float32 (N, columns - 1) and labels of a comma-separated file in UTF-8 with a header line.
 
-    Targets that are all whole numbers are the class numbers themselves; others are names, numbered in sorted order.
-    Raises DataError with line and column for a cell that is not a finite number, a missing target or a ragged row.
+    Targets that are all numbers are class numbers, which make_dataset checks; others are names, numbered in sorted
+    order. Raises DataError, with line and column, for a feature that is not a finite number, an empty target, and a row
+    of another length than the header.
     """
     x, classes = _parse_csv(path, lambda header: _target_index(header, target, path))
     return _table(x, classes)
 
 
 def read_rows(path: Path) -> np.ndarray:
-    """Rows float32 (N, columns) of a comma-separated file of features alone, with a header line; errors as read_csv."""
+    """Rows float32 (N, columns) of a comma-separated file without a target column; header and errors as of read_csv."""
     return _parse_csv(path, lambda header: None)[0]
 
 
 def _parse_csv(path: Path, find_target: Callable[[list[str]], int | None]) -> tuple[np.ndarray, list[str]]:
-    """The numbers float32 (N, features), and the texts of the target column, if find_target(header) names one."""
+    """The features, float32 (N, D), and the target texts; find_target(header) is the target's index, or None."""
     with reading(path, "CSV file"), path.open(encoding="utf-8-sig", newline="") as stream:
         lines = csv.reader(stream, strict=True)
         header = [name.strip() for name in next(lines, [])]
@@ -73,9 +75,9 @@ def _parse_csv(path: Path, find_target: Callable[[list[str]], int | None]) -> tu
 
 
 def read_parquet(path: Path, target: str | None) -> Table:
-    """As read_csv, for a Parquet file. Raises MissingExtra without pyarrow."""
+    """The same as read_csv for a Parquet file. Raises MissingExtra without pyarrow."""
     with open_parquet(path, target) as table:
-        # A billion equal values take a few bytes, so their number alone says nothing of what is in the file.
+        # A billion equal values take a few bytes in a file: a small one may declare more rows than fit in memory.
         check_unpacked(path, table.rows * (len(table.features) + 1) * 4, path.stat().st_size)
         x = np.empty((table.rows, len(table.features)), np.float32)
         classes: list[str] = []
@@ -87,8 +89,8 @@ def read_parquet(path: Path, target: str | None) -> Table:
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """An open Parquet file whose columns are fit for training: the names of its features in order, its rows, and
-    blocks(rows), which gives rows float32 (n, features) and their classes as text, at most so many rows at a time.
+    """An open Parquet file whose columns have been checked: the names of its features, its number of rows, and
+    blocks(most), which yields features float32 (n, D) and n classes as text, n at most `most`, until all are read.
     """
 
     features: list[str]
@@ -98,7 +100,7 @@ class ParquetTable:
 
 @contextmanager
 def open_parquet(path: Path, target: str | None) -> Iterator[ParquetTable]:
-    """Check a Parquet file's columns, one of which is the target. Raises MissingExtra without pyarrow."""
+    """Open a Parquet file and check the types of its columns. Raises DataError, and MissingExtra without pyarrow."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -117,7 +119,7 @@ def open_parquet(path: Path, target: str | None) -> Iterator[ParquetTable]:
                 raise DataError(f"{path}: column {name!r}: {kind} values, want classes")
 
         def blocks(most: int) -> Iterator[tuple[np.ndarray, list[str]]]:
-            # A long text a million times is stored once, and read so.
+            # Columns of text are read as dictionaries, in which a text that occurs a million times is in memory once.
             texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if pa.types.is_string(kind)]
             file, start = pq.ParquetFile(stream, pre_buffer=False, read_dictionary=texts), 0
             for batch in file.iter_batches(most, use_threads=False):
@@ -148,7 +150,7 @@ def _texts(column: Any) -> list[str]:
 
 
 def _numbers(column: Any, name: str, start: int, path: Path) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused below
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, which is refused below
         cells = column.to_numpy(zero_copy_only=False).astype(np.float32)
     if not np.isfinite(cells).all():
         row = int(np.argmin(np.isfinite(cells)))
@@ -172,8 +174,8 @@ def _table(x: np.ndarray, classes: list[str]) -> Table:
 
 
 def number_classes(classes: Iterable[str]) -> tuple[dict[str, float], list[str] | None]:
-    """The number of each class, and the names where they are names: those are numbered in sorted order."""
-    # An array of texts would take as much for each as the longest does.
+    """The number of each class, and the class names in the order of their numbers, which is sorted; None if numbers."""
+    # Not np.unique: each text in an array takes as much memory as the longest.
     found = set(classes)
     try:
         return {label: float(label) for label in found}, None

@@ -1,40 +1,40 @@
-"""Reads the regular files of a tar archive from a stream, into memory: no paths are made, no links are followed.
+"""Reads regular files of a tar archive from a stream into memory; nothing is written to disk, links are not followed.
 
-The standard library's tarfile reads an archive's extended headers whole, whatever size they claim, and has looped for
-ever on forged sizes (CVE-2025-8194); a data set needs none of that.
+The standard library's tarfile reads extended headers of any declared size into memory, and looped for ever on forged
+sizes (CVE-2025-8194). The archives of data sets need no extended headers, so this module does not read them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from typing import IO
 
+from fastff.data.readers import pieces, read_up_to
 from fastff.errors import DataError
 from fastff.system.limits import say
 
-BLOCK = 512
+BLOCK = 512  # bytes; headers and files begin at multiples of it
 REGULAR = (b"0", b"\0")
-BARE = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders: nothing follows, whatever size they declare
-CHUNK = 1 << 20
+BARE = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices and folders: no content follows, whatever their size says
 
 
 def files(
-    stream: IO[bytes], source: object, wanted: Callable[[str], bool], *, largest: int, in_all: int
+    stream: IO[bytes], source: object, wanted: Collection[str], *, largest: int, in_all: int
 ) -> Iterator[tuple[str, bytes]]:
-    """(name without folders, bytes) of each regular file whose name is wanted; all else is passed over.
+    """(name without folders, content) of each regular file whose name is in `wanted`; the others are skipped.
 
-    Raises DataError, starting with source, for a wanted file of more than `largest` bytes, for an archive that unpacks
-    to more than `in_all`, and ValueError for what is damaged.
+    Raises DataError, starting with source, for a wanted file of more than `largest` bytes and for an archive that
+    unpacks to more than `in_all`, and ValueError for a damaged archive.
     """
     left = in_all
     while True:
         header = _read(stream, BLOCK)
-        if not header.strip(b"\0"):  # the end: a block of zeros
+        if not header.strip(b"\0"):  # a block of zeros marks the end
             break
         kind, size = header[156:157], _size(header)
         if kind in BARE:
             size = 0
         left -= BLOCK + -(-size // BLOCK) * BLOCK
         name = header[:100].split(b"\0", 1)[0].decode("latin1").rsplit("/", 1)[-1]
-        chosen = kind in REGULAR and wanted(name)
+        chosen = kind in REGULAR and name in wanted
         if chosen and size > largest:
             raise DataError(f"{source}: {name} has {size:,} bytes, want a batch of at most {say(largest)}")
         if left < 0:
@@ -45,38 +45,36 @@ def files(
             _skip(stream, padding)
         else:
             _skip(stream, size + padding)
-    while piece := stream.read(CHUNK):  # to the end, where a packed stream checks its sum
+    for piece in pieces(stream):  # to the end, where gzip checks its checksum
         left -= len(piece)
         if left < 0:
             raise DataError(f"{source}: unpacks to more than {say(in_all)}, want the data set alone")
 
 
 def _size(header: bytes) -> int:
-    """The size that a header declares, once its own sum is found right."""
-    if _octal(header[148:156], "sum") != sum(header) - sum(header[148:156]) + 8 * ord(" "):
-        raise ValueError("a header's sum is wrong")
+    """The size that a header declares. Raises ValueError if the header does not match its checksum."""
+    if _octal(header[148:156], "checksum") != sum(header) - sum(header[148:156]) + 8 * ord(" "):
+        raise ValueError("a header does not match its checksum")
     return _octal(header[124:136], "size")
 
 
 def _octal(field: bytes, what: str) -> int:
     text = field.strip(b" \0")
-    if text and not text.isdigit():  # also GNU's form of sizes beyond 8 GB, and negative ones
-        raise ValueError(f"a header's {what} is {field!r}")
+    if text and not text.isdigit():  # negative sizes and GNU's form of sizes beyond 8 GB are refused as well
+        raise ValueError(f"a header's {what} is {field!r}, want an octal number")
     return int(text or b"0", 8)
 
 
 def _read(stream: IO[bytes], size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size and (piece := stream.read(min(CHUNK, size - len(data)))):
-        data += piece
-    if len(data) < size:
-        raise ValueError("it ends in the middle of a file")
+    data = read_up_to(stream, size)
+    _check_complete(len(data), size)
     return bytes(data)
 
 
 def _skip(stream: IO[bytes], size: int) -> None:
-    while size > 0:
-        piece = stream.read(min(CHUNK, size))
-        if not piece:
-            raise ValueError("it ends in the middle of a file")
-        size -= len(piece)
+    _check_complete(sum(map(len, pieces(stream, size))), size)
+
+
+def _check_complete(found: int, size: int) -> None:
+    if found < size:
+        raise ValueError("it ends in the middle of a file")

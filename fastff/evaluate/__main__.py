@@ -12,6 +12,7 @@ from fastff.data import load_dataset
 from fastff.data.rows import Shards, check_finite, check_labels, check_rows
 from fastff.errors import DataError
 from fastff.runs.model import load_model
+from fastff.system.blocks import row_blocks
 
 MIRRORED = 8192  # rows that are mirrored at a time
 
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> None:
     if options.tta:
         if model.image_shape is None:
             raise DataError(f"{options.run_dir}: --tta mirrors pictures, want a network that was trained on pictures")
-        blocks = (rows[i : i + MIRRORED] for i in range(0, len(rows), MIRRORED))
+        blocks = row_blocks(rows, MIRRORED * rows.shape[1])
         pictures = (block.reshape(-1, *model.image_shape)[..., ::-1].reshape(block.shape) for block in blocks)
         mirrored = np.concatenate([model.network.predict_proba(block) for block in pictures])
         probabilities = (probabilities + mirrored) / 2

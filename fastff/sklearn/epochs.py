@@ -1,4 +1,4 @@
-"""A fit's epochs as a program: scikit-learn's minibatches, losses and optimizers on fastff's kernels."""
+"""The epochs of an estimator's fit as one Program: scikit-learn's minibatches, losses and optimizers on our kernels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ _KINDS = {"logistic": losses.LOGISTIC, "identity": losses.SQUARED, "exp": losses
 
 
 class Epochs:
-    """The program of a fit, run an epoch at a time over scikit-learn's minibatches."""
+    """A fit's program, which is run once an epoch over scikit-learn's minibatches."""
 
     def __init__(self, estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None, batch_size: int) -> None:
         self.estimator, self.batch_size, self.rows = estimator, batch_size, len(y)
@@ -37,7 +37,7 @@ class Epochs:
         self.penalty = self._penalty()
 
     def _lower(self, X: np.ndarray, y: np.ndarray) -> tuple[Panels, Any]:
-        """The way to the loss, and its gradient; the constant part of each row's loss in self.constant."""
+        """Add the forward pass and the loss to the program; the gradient by the logits, and what backward takes."""
         program, estimator, self.constant = self.program, self.estimator, None
         smoothing = getattr(estimator, "label_smoothing", 0.0)
         w = None if self.weights is None else program.gather(self.weights[:, None])
@@ -49,7 +49,7 @@ class Epochs:
             return g, saved
         y = y.reshape(self.rows, -1)
         if estimator.out_activation_ == "exp":
-            self.constant = (xlogy(y, y) - y).sum(1)
+            self.constant = (xlogy(y, y) - y).sum(1)  # the part of each row's loss that no weight changes
         kind = _KINDS[estimator.out_activation_]
         if kind == losses.LOGISTIC:
             y = y * np.float32(1 - smoothing) + np.float32(smoothing / 2)
@@ -58,9 +58,9 @@ class Epochs:
         return program.target_loss(z, t, kind, halt=True, weights=w), saved
 
     def run(self) -> float:
-        """Train for an epoch; the mean loss of its batches, with the penalty, as scikit-learn counts it."""
+        """Train for an epoch; the mean loss of its batches, with the L2 penalty, computed as scikit-learn does."""
         estimator, linear = self.estimator, self.network.linear_layers
-        if estimator.shuffle:  # as sklearn.utils.shuffle draws
+        if estimator.shuffle:  # draws the same order as sklearn.utils.shuffle
             drawn = np.arange(self.rows)
             estimator._random_state.shuffle(drawn)
             self.order = self.order[drawn]
@@ -82,7 +82,7 @@ class Epochs:
             constant = self.constant if self.weights is None else self.constant * self.weights
             totals = totals + np.add.reduceat(constant[self.order], starts)
         divisor = sums * (estimator.n_outputs_ if estimator.out_activation_ == "identity" else 1)
-        with np.errstate(invalid="ignore", divide="ignore"):  # a batch without any weight
+        with np.errstate(invalid="ignore", divide="ignore"):  # batches whose weights are all 0
             data_loss, penalty, before = totals / divisor, self._penalty(), self.penalty
             self.penalty = penalty
             losses = data_loss + 0.5 * estimator.alpha * 0.5 * (before + penalty) / sums
@@ -119,7 +119,7 @@ class Epochs:
         return rows.astype(np.float32)
 
     def step_size_changed(self, change: Callable[..., Any], *arguments: Any) -> Any:
-        """Let the optimizer change its step size. Its velocity is -step size * m, so m changes with it."""
+        """Call `change`, which may set another step size; SGD's velocity, -step size * moment, stays the same."""
         before = self.optimizer.learning_rate_init if self.estimator.solver == "adam" else self.optimizer.learning_rate
         result = change(*arguments)
         if self.estimator.solver == "sgd" and self.optimizer.learning_rate != before:
@@ -141,7 +141,7 @@ class Epochs:
         return [("ms", 1.0), ("vs", 1.0)]
 
     def show(self, *, moments: bool = False) -> None:
-        """Let the estimator's attributes, and with moments its optimizer, have what was trained."""
+        """Copy the trained weights to the estimator's attributes, and on request the moments to its optimizer."""
         estimator, linear = self.estimator, self.network.linear_layers
         estimator.coefs_ = [layer.weights.copy() for layer in linear]
         estimator.intercepts_ = [layer.bias[0].copy() for layer in linear]

@@ -1,10 +1,10 @@
 """MLPClassifier and MLPRegressor: scikit-learn's own estimators, trained and applied by fastff's kernels.
 
 They are subclasses. Checks of parameters and data, labels, initial weights, the split for early stopping, the order of
-the minibatches, stopping rules, warnings and the lbfgs solver are scikit-learn's; what is replaced is the training of
-an epoch by adam or sgd, and the way forward through a network that is large enough. So the same random_state trains on
-the same minibatches from the same weights, and gives scikit-learn's results up to float32 rounding. What adam and sgd
-train, and predict from it, is float32, whatever X is.
+the minibatches, stopping rules, warnings and the lbfgs solver are scikit-learn's. Replaced are the training of an epoch
+by adam or sgd, and the forward pass of networks that are large enough. So the same random_state trains on the same
+minibatches from the same weights, and gives scikit-learn's results up to float32 rounding: adam and sgd train, and the
+trained networks predict, in float32, whatever the type of X.
 """
 
 import inspect
@@ -34,15 +34,15 @@ from fastff.nn.random_layers import Dropout
 from fastff.sklearn.epochs import Epochs
 
 _HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}
-NUMPY_WORK = 2_000_000  # multiply-adds below which the way forward is sooner done by NumPy than a program made
-FORWARD_ROWS = 1024
-# Training no larger than this, rows and then multiply-adds of one pass, is left to scikit-learn's float64: a program's
-# vectors would be half empty, and there is little time to save
+NUMPY_WORK = 2_000_000  # multiply-adds of a forward pass that NumPy does faster than a program is made
+FORWARD_ROWS = 1024  # rows of a batch of the forward pass
+# Fits of at most so many rows, and multiply-adds of a forward pass of them, are left to scikit-learn, in float64: the
+# vectors of the kernels would be half empty, and there is little time to save.
 FEW_ROWS, LITTLE_WORK = 64, 200_000
 
 
 def _constructor(base: Any, **own: Any) -> Any:
-    """__init__ with the parameters of base, whichever this scikit-learn has, and own ones that only keywords reach."""
+    """An __init__ with the parameters of base in the installed scikit-learn, and those of `own` as keywords only."""
     inherited = list(inspect.signature(base.__init__).parameters.values())
     added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
     signature = inspect.Signature(inherited + added)
@@ -60,11 +60,11 @@ def _constructor(base: Any, **own: Any) -> Any:
     return __init__
 
 
-_Estimator: Any = object  # what the mixin is mixed into: no type checker sees scikit-learn's attributes
+_Estimator: Any = object  # the base of the mixin: as Any, it lets mypy accept scikit-learn's attributes on self
 
 
 class _Kernels(_Estimator):
-    """What replaces scikit-learn's NumPy: an epoch of training, and the way forward."""
+    """A mixin that replaces scikit-learn's NumPy code of a training epoch and of the forward pass by kernels."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -79,13 +79,13 @@ class _Kernels(_Estimator):
     _no_improvement_count: int
     validation_loss_curve_: list[float]
     validation_scores_: list[float] | None
-    _validation: tuple[Any, Any, Any] | None = None  # X, y, weights: the user's own, while fit runs
+    _validation: tuple[Any, Any, Any] | None = None  # the user's X, y, weights while fit runs
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: tuple[Any, ...] | None = None) -> Any:
         """Fit to X (N, D) and y, as scikit-learn does.
 
-        sample_weight: (N,). validation_data: (X, y) or (X, y, sample_weight) to be scored after every epoch, instead of
-        a part of X where early_stopping is on; validation_scores_ and validation_loss_curve_ then hold the figures.
+        sample_weight: (N,). validation_data: (X, y) or (X, y, sample_weight), scored after every epoch; early_stopping
+        then uses it instead of a part of X. validation_scores_ and validation_loss_curve_ hold the scores and losses.
         """
         if validation_data is not None:
             if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
@@ -99,13 +99,13 @@ class _Kernels(_Estimator):
     def _row_weights(self, y: Any, sample_weight: Any) -> Any:
         return sample_weight
 
-    # --- the way forward ---
+    # --- forward pass ---
 
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         work = X.shape[0] * sum(c.size for c in self.coefs_)
-        kernels = {c.dtype for c in self.coefs_} == {np.dtype(np.float32)}  # lbfgs gives float64
+        kernels = {c.dtype for c in self.coefs_} == {np.dtype(np.float32)}  # lbfgs trains float64
         if issparse(X) or X.dtype not in (np.float32, np.float64) or work < NUMPY_WORK or not kernels:
             out = super()._forward_pass_fast(X, check_input=False)
             return out.astype(self.coefs_[-1].dtype, copy=False)
@@ -117,7 +117,7 @@ class _Kernels(_Estimator):
         return out
 
     def _network(self, *, training: bool = False) -> FeedForwardNeuralNetwork:
-        """The network of coefs_ and intercepts_, for training with dropout if there is any."""
+        """A network with the values of coefs_ and intercepts_, and for training with Dropout unless its rate is 0."""
         network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
         network.layers = []
         for i, (coefficients, intercepts) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
@@ -129,7 +129,7 @@ class _Kernels(_Estimator):
         return network
 
     def _threads(self) -> int | None:
-        """As many as asked for; one inside a joblib worker, where others work beside it."""
+        """The parameter `threads`; if it is None, 1 inside a joblib worker, whose siblings use the other CPUs."""
         if self.threads is not None:
             return self.threads
         return 1 if (get_active_backend()[0].nesting_level or 0) > 0 else None
@@ -137,7 +137,7 @@ class _Kernels(_Estimator):
     # --- training ---
 
     def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *rest: Any) -> None:
-        """Train with adam or sgd; rest is scikit-learn's own memory, and last whether this is partial_fit."""
+        """Train with adam or sgd. rest: buffers of scikit-learn, not used here, and whether this is partial_fit."""
         if len(y) <= FEW_ROWS and len(y) * sum(c.size for c in self.coefs_) <= LITTLE_WORK and self._as_scikit_learn():
             super()._fit_stochastic(X, y, sample_weight, *rest)
             return
@@ -197,12 +197,12 @@ class _Kernels(_Estimator):
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
 
     def _as_scikit_learn(self) -> bool:
-        """Whether nothing is asked for that scikit-learn's own training does not know."""
+        """Whether only parameters that scikit-learn's own training has are in use."""
         added = (self.dropout, getattr(self, "label_smoothing", 0.0), self.max_seconds, self.on_epoch, self._validation)
         return not any(added) and self.decay == "l2"
 
     def _new_optimizer(self) -> Any:
-        """scikit-learn's: it keeps the moments between calls of partial_fit, and the step size of the schedules."""
+        """scikit-learn's optimizer: it keeps the moments and the scheduled step size between calls of partial_fit."""
         parameters = self.coefs_ + self.intercepts_
         if self.solver == "sgd":
             return SGDOptimizer(parameters, self.learning_rate_init, self.learning_rate, self.momentum,
@@ -210,7 +210,7 @@ class _Kernels(_Estimator):
         return AdamOptimizer(parameters, self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
 
     def _split(self, X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any, tuple[Any, Any, Any] | None]:
-        """The rows to train on, and those to validate with: the user's own, or those that early stopping sets aside."""
+        """The rows to train on, and those to validate on: validation_data, or what early stopping holds out."""
         if self._validation is not None:
             X_val, y_val, w_val = self._validation
             X_val = validate_data(
@@ -238,7 +238,7 @@ class _Kernels(_Estimator):
         )
 
     def _watch(self, validation: tuple[Any, Any, Any] | None) -> bool:
-        """Count the epochs without improvement; True if on_epoch wants to end training."""
+        """Count epochs without improvement, record scores and call on_epoch; True if that returns true, to stop."""
         X, y, weights = validation or (None, None, None)
         self._update_no_improvement_count(self.early_stopping, X, y, weights)
         if validation is not None:
@@ -248,7 +248,7 @@ class _Kernels(_Estimator):
         return bool(self.on_epoch is not None and self.on_epoch(self))
 
     def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        # scikit-learn 1.7's own looks for NaN among labels, which may be words
+        # scikit-learn 1.7's _score looks for NaN among predicted labels, which fails if they are strings.
         predicted = self._predict(X, check_input=False)
         if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
             return float("nan")
@@ -256,7 +256,7 @@ class _Kernels(_Estimator):
         return measure(y, predicted, sample_weight=sample_weight)
 
     def _loss_of(self, X: Any, y: Any, weights: Any) -> float:
-        """The loss on other rows, without the penalty."""
+        """The mean loss on rows (N, D) and their targets, without the L2 penalty."""
         y = self._label_binarizer.transform(y) if is_classifier(self) else np.asarray(y, np.float64)
         name = "binary_log_loss" if is_classifier(self) and self.out_activation_ == "logistic" else self.loss
         predicted = self._forward_pass_fast(X, check_input=False)
@@ -267,7 +267,7 @@ _OWN = {
     "dropout": 0.0, "decay": "l2", "precision": "float32", "threads": None, "max_seconds": None, "on_epoch": None
 }  # fmt: skip
 _DOC = """
-    Besides scikit-learn's parameters, all of which keep their meaning and default:
+    All of scikit-learn's parameters keep their meaning and default. Added are:
 
     dropout: share of each hidden layer's values that training drops (Srivastava et al. 2014).
     decay: "l2" divides alpha by the batch's rows and adds it to the gradient, as scikit-learn does; "decoupled"
@@ -275,7 +275,7 @@ _DOC = """
     precision: "float32", in which training computes whatever type X has; "bfloat16" rounds what the layers multiply,
         "auto" does so where the CPU is faster with it.
     threads: None for as many as are useful, one inside a joblib worker.
-    max_seconds: training ends with the epoch in which it has taken so long.
+    max_seconds: training ends after the epoch in which this time has passed.
     on_epoch: called with the estimator after every epoch; training ends if it returns True.
 """
 
@@ -283,7 +283,7 @@ _DOC = """
 class MLPClassifier(_Kernels, neural_network.MLPClassifier):
     __doc__ = f"""scikit-learn's MLPClassifier on fastff's kernels.
 {_DOC}    class_weight: None, "balanced", or a dict of weights by class.
-    label_smoothing: how much of the target is spread over all classes (Szegedy et al. 2016).
+    label_smoothing: share of the target probability spread evenly over all classes (Szegedy et al. 2016).
     """
 
     _parameter_constraints = (

@@ -1,4 +1,4 @@
-"""Checks of arguments that are numbers: an error is one line that names the argument, the value found and wanted."""
+"""Checks of arguments that are numbers; an error is one line with the argument's name, the value found and wanted."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from fastff.errors import ArgumentError
 
 
 def check_size(name: str, value: Any) -> int:
-    """value as a whole number of at least 1; ArgumentError otherwise."""
+    """Return value as an int. Raises ArgumentError unless it is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ArgumentError(f"{name}: {value!r}, want a whole number of at least 1")
     return int(value)
 
 
 def check_seed(value: Any, *, required: bool = False) -> None:
-    """ArgumentError unless value is a whole number of at least 0, or None where it is not required."""
+    """Raise ArgumentError unless value is a whole number of at least 0, or None if it is not required."""
     if value is None and not required:
         return
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
@@ -23,7 +23,7 @@ def check_seed(value: Any, *, required: bool = False) -> None:
 
 
 def check_number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> float:
-    """value as a float in [low, high), or in (low, high) if `above`; ArgumentError otherwise."""
+    """Return value as a float. Raises ArgumentError unless it is in [low, high), or in (low, high) if `above`."""
     number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
     if not (number and (low < value if above else low <= value) and value < high):
         raise ArgumentError(f"{name}: {value!r}, want a number in {'(' if above else '['}{low:g}, {high:g})")

@@ -1,7 +1,4 @@
-"""Arrays a block of rows at a time: what checks, copies or stores a large one must not take its memory once more.
-
-Imports NumPy only.
-"""
+"""Large arrays a block of rows at a time: checking, copying or storing one must not take as much memory again."""
 
 import math
 from collections.abc import Iterator
@@ -9,11 +6,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-BLOCK = 1 << 20  # numbers
+BLOCK = 1 << 20  # numbers in a block
 
 
 class Sliceable(Protocol):
-    """An array, or what stands for one and makes the rows [i:j] of it, or with np.asarray all, when it is asked."""
+    """An array, or an object that makes or reads the rows [i:j] of one, or all of them with np.asarray, on request."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -25,7 +22,7 @@ class Sliceable(Protocol):
 
 
 def row_blocks(array: Sliceable, numbers: int = BLOCK) -> Iterator[np.ndarray]:
-    """The rows of an array in order, so many numbers at a time; views, where it is one. A scalar is one block."""
+    """The rows of an array, in blocks of about `numbers` values; views of a NumPy array. A scalar is one block."""
     if not array.shape:
         yield np.asarray(array)
         return
@@ -35,16 +32,14 @@ def row_blocks(array: Sliceable, numbers: int = BLOCK) -> Iterator[np.ndarray]:
 
 
 def copied(array: Sliceable, out: np.ndarray | None = None) -> np.ndarray:
-    """A copy of an array with rows, in the memory of `out` where that fits."""
+    """A copy of an array: in `out` if that has its shape and type, otherwise in new memory."""
     if out is None or (out.shape, out.dtype) != (array.shape, array.dtype):
         out = np.empty(array.shape, array.dtype)
-    at = 0
-    for block in row_blocks(array):
-        out[at : at + len(block)] = block
-        at += len(block)
+    for block, part in zip(row_blocks(array), row_blocks(out), strict=True):
+        part[...] = block
     return out
 
 
 def all_finite(array: Sliceable) -> bool:
-    """Whether no number of an array is infinite or missing."""
+    """Whether no number of an array is infinite or NaN."""
     return all(np.isfinite(block).all() for block in row_blocks(array))

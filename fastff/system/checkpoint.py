@@ -1,9 +1,8 @@
 """Weights and training state on disk: named arrays and a dictionary in one safetensors file, readable without pickle.
 
-Any safetensors reader opens the file. A checksum lies beside the dictionary, because the format itself would not notice
-a byte that changed among the weights. What is written or read is never in memory as a whole: safetensors' own writer
-would want all arrays at once, so the few lines of the format are written here; reading untrusted files is left to it.
-Imports numpy, safetensors, fastff.system.blocks, fastff.errors and fastff.system.files only.
+Any safetensors reader opens the file. A checksum is stored beside the dictionary, because the format itself does not
+detect a changed byte among the weights. The content is never in memory as a whole: safetensors' own writer wants all
+arrays at once, so this module writes the format itself; files, which may be forged, are read by safetensors.
 """
 
 import json
@@ -21,7 +20,7 @@ from fastff.errors import ArgumentError, DataError
 from fastff.system.blocks import Sliceable, row_blocks
 from fastff.system.files import replacing
 
-# Our types in safetensors' words, in the order of its own writer: the larger ones first, so that all are aligned
+# The names of types in safetensors, ordered as by its own writer: larger types first, so that every array is aligned
 _KINDS = {"int64": "I64", "float64": "F64", "float32": "F32", "uint8": "U8"}
 _TYPES = {kind: np.dtype(name) for name, kind in _KINDS.items()}
 _METADATA_KEY, _CHECKSUM_KEY = "fastff", "fastff.crc32"
@@ -31,9 +30,9 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Sliceable], metadata
     """Write `arrays` and `metadata` to `path`, whole or not at all.
 
     arrays: float32, float64, int64 or uint8, of any shape and strides, NaNs included; copied a block at a time.
-    metadata: what JSON can hold (tuples come back as lists, keys as strings).
+    metadata: anything that JSON can hold; tuples are read back as lists, keys as strings.
 
-    Raises ArgumentError for what cannot be stored, DataError when the file cannot be written.
+    Raises ArgumentError for arrays or metadata that cannot be stored, DataError if the file cannot be written.
     """
     for name, array in arrays.items():
         if name == "__metadata__":
@@ -51,7 +50,7 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Sliceable], metadata
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read back what `save` wrote: (arrays, metadata); the arrays are writable and independent of the file.
 
-    Raises DataError when the file is missing, not safetensors, cut short, altered, or not written by `save`.
+    Raises DataError if the file is missing, not safetensors, cut short, altered, or not written by `save`.
     """
     with reading(path) as (arrays, metadata):
         return {name: np.asarray(array) for name, array in arrays.items()}, metadata
@@ -59,10 +58,10 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
 
 @contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Sliceable], dict[str, Any]]]:
-    """What `load` returns, and raises, for the block; but the arrays stay in the file until they are asked for."""
+    """As `load`, with a file that stays open for the block: arrays are read only when they are sliced or converted."""
     with ExitStack() as stack:
         try:
-            with open(path, "rb"):  # Python tells better than safetensors why a file cannot be opened
+            with open(path, "rb"):  # its errors say more clearly than safetensors' why a file cannot be opened
                 pass
             content = _checked(stack.enter_context(safe_open(path, framework="np")), path)
         except OSError as error:
@@ -73,7 +72,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Sliceable]
 
 
 def _checked(file: Any, path: object) -> tuple[dict[str, Sliceable], dict[str, Any]]:
-    """The arrays and metadata of an open file, all of which has been compared with its checksum."""
+    """The arrays and metadata of an open file, after comparing all of its content with the checksum."""
     notes = file.metadata() or {}
     if _METADATA_KEY not in notes or _CHECKSUM_KEY not in notes:
         raise DataError(f"{path} was not written by fastff: it has no {_METADATA_KEY!r} metadata")
@@ -91,7 +90,7 @@ def _checked(file: Any, path: object) -> tuple[dict[str, Sliceable], dict[str, A
         raise DataError(f"{path} is corrupted: its content does not match its checksum, restore it from a copy")
     try:
         metadata = json.loads(text)
-    except (ValueError, RecursionError) as error:  # a checksum that is right says nothing of who made it
+    except (ValueError, RecursionError) as error:  # a forged file can have the right checksum
         raise DataError(f"{path} is corrupted: its metadata is not JSON: {_one_line(error)}") from error
     if not isinstance(metadata, dict):
         raise DataError(f"{path} is corrupted: its metadata is a {type(metadata).__name__}, want a dictionary")
@@ -99,14 +98,14 @@ def _checked(file: Any, path: object) -> tuple[dict[str, Sliceable], dict[str, A
 
 
 class _Stored:
-    """An array in an open file, as fastff.system.blocks.Sliceable."""
+    """An array in an open file; a Sliceable, whose rows are read when they are asked for."""
 
     def __init__(self, file: Any, name: str) -> None:
         self._file, self._name, self._slice = file, name, file.get_slice(name)
         self.shape, self.dtype = tuple(self._slice.get_shape()), _TYPES[self._slice.get_dtype()]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        first, stop, _ = rows.indices(self.shape[0])  # which safetensors takes no further than the end
+        first, stop, _ = rows.indices(self.shape[0])  # safetensors refuses a slice beyond the end
         part: np.ndarray = self._slice[first:stop]
         return part
 
@@ -116,7 +115,7 @@ class _Stored:
 
 
 def _write(file: BinaryIO, arrays: Mapping[str, Sliceable], text: str) -> None:
-    """Eight bytes that say how long the header is, the header, JSON with every array's place, and the arrays."""
+    """Write the header's length (8 bytes), the header (JSON with the place of every array), and the arrays."""
     places: dict[str, dict[str, Any]] = {}
     end = 0
     order = list(_KINDS)
@@ -140,7 +139,7 @@ def _write(file: BinaryIO, arrays: Mapping[str, Sliceable], text: str) -> None:
 
 
 def _sum_up(crc: int, name: str, array: Sliceable, file: BinaryIO | None = None) -> int:
-    """CRC-32 going on over an array's name, type, shape and bytes, which are written to a file as they come by."""
+    """Continue a CRC-32 with an array's name, type, shape and bytes, and write these bytes to `file` if it is given."""
     crc = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), crc)
     for block in row_blocks(array):
         content = np.ascontiguousarray(block, block.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
@@ -151,6 +150,6 @@ def _sum_up(crc: int, name: str, array: Sliceable, file: BinaryIO | None = None)
 
 
 def _one_line(error: Exception) -> str:
-    """An error's reason without the file name that the caller's message already gives."""
+    """An error's reason in one line, without the file name, which the caller's message already has."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(reason.split())

@@ -1,7 +1,6 @@
-"""Every file appears whole or not at all: it is written beside its target, flushed to the disk, then renamed over it.
+"""Files are written whole or not at all: under a temporary name, flushed to the disk, and renamed to their final name.
 
-A run can be killed, or the disk can fill up, in the middle of a checkpoint; the last good one must survive that.
-Imports the standard library and fastff.errors only.
+So the last good checkpoint survives if a run is killed, or the disk fills up, while the next one is written.
 """
 
 import contextlib
@@ -9,8 +8,9 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from fastff.errors import DataError
 
@@ -20,36 +20,36 @@ if os.name == "posix":
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield the path of an empty file beside the target; at the end of the block it takes the target's place.
+    """Yield the path of an empty temporary file in the same folder, which replaces `path` at the end of the block.
 
-    Whatever leaves the block early (also Ctrl-C) removes the temporary file and leaves the target as it was.
+    If the block ends in an exception (also Ctrl-C), the temporary file is removed and `path` stays as it was.
     A symbolic link stays a link: the file it points to is replaced.
 
-    Raises DataError "cannot write PATH: REASON" for every OSError, in the block as well.
+    Raises DataError "cannot write PATH: REASON" for every OSError, also for those in the block.
     """
     try:
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():  # renaming over /dev/null would replace the device
+        final = Path(os.path.realpath(path))
+        if final.exists() and not final.is_file():  # renaming over /dev/null would replace the device
             raise DataError(f"cannot write {path}: it exists and is not a regular file")
-        # The name is cut so that the temporary one never exceeds a file system's 255 bytes.
-        temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
-        # Made by hand, since tempfile's are private (0600) and the renamed file should follow the umask like any other.
+        # The name is cut because a file system allows 255 bytes; 40 characters are at most 160.
+        temporary = final.with_name(f".{final.name[:40]}.{secrets.token_hex(8)}.tmp")
+        # tempfile would make it private (mode 0600); the renamed file should follow the umask like any other.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
             mode = stat.S_IMODE(temporary.stat().st_mode)
             yield temporary
-            temporary.chmod(mode)  # some writers put a private file of their own in its place
+            temporary.chmod(mode)  # some writers replace it by a private file
             _flush(temporary)
-            os.replace(temporary, target)
+            os.replace(temporary, final)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
-    # The new file is in place: a folder that cannot be opened or flushed (Windows, network disks) is no failure.
+    # The file is written: a folder that cannot be flushed (Windows, network disks) is no failure.
     with contextlib.suppress(OSError):
-        _flush(target.parent)
+        _flush(final.parent)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -68,7 +68,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those it is in, where they are missing; raises DataError."""
+    """Make a folder and its parents if they do not exist; raises DataError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -77,11 +77,11 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold folder/.lock for the block: DataError where another process, or another block of this one, holds it.
+    """Lock folder/.lock for the block; raises DataError if another process, or another block of this one, holds it.
 
-    The kernel lets go of it when its owner dies, however that happens; the file that is left then locks nothing.
+    The operating system releases the lock when its process ends, also by a kill; a file left behind locks nothing.
     """
-    if os.name != "posix":  # two runs in one folder go unnoticed there
+    if os.name != "posix":  # Windows: two runs in one folder are not noticed
         yield
         return
     path = folder / ".lock"
@@ -92,10 +92,10 @@ def locked(folder: Path) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(descriptor)
-                raise DataError(f"{folder}: another run is writing to this folder, want another one") from None
-            except OSError:  # a file system without locks: work goes on without
+                raise DataError(f"{folder}: another run is writing to this folder, wait or choose another") from None
+            except OSError:  # on a file system without locks the block runs without one
                 pass
-            # Its last owner may have removed the file between our opening and our locking it.
+            # The last owner may have removed the file after it was opened here and before it was locked.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
                     break
@@ -110,8 +110,17 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def file_stamps(paths: Iterable[Path]) -> list[list[Any]]:
+    """[name, size in bytes, time of the last change in ns] of each file, by which a later change is noticed."""
+    try:
+        found = [(path.name, path.stat()) for path in paths]
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {error.strerror}") from None
+    return [[name, status.st_size, status.st_mtime_ns] for name, status in found]
+
+
 def remove_leftovers(folder: Path, names: Collection[str]) -> None:
-    """Remove the temporary files that writers of these names left when they were killed. Nobody may be writing them."""
+    """Remove temporary files that a killed `replacing` left. Nobody may be writing files of these names meanwhile."""
     for path in folder.glob(".*"):
         ours = re.fullmatch(r"\.(.+)\.[0-9a-f]{16}\.tmp", path.name)
         if ours and ours[1] in names:
@@ -120,7 +129,7 @@ def remove_leftovers(folder: Path, names: Collection[str]) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have the disk hold what was written to a file, or to a folder's list of names."""
+    """Wait until the content of a file, or the list of names in a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)

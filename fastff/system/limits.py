@@ -1,9 +1,9 @@
-"""What this process may use of the machine: memory, CPUs and space in packed files.
+"""Limits of this process: memory, CPUs, and the size to which a packed file may unpack.
 
-Linux hands out more memory than it has and ends a process that uses it; so what may become large asks here first, and
-is refused in one line before it is allocated. Control groups limit a container or a batch job further: a limit may
-stand at the process's own group or at any group above it. A container usually sees its group as the root; a service or
-a batch job sees the whole tree, with its limits further down.
+Linux lets processes allocate more memory than there is and kills one that uses it. So code that may allocate much calls
+check_room first, which raises a one-line error if there is too little memory. Control groups (cgroups) limit containers
+and batch jobs further; a limit may be set for the group of the process or any group above it. A container usually sees
+its own group as the root; a service or a batch job sees the whole tree, and its own group below the root.
 """
 
 import math
@@ -15,15 +15,15 @@ from pathlib import Path
 from fastff.errors import DataError, NoRoom
 
 ROOT = Path("/sys/fs/cgroup")
-OWN = Path("/proc/self/cgroup")  # lines of HIERARCHY:CONTROLLERS:PATH, version 2 with neither number nor controllers
-SMALL = 16 << 20  # bytes that nobody need ask for
+OWN = Path("/proc/self/cgroup")  # lines of HIERARCHY:CONTROLLERS:PATH; that of version 2 is 0::PATH
+SMALL = 16 << 20  # bytes; less is allocated without looking
 MEMINFO = Path("/proc/meminfo")
-FREELY = 1 << 30  # bytes that a packed file may unpack to, however small it is
-RATIO = 100  # times its size that it may unpack to beyond that: deflate reaches 1,032 on zeros, pictures and tables 10
+FREELY = 1 << 30  # bytes that any packed file may unpack to, however small it is
+RATIO = 100  # times its size that a larger one may unpack to; deflate reaches 1,032 on zeros, pictures and tables 10
 
 
 def available() -> int | None:
-    """Bytes that this process can still use: what the machine has free, within its control groups. None: unknown."""
+    """Bytes of memory that this process can still use: the least of the machine's and its cgroups'. None if unknown."""
     found = []
     try:
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
@@ -36,22 +36,22 @@ def available() -> int | None:
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         ):
             most, now = number(folder / limit), number(folder / used)
-            if most is not None and now is not None and most < 1 << 60:  # version 1's word for no limit is larger
+            if most is not None and now is not None and most < 1 << 60:  # version 1 writes a larger number for no limit
                 found.append(max(0, int(most - now) + _reclaimable(folder, cache)))
     return min(found, default=None)
 
 
 def check_room(name: str, size: int) -> None:
-    """NoRoom unless there are `size` bytes for what is called `name`."""
+    """Raise NoRoom, which names `name`, unless `size` bytes of memory can be used, as far as this is known."""
     if size <= SMALL:
         return
-    there = available()
-    if there is not None and size > there:
-        raise NoRoom(f"{name}: needs {say(size)} of memory, {say(there)} are there")
+    free = available()
+    if free is not None and size > free:
+        raise NoRoom(f"{name}: needs {say(size)} of memory, {say(free)} are free")
 
 
 def check_unpacked(name: object, unpacked: int, packed: int, *, in_memory: bool = True) -> None:
-    """DataError where a file of `packed` bytes unpacks to so many that it must be a trap; NoRoom where memory lacks."""
+    """Raise DataError for a file that unpacks to so much that it must be malicious, NoRoom for lack of memory."""
     if unpacked > max(FREELY, RATIO * packed):
         raise DataError(
             f"{name}: {say(packed)} that unpack to {say(unpacked)}, want at most {RATIO} times the size; "
@@ -81,14 +81,14 @@ def _reclaimable(folder: Path, key: str) -> int:
 
 
 def usable_cpus() -> int:
-    """The CPUs this process may use: its affinity, limited by its cgroup's quota."""
+    """How many CPUs this process may use: those of its affinity, or fewer if its cgroup has a quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return max(1, int(min(count, _cgroup_quota() + 0.999)))
 
 
 @lru_cache
 def _cgroup_quota(root: Path = ROOT, own: Path = OWN) -> float:
-    """CPUs, as a share of time: the least that the process's own group or one above it allows."""
+    """The smallest quota of the process's own group and those above it, in CPUs; infinity without a quota."""
     return min((_folder_quota(folder) for folder in folders("cpu", root, own)), default=math.inf)
 
 
@@ -109,9 +109,9 @@ def _folder_quota(folder: Path) -> float:
 
 
 def folders(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[Path]:
-    """The folders of the process's group and of all above it, in version 2 and in version 1's tree of a controller.
+    """The folders of the process's cgroup and of all above it, both of version 2 and of version 1 for `controller`.
 
-    Some of them may not exist: a container may be told a path that it cannot see, but for the root.
+    Some may not exist: in a container the path of the group may be one of the host, of which only the root can be seen.
     """
     paths = {"": "/", controller: "/"}
     try:
@@ -119,18 +119,18 @@ def folders(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[Pat
             _, names, path = line.split(":", 2)
             if names == "" or controller in names.split(","):
                 paths[controller if names else ""] = path
-    except (OSError, ValueError):  # no such system
+    except (OSError, ValueError):  # a system without cgroups
         pass
     for name, path in paths.items():
         folder = root / name / path.lstrip("/")
         for _ in range(1 + len(Path(path.lstrip("/")).parts)):
-            if ".." not in folder.parts:  # a group beside the container's own root
+            if ".." not in folder.parts:  # a path that leaves the container's own root
                 yield folder
             folder = folder.parent
 
 
 def number(path: Path) -> float | None:
-    """The first number in a group's file; None where there is none, or no file."""
+    """The first number in a cgroup's file; None without a number or without the file."""
     try:
         return float(path.read_text().split()[0])
     except (OSError, ValueError, IndexError):

@@ -1,5 +1,7 @@
 """Rows and labels that a network cannot use are refused in one line; those it can are handed on without a copy."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from fastff.data import rows as rows_module
 from fastff.data.rows import check_finite, check_labels, check_rows
 from fastff.errors import DataError
+from fastff.system.blocks import row_blocks
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
@@ -82,7 +85,7 @@ def test_first_bad_value_is_found_whatever_the_blocks(shape, bad, data, block):
     rows[row, column] = bad
     rows[row + 1 :] = np.nan
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows_module, "BLOCK", block)
+        patch.setattr(rows_module, "row_blocks", partial(row_blocks, numbers=block))
         with pytest.raises(DataError, match=rf"^x: {bad} at row {row}, column {column};"):
             check_finite(rows, "x")
 

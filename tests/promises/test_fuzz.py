@@ -185,7 +185,7 @@ def test_a_small_npz_that_unpacks_to_two_gigabytes(tmp_path, frugal):
 def test_a_npz_that_needs_more_memory_than_there_is(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "available", lambda: 10**6)
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros(30_000_000, np.uint8))
-    with pytest.raises(NoRoom, match=r"a.npz: x: needs 30.0 MB of memory, 1.0 MB are there"):
+    with pytest.raises(NoRoom, match=r"a.npz: x: needs 30.0 MB of memory, 1.0 MB are free"):
         read_array(tmp_path / "a.npz")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastff.errors import DataError
-from fastff.system.files import replacing, write_bytes, write_text
+from fastff.system.files import file_stamps, replacing, write_bytes, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -155,3 +155,20 @@ def test_names_as_long_as_the_file_system_takes_them(tmp_path):
     path = tmp_path / ("é" * 127)
     write_text(path, "text")
     assert path.read_text() == "text"
+
+
+def test_stamps_tell_a_changed_file_and_stay_while_nobody_writes(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("one")
+    second.write_text("two")
+    before = file_stamps([first, second])
+    assert file_stamps([first, second]) == before
+    assert [name for name, *_ in before] == ["first", "second"]
+    second.write_text("three")
+    assert file_stamps([first]) == before[:1]
+    assert file_stamps([second]) != before[1:]
+    os.utime(first, ns=(1, 1))
+    assert file_stamps([first]) != before[:1]
+    second.unlink()
+    with pytest.raises(DataError, match=f"^cannot read {second}: "):
+        file_stamps([first, second])

@@ -97,7 +97,7 @@ def little(monkeypatch):
 
 def test_networks_that_do_not_fit_are_refused_in_numbers(little):
     with pytest.raises(
-        NoRoom, match=r"^a network of 100,020,001 parameters: needs 1.2 GB of memory, 100.0 MB are there$"
+        NoRoom, match=r"^a network of 100,020,001 parameters: needs 1.2 GB of memory, 100.0 MB are free$"
     ):
         FeedForwardNeuralNetwork(10_000, 1, [10_000])
     with pytest.raises(NoRoom, match=r"^a layer of 10000 x 10000 weights: needs 1.2 GB of memory"):
@@ -122,7 +122,7 @@ def test_batches_that_do_not_fit_are_refused_before_training(little):
     network = FeedForwardNeuralNetwork(4, 2, [2000], seed=0)
     before = network.parameters()
     rows = np.zeros((20_000, 4), np.float32)
-    with pytest.raises(NoRoom, match=r"^a batch of 20,000 rows: needs 160.\d MB of memory, 100.0 MB are there$"):
+    with pytest.raises(NoRoom, match=r"^a batch of 20,000 rows: needs 160.\d MB of memory, 100.0 MB are free$"):
         Trainer(network, batch_size=10**12).fit(rows, np.zeros(20_000, int), epochs=1)
     for name, array in network.parameters().items():
         np.testing.assert_array_equal(array, before[name])
