@@ -12,15 +12,17 @@ never a run. FASTFF_CACHE_DIR overrides the place.
 """
 
 import hashlib
+import inspect
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
 import numpy as np
-from llvmlite import binding
-from numba.core import caching, compiler
+from llvmlite import binding, ir
+from numba.core import caching, compiler, types
 from numba.core.ccallback import CFunc, _CFuncCompiler
 from numba.core.codegen import JITCodeLibrary
 from numba.core.dispatcher import _FunctionCompiler
@@ -29,8 +31,8 @@ from numba.misc.appdirs import AppDirs
 
 from . import cpu
 
-# No GIL; IEEE semantics, so that a NaN is seen and no sum is reordered: there are no fastmath flags
-FLAGS = {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
+# IEEE semantics, so that a NaN is seen and no sum is reordered: there are no fastmath flags
+FLAGS = {"error_model": "numpy", "boundscheck": False}
 
 
 def _key() -> str:
@@ -90,8 +92,8 @@ class _Cache(caching.FunctionCache):
     _impl_class = _Impl
 
     def load_overload(self, sig: object, target_context: object) -> object:
-        try:
-            return super().load_overload(sig, target_context)
+        try:  # without what Numba does first, which is of use for compiling alone and takes longer than all loading
+            return self._load_overload(sig, target_context)
         except Exception:  # truncated or foreign bytes fail in many ways inside pickle and LLVM: compile again
             self._discard()
             return None
@@ -165,14 +167,27 @@ class _PartCompiler(_FunctionCompiler):
 
 class _WholeCompiler(_CFuncCompiler):
     def _compile_core(self, args: Any, return_type: Any) -> Any:
-        return _compile(self, _WholeLibrary, args, return_type, no_compile=True, no_cpython_wrapper=True)
+        flags = {"no_compile": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        result = _compile(self, _WholeLibrary, args, return_type, **flags)
+        # Numba's own function for C callers would look for an exception, of which kernels have none, and need its runtime
+        target, name = self.targetdescr.target_context, result.fndesc
+        module = target.create_module("c_function")
+        kind = target.call_conv.get_function_type(name.restype, name.argtypes)
+        callee = ir.Function(module, kind, name.llvm_func_name)
+        i64 = ir.IntType(64)
+        function = ir.Function(module, ir.FunctionType(i64, [i64] * len(args)), name.llvm_cfunc_wrapper_name)
+        builder = ir.IRBuilder(function.append_basic_block())
+        _, value = target.call_conv.call_function(builder, callee, name.restype, name.argtypes, function.args)
+        builder.ret(value)
+        result.library.add_ir_module(module)
+        return result
 
 
 class _Kernel(CPUDispatcher):
     """A function that can be called by compiled functions alone."""
 
     def __init__(self, function: Any) -> None:
-        super().__init__(function, targetoptions=FLAGS)
+        super().__init__(function, targetoptions={"nopython": True, "nogil": True, **FLAGS})
         own = self._compiler
         self._compiler = _PartCompiler(function, own.targetdescr, own.targetoptions, {}, own.pipeline_class)
 
@@ -185,34 +200,54 @@ def kernel(function: Any) -> Any:
     return _Kernel(function)
 
 
-def entry_point(function: Any) -> Any:
-    """Make a function callable for Python, without the GIL; its machine code is kept."""
-    dispatcher = numba.njit(**{name: value for name, value in FLAGS.items() if name != "nopython"})(function)
-    dispatcher._cache = _Cache(function)
-    return dispatcher
+class Compiled:
+    """A function of int64 that returns one, as C could call it.
 
+    It is compiled, or read from the cache, when its address is first asked for. Numba names machine code by qualified
+    name and a number that each process counts anew, so a function's name must be its own.
+    """
 
-class Pointer:
-    """A function that C could call: compiled, or read from the cache, when its address is first asked for."""
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._code: Any = None
 
-    def __init__(self, function: Any, signature: Any) -> None:
-        self._code = CFunc(function, signature, {}, {name: FLAGS[name] for name in ("error_model", "boundscheck")})
-        own = self._code._compiler
-        self._code._compiler = _WholeCompiler(function, own.targetdescr, own.targetoptions, {}, own.pipeline_class)
-        self._code._cache = _Cache(function)
-
-    @property
-    def cache_hits(self) -> int:
-        """How often the machine code was read from the cache."""
-        return self._code.cache_hits
+    def _load(self) -> Any:
+        if self._code is None:
+            count = len(inspect.signature(self._function).parameters)
+            code = CFunc(self._function, ((types.int64,) * count, types.int64), {}, FLAGS)
+            own = code._compiler
+            code._compiler = _WholeCompiler(self._function, own.targetdescr, own.targetoptions, {}, own.pipeline_class)
+            code._cache = _Cache(self._function)
+            code.compile()
+            self._code = code
+        return self._code
 
     @property
     def address(self) -> int:
-        """Where the machine code begins. Numba's lock lets one thread compile at a time."""
-        if self._code.address is None:
-            self._code.compile()
-        return int(self._code.address or 0)
+        """Where the machine code begins."""
+        return int(self._load().address)
+
+    @property
+    def cache_hits(self) -> int:
+        """1 where the machine code was read from the cache."""
+        return 0 if self._code is None else int(self._code.cache_hits)
 
     def inspect_asm(self) -> str:
         """The assembly of the function and of all kernels in it, compiled once more."""
-        return str(self._code._compile_uncached().library.get_asm_str())
+        return str(self._load()._compile_uncached().library.get_asm_str())
+
+
+class EntryPoint(Compiled):
+    """What Python calls, with whole numbers; Python's lock is free meanwhile."""
+
+    def __call__(self, *numbers: int) -> int:
+        return int(self.load()(*numbers))
+
+    def load(self) -> Any:
+        """The function, compiled or read from the cache."""
+        return self._load().ctypes
+
+
+def entry_point(function: Callable[..., Any]) -> EntryPoint:
+    """Make a function of whole numbers that returns one callable for Python."""
+    return EntryPoint(function)

@@ -21,8 +21,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from .compiler import Pointer, kernel
-from .emit import i64, load_i64
+from .compiler import Compiled, kernel
+from .emit import load_i64
 
 # What a step gives, each an int64 in its memory: the rows of the batch, the number of the first one in its epoch, the
 # epoch and the batch's number in it; the addresses of the batch's row numbers, of the optimizer's numbers, and of where
@@ -116,7 +116,7 @@ class Operation:
         given = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
         if unknown := set(given) - set(STEP):
             raise TypeError(f"{self.name}: a step gives no {', '.join(sorted(unknown))}, but {', '.join(STEP)}")
-        self._pointer = Pointer(_wrapper(self.name, function, len(self.fields), given), (i64(i64, i64).args, i64))
+        self._code = Compiled(_wrapper(self.name, function, len(self.fields), given))
 
     def __repr__(self) -> str:
         return f"<operation {self.name}>"
@@ -124,15 +124,15 @@ class Operation:
     @property
     def cache_hits(self) -> int:
         """1 where its machine code was read from the cache, 0 where it was compiled or has not been used."""
-        return self._pointer.cache_hits
+        return self._code.cache_hits
 
     @property
     def address(self) -> int:
         """Where its machine code begins: compiled now, or read from the cache, if it was not before."""
-        return self._pointer.address
+        return self._code.address
 
     def inspect_asm(self) -> str:
-        return self._pointer.inspect_asm()
+        return self._code.inspect_asm()
 
     def check(self, names: Any) -> None:
         """TypeError unless these are the names of its fields, all of them."""

@@ -212,7 +212,7 @@ def _steps(plan, step, control, thread, threads):
 
 @entry_point
 def run(thread, threads, control, plan, step):
-    """Run a plan's steps, one of the batches of an epoch each, as one of so many threads. Returns nothing.
+    """Run a plan's steps, one of the batches of an epoch each, as one of so many threads. Returns 0.
 
     control, plan: addresses of control_slots and PLAN int64, the same for all threads. step: address of len(STEP) int64
     of this thread's own. Steps are counted through all epochs; an epoch's last batch may be short. The control block's
@@ -228,3 +228,4 @@ def run(thread, threads, control, plan, step):
         _steps(plan, step, control, thread, threads)
     _section(plan, AFTER, step, control, thread, threads)
     restore_subnormals(mode)
+    return 0

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 # A call this small runs in the caller's thread: starting another would take longer, and Ctrl-C can wait as long
 FLOPS_INLINE = 100_000_000
-_INTS = (operation.i64,) * 5
 _STEP_SLOTS = 32  # int64 that a thread has for what a step gives: no two threads share a cache line
 
 
@@ -59,7 +57,7 @@ class Table:
         start = time.perf_counter()
         for row in rows:
             _ = row.operation.address
-        _compile_driver()
+        driver.run.load()
         self.seconds = time.perf_counter() - start  # of compiling or loading
         try:
             encoded = [row.encode() for row in rows]
@@ -164,11 +162,6 @@ def runner(program: "Program", index: np.ndarray) -> Callable[[int], None]:
 def kernels_cached(name: str = "run.run") -> bool:
     """Whether the machine code of the driver, or of what is called so, is in the cache already."""
     return any(compiler.cache_dir().glob(f"{name}*.nbi"))
-
-
-@lru_cache(maxsize=1)
-def _compile_driver() -> None:
-    driver.run.compile(_INTS)
 
 
 def _checked(hyper: np.ndarray, steps: int) -> np.ndarray:

@@ -34,7 +34,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from tinykernels.tiny import double
 from tinykernels.compiler import cache_dir
-print(json.dumps([double(21), sum(double.stats.cache_hits.values()), str(cache_dir())]))
+print(json.dumps([double(21), double.cache_hits, str(cache_dir())]))
 """
 
 
@@ -101,7 +101,7 @@ def call(copy, tmp_path, monkeypatch):
         with fresh(copy, "tinykernels") as module:
             double = module("tiny").double
             assert double(21) == 42
-            return sum(double.stats.cache_hits.values()), module("compiler").cache_dir()
+            return double.cache_hits, module("compiler").cache_dir()
 
     return run
 
