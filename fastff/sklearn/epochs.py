@@ -11,8 +11,8 @@ from fastff.engine import panels
 from fastff.engine.bfloat16 import PROGRAMS, resolve_precision
 from fastff.engine.program import Lanes
 from fastff.kernels import targets
+from fastff.nn.layers import Dropout
 from fastff.nn.optim import adam_numbers, sgd_numbers
-from fastff.nn.random_layers import Dropout
 
 _KINDS = {"logistic": targets.LOGISTIC, "identity": targets.SQUARED, "exp": targets.POISSON}
 

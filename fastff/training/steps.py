@@ -11,7 +11,7 @@ import numpy as np
 from fastff.data.rows import Rows
 from fastff.engine.bfloat16 import PROGRAMS
 from fastff.engine.program import Outcome, Program
-from fastff.nn.random_layers import MOST_EPOCHS, RandomLayer
+from fastff.nn.layers import MOST_EPOCHS, RandomLayer
 from fastff.training.epoch_ends import EpochEnds
 from fastff.training.evaluation import Evaluation
 
