@@ -17,12 +17,11 @@ from fastff.data import Dataset, load_dataset
 from fastff.errors import ArgumentError, DataError, DivergenceError, FastffError, MissingExtra, NoRoom, StalledError
 from fastff.evaluate import evaluate
 from fastff.nn.ensemble import Ensemble
-from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.nn.layers import Dropout, LinearLayer, ReLU, Sigmoid, Tanh
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam
-from fastff.nn.random_layers import Augment, Dropout
-from fastff.nn.whiten import Whiten
+from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.training.trainer import Trainer
 
 __version__ = "0.1.0"

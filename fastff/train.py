@@ -14,7 +14,7 @@ from fastff.data import Dataset, load_dataset
 from fastff.distributed import lead
 from fastff.errors import ArgumentError, DivergenceError
 from fastff.evaluate import evaluate
-from fastff.nn.whiten import Whiten
+from fastff.nn.preprocessing import Whiten
 from fastff.runs.build import make_trainer
 from fastff.runs.config import Config, parse
 from fastff.runs.folder import find_run
@@ -155,7 +155,7 @@ def _draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
     np.add.at(matrix, (labels, guesses), 1)
     plots.draw_confusion(folder / "confusion.png", matrix, class_names=data.class_names)
     if data.image_shape is not None:
-        weights: Sliceable = trainer.network.linear_layers[0].state()[0]
+        weights: Sliceable = trainer.network.linear_layers[0].arrays()["weight"]
         for layer in trainer.network.layers:
             if isinstance(layer, Whiten):  # as what they see of a picture
                 weights = layer.projection @ np.asarray(weights)

@@ -16,7 +16,7 @@ from fastff.distributed.group import DistributedError, Group, abort, say
 from fastff.distributed.home import Home
 from fastff.distributed.steps import SharedEvaluation, SharedSteps
 from fastff.errors import FastffError
-from fastff.nn.network import network_from
+from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.training.trainer import Trainer
 
 
@@ -66,7 +66,7 @@ class Follower:
 
     def train(self, arrays: dict[str, np.ndarray], layers: list[Any], sharded: bool, settings: dict[str, Any]) -> None:
         """Make the network and what trains it."""
-        network = network_from(arrays, layers, "rank 0's network")
+        network = FeedForwardNeuralNetwork.holding(arrays, layers, "rank 0's network")
         self.trainer, data = Trainer(network, **settings), self.data
         home = Home(self.group, self.trainer, sharded=sharded)
         x, y = self._checked(data.x_train, data.y_train)

@@ -50,7 +50,7 @@ class LeadingTrainer(Trainer):
 
     def _steps(self, X: Rows, Y: np.ndarray) -> Steps:
         if self.home is None:
-            arrays, description = self.network.state()
+            arrays, description = self.network.contents()
             settings = {
                 "optimizer": self.optimizer,
                 "batch_size": self.batch_size,

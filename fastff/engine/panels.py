@@ -73,8 +73,8 @@ def panel_size(shape: tuple[int, int]) -> int:
 class Matrix:
     """A float32 matrix (in, out) that lives in panels and shows itself as an ordinary array.
 
-    Panels have no strides that NumPy could view, so `array` hands out a copy and keeps it in step for as long as
-    somebody holds it: `panels` takes up what was written to it, `changed` shows in it what a kernel did.
+    Panels have no strides that NumPy could view, so `array` returns a copy, and keeps it in step for as long as
+    somebody holds it: `flush` takes up what was written to it, before kernels run; `changed` shows in it what they did.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
@@ -96,24 +96,24 @@ class Matrix:
 
     @property
     def panels(self) -> np.ndarray:
-        """The kernels' memory [out/NR][in padded][NR], float32, with all that was written to `array`."""
+        """The kernels' memory [out/NR][in padded][NR], float32, as it was at the last flush or change by a kernel."""
+        return self._panels
+
+    def flush(self) -> None:
+        """Write to the panels what was written to `array`; to be called before a kernel reads them."""
         if self._shown is not None:
             pack(self._shown, self._panels)
             self._forget()
-        return self._panels
 
-    def copy(self, out: np.ndarray | None = None) -> np.ndarray:
-        """The matrix, (in, out), as an array of its own or in `out`; nothing else is allocated."""
-        return unpack(self.panels, self.shape, out=out)
-
-    def rows(self) -> Unpacked:
-        """The matrix for those who read it before anything else happens to it, and not all of it at once."""
-        return Unpacked(self.panels, self.shape)
+    def rows(self) -> Sliceable:
+        """The matrix, to be read before anything else happens to it: whole, or some rows at a time without a copy."""
+        return Unpacked(self._panels, self.shape) if self._shown is None else self._shown
 
     def move(self, panels: np.ndarray, *, keep: bool) -> None:
         """Live in this memory from now on, with the values so far (keep) or with those it holds."""
         if keep:
-            panels[:] = self.panels
+            self.flush()
+            panels[:] = self._panels
         self._panels = panels
         self.changed()
 

@@ -1,4 +1,4 @@
-"""Several trained networks as one model, whose probabilities are the mean of theirs: mostly better than any of them."""
+"""Several trained networks as one model, which mostly predicts better than any of them alone."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -8,16 +8,16 @@ import numpy as np
 
 from fastff.data.rows import check_rows
 from fastff.errors import ArgumentError, DataError
-from fastff.nn.network import FeedForwardNeuralNetwork, network_from
+from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.system import checkpoint
 from fastff.system.blocks import Sliceable
 
 
 class Ensemble:
-    """The mean of the networks' probabilities, as one model: predict, predict_proba, save, load, fastff.evaluate.
+    """A model whose probabilities are the mean of several networks' probabilities.
 
-    networks: at least one, all for rows of the same width and the same number of classes. They are not copied. Raises
-    ArgumentError otherwise.
+    networks: at least one, all for rows of the same width and for the same number of classes; ArgumentError otherwise.
+    They are not copied. fastff.evaluate takes an ensemble as it takes a network.
     """
 
     def __init__(self, networks: Sequence[FeedForwardNeuralNetwork]) -> None:
@@ -34,16 +34,16 @@ class Ensemble:
 
     @property
     def input_dim(self) -> int:
-        """The width of a row."""
+        """How many values a row has."""
         return self.networks[0].input_dim  # type: ignore[return-value]
 
     @property
     def output_dim(self) -> int:
-        """The number of classes."""
+        """How many classes there are."""
         return self.networks[0].output_dim  # type: ignore[return-value]
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """The mean probability of each class: float32 (N, output_dim), of raw rows X (N, input_dim)."""
+        """The mean probability of each class for each row of X (N, input_dim): float32 (N, output_dim)."""
         X = check_rows(X, "X", features=self.input_dim)
         total = np.zeros((len(X), self.output_dim))
         for network in self.networks:
@@ -51,37 +51,40 @@ class Ensemble:
         return (total / len(self.networks)).astype(np.float32)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """The most likely class of each row: int64 (N,)."""
+        """The number of the most likely class of each row of X (N, input_dim): int64 (N,)."""
         return self.predict_proba(X).argmax(1)
 
     def forward(self, X: np.ndarray) -> np.ndarray:
-        """The logarithms of the probabilities, which are logits: float32 (N, output_dim)."""
+        """Logits of the rows X (N, input_dim), the logarithms of the mean probabilities: float32 (N, output_dim)."""
         return np.log(np.maximum(self.predict_proba(X), np.finfo(np.float32).tiny))
 
     def save(self, path: str | PathLike[str], description: dict[str, Any] | None = None) -> None:
-        """Write all networks to one safetensors file, whole or not at all; description: what else it should say."""
+        """Write all networks to one safetensors file at path, which appears whole or not at all.
+
+        description: more that the file should hold, as values of JSON. Raises DataError if it can't be written.
+        """
         arrays: dict[str, Sliceable] = {}
         layers = []
         for i, network in enumerate(self.networks):
-            own, description_of_layers = network.state()
+            own, description_of_layers = network.contents()
             arrays |= {f"{i}/{name}": array for name, array in own.items()}
             layers.append(description_of_layers)
         checkpoint.save(path, arrays, {"networks": layers, **(description or {})})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Ensemble":
-        """The ensemble that `save` wrote to path. Raises DataError if the file is not such a one."""
+        """The ensemble that `save` wrote to path. Raises DataError if the file is no whole ensemble."""
         return cls.holding(*checkpoint.load(path), path)
 
     @classmethod
     def holding(cls, arrays: dict[str, np.ndarray], metadata: dict[str, Any], path: object) -> "Ensemble":
-        """The ensemble of a file's content; DataError naming the file where it is none."""
+        """The ensemble of the arrays and metadata of the file at path; DataError, naming the file, if there is none."""
         descriptions, networks = metadata.get("networks"), []
         if not isinstance(descriptions, list) or not descriptions:
             raise DataError(f"{path}: has no list of networks, want a file that Ensemble.save wrote")
         for i, layers in enumerate(descriptions):
             own = {name.removeprefix(f"{i}/"): array for name, array in arrays.items() if name.startswith(f"{i}/")}
-            networks.append(network_from(own, layers, f"{path}, network {i}"))
+            networks.append(FeedForwardNeuralNetwork.holding(own, layers, f"{path}, network {i}"))
         try:
             return cls(networks)
         except ArgumentError as error:

@@ -1,31 +1,54 @@
-"""The layers, each a thin class over kernels: forward, backward, and step where there is something to train.
+"""The layers of a network, each a thin class over kernels: forward, backward, and a step where there is what to train.
 
-A layer knows nothing of its neighbours. Called by hand it takes and gives ordinary arrays; lowered into a larger
-program it works on a batch that stays in the kernels' panels. Both run the same operations, and give the same bits.
+A layer knows nothing of its neighbours. Called by hand it takes and returns ordinary arrays. As part of a network it
+adds its operations to one program for all layers, whose batches stay in the kernels' memory layout (panels). Both ways
+run the same operations and give the same bits. fastff.nn.preprocessing has the layers that prepare raw rows.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fastff.data import statistics
-from fastff.data.rows import Rows, check_rows
+from fastff.data.rows import check_rows
 from fastff.engine import panels
 from fastff.engine.program import Panels, Program
-from fastff.errors import ArgumentError, DataError
+from fastff.errors import ArgumentError
 from fastff.kernels import pointwise
 from fastff.kernels.cpu import NR
 from fastff.nn.optim import Adam, Optimizer, check_step_size, store_gradient
-from fastff.system.arguments import check_seed, check_size
+from fastff.system.arguments import check_number, check_numbers, check_seed, check_size
 from fastff.system.blocks import Sliceable
 from fastff.system.limits import check_room
 
+LAYERS: dict[str, type["Layer"]] = {}  # the classes that can be saved, by their names in files
+MOST_EPOCHS = 64  # epochs that one native call may train, because a random layer has a key for each of them
+
 
 class Layer:
-    """What the built-in layers share: forward and backward by hand, each a program of this layer alone."""
+    """The base of the built-in layers: forward and backward by hand, each as a program of this layer alone.
 
-    features_in: int | None = None  # the width of the rows that forward takes; None for any
-    _last: tuple[Any, Panels, int] | None = None  # of the last forward: what backward needs, the output, the rows
+    A class says two things of itself in its header, as in `class Tanh(Layer, saved_as="tanh", lowers=True)`. They are
+    not inherited, because a subclass may override the methods on which they rest.
+
+    saved_as: the class's name in files, which hold the attributes that array_names and setting_names list; "" for a
+    class that can't be saved. lowers: whether lower_forward and lower_backward do all that forward and backward do, so
+    that a network can run as one program. With any other layer, a network calls each layer's methods one by one.
+    """
+
+    saved_as: ClassVar[str] = ""
+    lowers: ClassVar[bool] = False
+    array_names: ClassVar[tuple[str, ...]] = ()
+    setting_names: ClassVar[tuple[str, ...]] = ()
+
+    features_in: int | None = None  # how many values a row has that forward takes; None if it takes any number
+    output_dim: int | None = None  # how many values a row has that forward gives; None if as many as it takes
+    _last: tuple[Any, Panels, int] | None = None  # of the last forward: what backward needs, the output, how many rows
+
+    def __init_subclass__(cls, *, saved_as: str = "", lowers: bool = False) -> None:
+        cls.saved_as, cls.lowers = saved_as, lowers
+        if saved_as:
+            LAYERS[saved_as] = cls
 
     def forward(self, input: np.ndarray) -> np.ndarray:
         """The layer's output (B, features), float32, for input (B, features)."""
@@ -38,28 +61,42 @@ class Layer:
         return result
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """The gradient of the loss by the input of the last forward, given that by its output (B, features)."""
+        """The gradient of the loss by the input of the last forward, given the gradient by its output (B, features)."""
         program, g, saved = self._enter_backward(grad)
         below = program.scatter(self.lower_backward(program, g, saved), program.rows)
         program.run()
         return below
 
     def step(self, step_size: float) -> None:
-        """Move the parameters against the gradient of the last backward; nothing here, where there are none."""
+        """Move the parameters against the gradient of the last backward; a layer without parameters does nothing."""
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
-        """Add forward to the program; returns the output and what lower_backward will need."""
+        """Add forward to the program; returns the output, and what lower_backward will need."""
         raise NotImplementedError
 
     def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
-        """Add backward to the program, for the output's gradient g; returns the input's gradient."""
+        """Add backward to the program, given the output's gradient g; returns the input's gradient."""
         raise NotImplementedError
+
+    def arrays(self) -> dict[str, Sliceable]:
+        """The arrays that a file holds of this layer, by name. They are its own, to be read before they change."""
+        return {name: getattr(self, name) for name in self.array_names}
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments that a file holds of this layer, as values that JSON can hold."""
+        values = {name: getattr(self, name) for name in self.setting_names}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def restored(cls, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> "Layer":
+        """The layer that had these arrays() and settings(). ArgumentError or TypeError where there can be none."""
+        return cls(**arrays, **settings)
 
     def _enter(self, program: Program, rows: np.ndarray) -> Panels:
         return program.gather(rows)
 
     def _check_width(self, found: int) -> None:
-        """ArgumentError unless the layer before gives as many values as this one takes, for kernels look no further."""
+        """ArgumentError unless rows have as many values as this layer takes: a kernel would read past their end."""
         if found != self.features_in:
             raise ArgumentError(
                 f"layers: {type(self).__name__} takes {self.features_in} values a row, is given {found}"
@@ -78,63 +115,17 @@ class Layer:
         return program, program.gather(grad), saved
 
 
-class Standardize(Layer):
-    """(x - mean) / std for each feature; the first layer of a network that is given raw rows. Nothing to train.
+class LinearLayer(Layer, saved_as="linear", lowers=True):
+    """y = x W + b for rows x (B, input_dim), with W (input_dim, output_dim) and b (1, output_dim), both float32.
 
-    mean, std: (D,) or (1, D). A feature that is constant (std 0) is only centred.
+    W starts as normal deviates of variance 2 / input_dim (He et al. 2015), b as zeros; a seed (a whole number or a
+    NumPy SeedSequence) makes W reproducible. `weights` and `bias` can be read, written to and assigned, and what was
+    read follows training. `optimizer` says how step moves them; the layer keeps the optimizer's moments.
     """
 
-    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
-        self.mean = _feature_vector(mean, "mean")
-        self.std = _feature_vector(std, "std")
-        if self.mean.shape != self.std.shape:
-            raise ArgumentError(f"std: {self.std.size} values, want as many as mean has, {self.mean.size}")
-        if (self.std < 0).any():
-            raise ArgumentError(f"std: {self.std.min():g}, want no negative value")
-        self.features_in = self.mean.size
-        most = np.finfo(np.float32).max
-        inverse = np.minimum(1 / np.where(self.std > 1 / most, self.std, 1 / most), most)
-        self.scale = np.where(self.std > 0, inverse, 1).astype(np.float32)
-
-    @classmethod
-    def fit(cls, X: Rows) -> "Standardize":
-        """The layer for the mean and standard deviation of each column of X (N, D), summed in float64 in one pass.
-
-        Those of Shards are saved beside the data, and read from there as long as its files are the same.
-        Raises DataError where a deviation is too large for float32 to hold its inverse (8.5e37).
-        """
-        mean, deviation = statistics.of(check_rows(X, "X"), "X")
-        usable = deviation < 1 / np.finfo(np.float32).tiny
-        if not usable.all():
-            column = int(np.argmin(usable))
-            raise DataError(
-                f"X: column {column} deviates by {deviation[column]:.2g}, want less than 8.5e37: scale it down"
-            )
-        return cls(mean, deviation)
-
-    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
-        return x, None  # all was done by the gather
-
-    def backward(self, grad: np.ndarray) -> np.ndarray:
-        """The gradient by the raw rows: grad / std."""
-        return check_rows(grad, "grad", features=self.features_in) * self.scale
-
-    def _enter(self, program: Program, rows: np.ndarray) -> Panels:
-        return self.gather(program, rows)
-
-    def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Panels:
-        """The batch of raw rows, standardised as it is gathered."""
-        self._check_width(rows.shape[1])
-        return program.gather(rows, self.mean, self.scale, in_batch=in_batch)
-
-
-class LinearLayer(Layer):
-    """y = x W + b for rows x (B, input_dim); W (input_dim, output_dim) starts as He et al. 2015 draw it, b as zeros.
-
-    weights (in, out) and bias (1, out), float32, can be read, written to and assigned. grad_weights and grad_bias are
-    the last backward's. `optimizer` is how step moves them, and the layer keeps its moments. A seed (a whole number or
-    a NumPy SeedSequence) makes the weights reproducible.
-    """
+    array_names = ("weight", "bias")
+    input_dim: int
+    output_dim: int
 
     def __init__(self, input_dim: int, output_dim: int, *, seed: int | np.random.SeedSequence | None = None) -> None:
         self._allocate(check_size("input_dim", input_dim), check_size("output_dim", output_dim))
@@ -155,7 +146,7 @@ class LinearLayer(Layer):
         return layer
 
     def _allocate(self, n_in: int, n_out: int) -> None:
-        check_room(f"a layer of {n_in} x {n_out} weights", 3 * 4 * (n_in + 1) * n_out)  # with two moments
+        check_room(f"a layer of {n_in} x {n_out} weights", 3 * 4 * (n_in + 1) * n_out)  # bytes, with two moments
         shape = self.input_dim, self.output_dim = n_in, n_out
         self.features_in = n_in
         self.optimizer: Optimizer = Adam()
@@ -164,7 +155,7 @@ class LinearLayer(Layer):
         self._bias = panels.aligned(panels.round_up(self.output_dim, NR))
         self.moments = [panels.aligned(panels.panel_size(shape)) for _ in range(2)]
         self.bias_moments = [panels.aligned(len(self._bias)) for _ in range(2)]
-        self._gradient: tuple[Panels, np.ndarray, int] | None = None  # input, transposed gradient and rows, of backward
+        self._gradient: tuple[Panels, np.ndarray, int] | None = None  # input, transposed gradient and rows of backward
 
     @property
     def weights(self) -> np.ndarray:
@@ -184,47 +175,45 @@ class LinearLayer(Layer):
     def bias(self, value: Sliceable) -> None:
         self._bias[: self.output_dim] = _parameter("bias", value, (1, self.output_dim))[0]
 
-    def parameters(self, out: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Copies of weights (in, out) and bias (out,), in `out` if given."""
-        if out is None:
-            return self._matrix.copy(), self.bias[0].copy()
-        self._matrix.copy(out[0])
-        out[1][:] = self.bias[0]
-        return out
+    def arrays(self) -> dict[str, Sliceable]:
+        """Weights (in, out) and bias (out,) as files name them, to be read, whole or by rows, before they change."""
+        return {"weight": self._matrix.rows(), "bias": self.bias[0]}
 
-    def state(self) -> tuple[panels.Unpacked, np.ndarray]:
-        """Weights (in, out) and bias (out,) for those who read them, piece by piece, before they change."""
-        return self._matrix.rows(), self.bias[0]
+    @classmethod
+    def restored(cls, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> "LinearLayer":
+        """The layer of the arrays "weight" and "bias"; it has no settings."""
+        return cls.holding(arrays["weight"], arrays["bias"], **settings)
 
     @property
     def memory(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weights in panels and bias padded to NR: the kernels' own memory, which training changes."""
+        """The memory that training changes: the weights in panels, and the bias padded to a multiple of NR values."""
         return self._matrix.panels, self._bias
 
     def move(self, weights: list[np.ndarray], biases: list[np.ndarray], *, keep: bool) -> None:
-        """Live in this memory from now on: values and two moments each, in panels and padded to NR.
+        """Keep the parameters in other memory from now on: three arrays each, for the values and their two moments.
 
-        With keep they take what this layer has, otherwise this layer takes what they hold.
+        With keep the arrays are overwritten with what this layer holds; otherwise it takes over what they hold.
         """
         if keep:
             for new, old in zip([*weights[1:], *biases], [*self.moments, self._bias, *self.bias_moments], strict=True):
                 new[:] = old
         self._matrix.move(weights[0], keep=keep)
         self.moments, self._bias, self.bias_moments = weights[1:], biases[0], biases[1:]
-        self._gradient = None  # it stands for a program with the old addresses
+        self._gradient = None  # step would run on the old memory
 
     @property
     def grad_weights(self) -> np.ndarray:
-        """dL/dW of the last backward, (in, out), without decay: computed when asked for."""
+        """dL/dW (in, out) of the last backward, without weight decay. It is computed when it is read."""
         return self._stored_gradient()[0]
 
     @property
     def grad_bias(self) -> np.ndarray:
-        """dL/db of the last backward, (1, out): computed when asked for."""
+        """dL/db (1, out) of the last backward. It is computed when it is read."""
         return self._stored_gradient()[1]
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         self._check_width(x.features)
+        self.sync()
         return program.linear(x, self._matrix.panels, self._bias, self.output_dim), x
 
     def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
@@ -234,21 +223,22 @@ class LinearLayer(Layer):
         return below
 
     def lower_update(self, program: Program, x: Panels, gt: np.ndarray) -> None:
-        """Add the optimizer's step, for the input x and the transposed gradient of the output."""
+        """Add the optimizer's step to the program, given the input x and the transposed gradient of the output."""
         parameters = [self._matrix.panels, *self.moments], [self._bias, *self.bias_moments]
         program.update(x, gt, *parameters, self.output_dim)
 
     def sync(self) -> None:
-        """Take up what was written to `weights` since the program was made."""
-        _ = self._matrix.panels
+        """Have the kernels see what was written to `weights`; to be called before a program with this layer runs."""
+        self._matrix.flush()
 
     def updated(self, count: int) -> None:
-        """Say that a program has moved the parameters so many times."""
+        """Say that a program has moved the parameters `count` times, so that `weights` shows what they are now."""
         self.updates += count
         self._matrix.changed()
 
     def backward(self, grad: np.ndarray, *, input_gradient: bool = True) -> np.ndarray | None:  # type: ignore[override]
-        """dL/dx (B, in) for dL/dy (B, out) of the last forward; None without input_gradient, as for a first layer."""
+        """dL/dx (B, in), given dL/dy (B, out) for the last forward; input_gradient=False saves it and returns None."""
+        self.sync()
         program, g, x = self._enter_backward(grad)
         self._gradient = x, program.transpose(g), program.rows
         below = None
@@ -259,7 +249,8 @@ class LinearLayer(Layer):
         return below
 
     def step(self, step_size: float) -> None:
-        """One update by the optimizer with the gradient of the last backward."""
+        """Have the optimizer move weights and bias once, by the gradient of the last backward."""
+        self.sync()
         x, gt, rows = self._required_gradient()
         program = Program(rows)
         self.lower_update(program, x, gt)
@@ -281,9 +272,9 @@ class LinearLayer(Layer):
 
 
 class _Activation(Layer):
-    """A function of each value alone, whose derivative follows from its value."""
+    """A function of each value by itself, whose derivative can be computed from the function's value."""
 
-    function: int
+    function: int  # its number in fastff.kernels.pointwise
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         h = program.activate(x, self.function)
@@ -293,46 +284,82 @@ class _Activation(Layer):
         return program.derive(g, saved, self.function)
 
 
-class ReLU(_Activation):
-    """max(0, x); a NaN stays a NaN. Its derivative is 0 where x <= 0 (Nair & Hinton 2010)."""
+class ReLU(_Activation, saved_as="relu", lowers=True):
+    """max(0, x) of each value, with the derivative 0 where x <= 0 (Nair & Hinton 2010). A NaN stays a NaN."""
 
     function = pointwise.RELU
 
 
-class Sigmoid(_Activation):
-    """1 / (1 + e^-x)."""
+class Sigmoid(_Activation, saved_as="sigmoid", lowers=True):
+    """The logistic function 1 / (1 + e^-x) of each value."""
 
     function = pointwise.SIGMOID
 
 
-class Tanh(_Activation):
-    """The hyperbolic tangent."""
+class Tanh(_Activation, saved_as="tanh", lowers=True):
+    """The hyperbolic tangent of each value."""
 
     function = pointwise.TANH
 
 
-def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
-    vector = numbers(name, values, np.float64, "one finite number a feature").reshape(-1)
-    bad = vector[~np.isfinite(vector)]
-    if bad.size or not vector.size:
-        found = f"holds {bad[0]}" if bad.size else "empty"
-        raise ArgumentError(f"{name}: {found}, want one finite number a feature")
-    return vector
+class RandomLayer(Layer):
+    """The base of layers that change rows at random while `training` is True, and pass them on as they are otherwise.
+
+    Random numbers are a function of a key, which follows from the seed and is another one for each forward, and of the
+    value's place in the batch. So they do not depend on the number of threads.
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        check_seed(seed)
+        self.training = True
+        self._key = np.zeros(MOST_EPOCHS, np.int64)
+        self._key[0] = np.random.SeedSequence(seed).generate_state(1)[0]
+        self._passed_on = False  # whether the last forward returned its input
+
+    def reseed(self, keys: list[int]) -> None:
+        """Use keys[0] in the next forward, and keys[0] + 1, + 2, ... in those after it; or a key for each epoch."""
+        self._key[: len(keys)] = keys
+
+    def forward(self, input: np.ndarray) -> np.ndarray:
+        """The rows input (B, features) changed at random, or as they are if `training` is False."""
+        self._passed_on = not self.training
+        if self._passed_on:
+            return check_rows(input, "input", features=self.features_in)
+        output = super().forward(input)
+        self._key = self._key + 1  # a new array: a backward to come still has the old one
+        return output
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """The gradient of the loss by the input of the last forward, given the gradient by its output (B, features)."""
+        return check_rows(grad, "grad") if self._passed_on else super().backward(grad)
+
+
+class Dropout(RandomLayer, saved_as="dropout", lowers=True):
+    """In training each value is set to 0 with probability `rate`, and multiplied by 1 / (1 - rate) otherwise.
+
+    So the mean stays the same, and prediction uses the values as they are (Srivastava et al. 2014). rate is in [0, 1).
+    """
+
+    setting_names = ("rate",)
+
+    def __init__(self, rate: float = 0.5, *, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.rate = check_number("rate", rate, 0.0, 1.0)
+
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
+        if not training:
+            return x, None
+        return program.dropout(x, self.rate, self._key), self._key
+
+    def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
+        return program.dropout(g, self.rate, saved)
 
 
 def _parameter(name: str, value: Any, shape: tuple[int, int]) -> Any:
-    """value in this shape, float32: what is so already, array or fastff.system.blocks.Sliceable, as it is."""
+    """value as float32 of this shape. What is so already, an array or a Sliceable, is returned as it is."""
     if getattr(value, "dtype", None) == np.float32 and value.shape == shape:
         return value
-    array = numbers(name, value, np.float32, f"numbers, {shape}")
+    array = check_numbers(name, value, np.float32, f"numbers, {shape}")
     if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
         raise ArgumentError(f"{name}: shape {array.shape}, want {shape}")
     return array.reshape(shape)
-
-
-def numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarray:
-    """values as an array; ArgumentError that names them where they are no numbers."""
-    try:
-        return np.asarray(values, dtype)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"{name}: {type(values).__name__} that is not an array of numbers, want {wanted}") from None

@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy, one operation on logits: see docs/derivations.md, Q1 to Q3."""
+"""The loss of a classifier: softmax and cross-entropy as one operation. docs/derivations.md derives it (Q1 to Q3)."""
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from fastff.system.arguments import check_number
 class CrossEntropySoftmax:
     """The cross-entropy between the softmax of logits and the labels, averaged over the batch.
 
-    label_smoothing s in [0, 1) gives every class s / C of the target and the label 1 - s more (Szegedy et al. 2016).
-    Stable for every finite logit: the row's maximum is subtracted first.
+    With label_smoothing s in [0, 1) the target is the probability s / C for each of the C classes, and 1 - s more for
+    the label's class (Szegedy et al. 2016). The row's maximum is subtracted before exp, so that no finite logit
+    overflows.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -20,7 +21,7 @@ class CrossEntropySoftmax:
         self._gradient: np.ndarray | None = None
 
     def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:
-        """The mean loss over the batch; logits (B, C), labels (B,) or (B, 1), whole numbers in 0..C-1."""
+        """The mean loss over the batch, for logits (B, C) and labels (B,) or (B, 1), whole numbers from 0 to C - 1."""
         z = check_rows(logits, "logits")
         y = check_labels(labels, "labels", rows=len(z), classes=z.shape[1])
         program = Program(len(z))
@@ -31,7 +32,7 @@ class CrossEntropySoftmax:
         return float(program.run().losses[0] / len(z))
 
     def backward(self) -> np.ndarray:
-        """The gradient of that mean by the logits, (B, C): (softmax - target) / B."""
+        """The gradient of the last forward's mean loss by its logits: (softmax - target) / B, float32 (B, C)."""
         if self._gradient is None:
             raise ArgumentError("CrossEntropySoftmax.backward: no forward has run")
         return self._gradient

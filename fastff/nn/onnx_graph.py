@@ -1,7 +1,7 @@
-"""A network as an ONNX graph: raw rows in, probabilities out, for onnxruntime and whatever else reads the format.
+"""A network as an ONNX graph, from raw rows to probabilities, for onnxruntime and other programs that read the format.
 
-The preprocessing is inside, and what draws at random in training is left out, as in prediction. Only here is onnx
-imported.
+The graph includes the preprocessing, and leaves out Augment and Dropout, which prediction does not use. No other module
+imports onnx.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,10 +12,9 @@ import numpy as np
 from fastff import __version__
 from fastff.errors import ArgumentError, MissingExtra
 from fastff.nn.ensemble import Ensemble
-from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.nn.layers import LinearLayer, RandomLayer, ReLU, Sigmoid, Tanh
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.nn.random_layers import RandomLayer
-from fastff.nn.whiten import Whiten
+from fastff.nn.preprocessing import Standardize, Whiten
 
 OPSET, IR_VERSION = 13, 8  # old enough for every runtime in use, and new enough for all that is needed
 _FUNCTIONS = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
@@ -24,8 +23,8 @@ _FUNCTIONS = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
 def onnx_bytes(model: FeedForwardNeuralNetwork | Ensemble, class_names: Sequence[str] = ()) -> bytes:
     """The model as an ONNX file: input "rows", float32 (N, input_dim); output "probabilities", float32 (N, classes).
 
-    The names of the classes become the model's metadata "class_names", one a line. Raises MissingExtra without onnx,
-    ArgumentError for a layer that fastff does not know.
+    The names of the classes become the model's metadata "class_names", one on each line. Raises MissingExtra if onnx is
+    not installed, and ArgumentError for a layer of somebody's own.
     """
     try:
         import onnx
@@ -72,7 +71,7 @@ def onnx_bytes(model: FeedForwardNeuralNetwork | Ensemble, class_names: Sequence
 
 
 def _logits(network: FeedForwardNeuralNetwork, add: Callable[..., str], constant: Callable[..., str]) -> str:
-    """Add the way from "rows" to the network's logits; their name."""
+    """Add the nodes from "rows" to the network's logits; returns the name of the logits."""
     value = "rows"
     for i, layer in enumerate(network.layers):
         if type(layer) is LinearLayer:

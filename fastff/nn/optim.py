@@ -1,7 +1,8 @@
-"""How a gradient moves a weight: plain, immutable descriptions. The layers keep the moments, the kernels do the work.
+"""How a gradient moves a weight: immutable descriptions, Adam and SGD. Layers keep the moments, kernels do the work.
 
-An optimizer turns its settings, the count of updates and a step size into the numbers of one update (`hyper`); the tile
-kernel applies them to weights while their gradient is still in registers. Decay applies to weights, never to biases.
+An optimizer turns its settings, the count of updates and the step sizes into the numbers of each update (`hyper`). A
+kernel applies them to the weights while the gradient is still in registers. All these numbers are made in this module,
+also those of fastff.sklearn. Weight decay applies to weights, never to biases.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -15,18 +16,17 @@ from fastff.system.arguments import check_number
 
 
 class Optimizer(Protocol):
-    """Anything that can fill in an update's numbers."""
+    """Anything that makes the numbers of updates, as Adam and SGD do."""
 
-    def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray: ...
+    def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
+        """The numbers of updates first, first + 1, ..., counted from 1, one for each of step_sizes (steps,).
 
-
-def _rows(steps: int) -> np.ndarray:
-    """Room for the numbers of so many updates: (steps, 2, HYPER), the weights' and then the biases'."""
-    return np.zeros((steps, 2, optimizer.HYPER))
+        They are float32 (steps, 2, HYPER): in row 0 of the middle axis those for weights, in row 1 those for biases.
+        """
 
 
 def check_optimizer(value: Any) -> Optimizer:
-    """value if it is an optimizer; ArgumentError otherwise."""
+    """value, if it has a method `hyper` as optimizers have; ArgumentError otherwise."""
     if isinstance(value, type) or not callable(getattr(value, "hyper", None)):
         raise ArgumentError(f"optimizer: {value!r}, want one such as Adam() or SGD()")
     return value
@@ -34,14 +34,14 @@ def check_optimizer(value: Any) -> Optimizer:
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam, in three forms that differ by name (m, v: moving averages of g and g^2; t counts updates from 1).
+    """Adam, in forms that differ by name. m and v are the moving averages of g and g^2; t counts updates from 1.
 
     m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2,   w -= step_size * m' / (sqrt(v') + epsilon)
 
     bias_correction="standard": m' = m / (1 - beta1^t), v' = v / (1 - beta2^t) (Kingma & Ba 2015, algorithm 1; equal to
-    torch.optim.Adam). "constant": m' = m / (1 - beta1), v' = v / (1 - beta2) at every step, the course's equations
-    13-17. decay="l2": g = dL/dw + weight_decay * w. "decoupled": w is first multiplied by 1 - step_size * weight_decay
-    (AdamW, Loshchilov & Hutter 2019), and g = dL/dw. Biases are never decayed.
+    torch.optim.Adam). "constant": m' = m / (1 - beta1), v' = v / (1 - beta2) at every step, which are the course's
+    equations 13-17. decay="l2": g = dL/dw + weight_decay * w. "decoupled": g = dL/dw, and w is first multiplied by
+    1 - step_size * weight_decay (AdamW, Loshchilov & Hutter 2019). Biases are never decayed.
 
     Raises ArgumentError for a beta outside [0, 1), an epsilon not above 0, a negative decay, or an unknown form.
     """
@@ -63,18 +63,9 @@ class Adam:
         _choice("bias_correction", self.bias_correction, ("standard", "constant"))
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
-        """The numbers of updates first, first + 1, ... (counted from 1), one a step size: (steps, 2, HYPER) float32."""
-        standard = self.bias_correction == "standard"
-        t = first + np.arange(len(step_sizes)) if standard else np.ones(len(step_sizes), np.int64)
-        correction1, correction2 = 1.0 - self.beta1**t, 1.0 - self.beta2**t
-        rows = _rows(len(step_sizes))
-        rows[..., optimizer.BETA1], rows[..., optimizer.KEEP1] = self.beta1, 1.0 - self.beta1
-        rows[..., optimizer.BETA2], rows[..., optimizer.KEEP2] = self.beta2, 1.0 - self.beta2
-        rows[..., optimizer.RATE] = (step_sizes / correction1)[:, None]
-        rows[..., optimizer.ROOT] = (1.0 / np.sqrt(correction2))[:, None]
-        rows[..., optimizer.EPSILON] = self.epsilon
-        rows[..., optimizer.RULE] = optimizer.ADAM
-        return _decayed(rows, step_sizes, self.weight_decay, self.decay)
+        """The numbers of updates first, first + 1, ..., counted from 1, one for each step size: see Optimizer."""
+        l2, shrink = (self.weight_decay, 1.0) if self.decay == "l2" else (0.0, 1.0 - step_sizes * self.weight_decay)
+        return adam_numbers(first, step_sizes, self.beta1, self.beta2, self.epsilon, self.bias_correction, l2, shrink)
 
 
 @dataclass(frozen=True)
@@ -94,35 +85,71 @@ class SGD:
         check_number("weight_decay", self.weight_decay, 0.0, np.inf)
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
-        """The numbers of an update a step size: (steps, 2, HYPER) float32. The count `first` does not matter here."""
-        rows = _rows(len(step_sizes))
-        rows[..., optimizer.BETA1] = self.momentum
-        rows[..., optimizer.KEEP1] = self.momentum if self.nesterov else 1.0
-        rows[..., optimizer.BETA2] = 1.0 if self.nesterov else 0.0
-        rows[..., optimizer.RATE] = np.asarray(step_sizes)[:, None]
-        rows[..., optimizer.RULE] = optimizer.SGD
-        return _decayed(rows, step_sizes, self.weight_decay, "l2")
+        """The numbers of one update for each step size: see Optimizer. The count `first` does not matter here."""
+        return sgd_numbers(step_sizes, self.momentum, self.nesterov, self.weight_decay)
+
+
+def adam_numbers(
+    first: int,
+    step_sizes: np.ndarray,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    form: Literal["standard", "constant", "scikit-learn"],
+    l2: float | np.ndarray = 0.0,
+    shrink: float | np.ndarray = 1.0,
+) -> np.ndarray:
+    """The numbers of Adam's updates first, first + 1, ..., one for each of step_sizes (steps,): see Optimizer.
+
+    form: "standard" and "constant" are Adam's bias_correction. "scikit-learn" is "standard" with epsilon added to
+    sqrt(v) instead of sqrt(v') (Kingma & Ba 2015, end of section 2). l2 and shrink are numbers, or arrays (steps,): a
+    weight is first multiplied by shrink, and l2 times the weight is added to its gradient.
+    """
+    t = np.ones(len(step_sizes), np.int64) if form == "constant" else first + np.arange(len(step_sizes))
+    correction1, correction2 = 1.0 - beta1**t, 1.0 - beta2**t
+    if form == "scikit-learn":
+        rate, root = step_sizes * np.sqrt(correction2) / correction1, np.ones(len(step_sizes))
+    else:
+        rate, root = step_sizes / correction1, 1.0 / np.sqrt(correction2)
+    rows = _numbers(optimizer.ADAM, rate, l2, shrink)
+    rows[..., optimizer.BETA1], rows[..., optimizer.KEEP1] = beta1, 1.0 - beta1
+    rows[..., optimizer.BETA2], rows[..., optimizer.KEEP2] = beta2, 1.0 - beta2
+    rows[..., optimizer.ROOT], rows[..., optimizer.EPSILON] = root[:, None], epsilon
+    return rows.astype(np.float32)
+
+
+def sgd_numbers(
+    step_sizes: np.ndarray,
+    momentum: float,
+    nesterov: bool,
+    l2: float | np.ndarray = 0.0,
+    shrink: float | np.ndarray = 1.0,
+) -> np.ndarray:
+    """The numbers of one update by SGD for each of step_sizes (steps,): see Optimizer and adam_numbers."""
+    rows = _numbers(optimizer.SGD, step_sizes, l2, shrink)
+    rows[..., optimizer.BETA1] = momentum
+    rows[..., optimizer.KEEP1] = momentum if nesterov else 1.0
+    rows[..., optimizer.BETA2] = 1.0 if nesterov else 0.0
+    return rows.astype(np.float32)
 
 
 def store_gradient() -> np.ndarray:
-    """The numbers of an update that stores the gradient instead of applying it."""
-    rows = _rows(1)
-    rows[..., optimizer.RULE] = optimizer.STORE
-    return rows.astype(np.float32)
+    """The numbers of an update that stores the gradient in place of the weights: see Optimizer."""
+    return _numbers(optimizer.STORE, np.zeros(1), l2=0.0, shrink=1.0).astype(np.float32)
+
+
+def _numbers(rule: float, rate: np.ndarray, l2: float | np.ndarray, shrink: float | np.ndarray) -> np.ndarray:
+    """The numbers that all rules have, as float64 (steps, 2, HYPER), the others 0. Biases are not decayed."""
+    rows = np.zeros((len(rate), 2, optimizer.HYPER))
+    rows[..., optimizer.RULE], rows[..., optimizer.RATE] = rule, rate[:, None]
+    rows[:, 0, optimizer.DECAY] = l2
+    rows[:, 0, optimizer.SHRINK], rows[:, 1, optimizer.SHRINK] = shrink, 1.0
+    return rows
 
 
 def check_step_size(step_size: float) -> float:
-    """step_size itself, a finite number above 0; ArgumentError otherwise."""
+    """step_size as a float, if it is a finite number above 0; ArgumentError otherwise."""
     return check_number("step_size", step_size, 0.0, np.inf, above=True)
-
-
-def _decayed(rows: np.ndarray, step_sizes: np.ndarray, weight_decay: float, decay: str) -> np.ndarray:
-    rows[..., optimizer.SHRINK] = 1.0
-    if decay == "l2":
-        rows[:, 0, optimizer.DECAY] = weight_decay
-    else:
-        rows[:, 0, optimizer.SHRINK] = 1.0 - np.asarray(step_sizes) * weight_decay
-    return rows.astype(np.float32)
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:

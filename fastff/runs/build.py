@@ -6,11 +6,10 @@ from typing import Any
 
 from fastff.data import Dataset
 from fastff.errors import ArgumentError
-from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Standardize, Tanh
+from fastff.nn.layers import Dropout, LinearLayer, ReLU, Sigmoid, Tanh
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam, Optimizer
-from fastff.nn.random_layers import Augment, Dropout
-from fastff.nn.whiten import Whiten
+from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.runs.config import Config
 from fastff.system.arguments import check_size
 from fastff.training.trainer import Trainer

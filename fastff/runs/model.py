@@ -8,7 +8,7 @@ from typing import Any
 
 from fastff.errors import DataError
 from fastff.nn.ensemble import Ensemble
-from fastff.nn.network import FeedForwardNeuralNetwork, network_from
+from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.runs.folder import ENSEMBLE
 from fastff.system import checkpoint
 
@@ -37,7 +37,7 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
     if "networks" in metadata:
         network = Ensemble.holding(arrays, metadata, path)
     else:
-        network = network_from(arrays, metadata.get("layers"), path)
+        network = FeedForwardNeuralNetwork.holding(arrays, metadata.get("layers"), path)
     if a_file:  # saved by hand: it need not say what the classes are called
         metadata.setdefault("class_names", [str(i) for i in range(network.output_dim or 0)])
     names, shape = metadata.get("class_names"), metadata.get("image_shape")

@@ -8,9 +8,8 @@ from fastff.data import Dataset, load_dataset
 from fastff.engine.bfloat16 import resolve_precision
 from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, FastffError
-from fastff.nn.layers import Standardize
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.nn.whiten import Whiten
+from fastff.nn.preprocessing import Standardize, Whiten
 from fastff.runs.build import make_trainer, preprocessing
 from fastff.runs.config import Config
 from fastff.system.arguments import check_size

@@ -11,8 +11,8 @@ from fastff.engine import panels
 from fastff.engine.bfloat16 import PROGRAMS, resolve_precision
 from fastff.engine.program import Panels
 from fastff.kernels import losses
-from fastff.kernels import optimizer as slots
-from fastff.nn.random_layers import Dropout
+from fastff.nn.layers import Dropout
+from fastff.nn.optim import adam_numbers, sgd_numbers
 
 _KINDS = {"logistic": losses.LOGISTIC, "identity": losses.SQUARED, "exp": losses.POISSON}
 
@@ -92,31 +92,20 @@ class Epochs:
         return float(sum(np.vdot(w, w) for w in (layer.weights for layer in self.network.linear_layers)))
 
     def _numbers(self, sums: np.ndarray) -> np.ndarray:
-        """The optimizer's numbers of each batch, for fastff.kernels.tile; the penalty counts once a batch."""
-        estimator, optimizer = self.estimator, self.optimizer
-        rows = np.zeros((len(sums), 2, slots.HYPER))
-        rows[..., slots.SHRINK] = 1.0
-        if estimator.solver == "sgd":
-            rate = np.full(len(sums), optimizer.learning_rate)
-            rows[..., slots.RULE] = slots.SGD
-            rows[..., slots.BETA1] = optimizer.momentum
-            rows[..., slots.KEEP1] = optimizer.momentum if optimizer.nesterov else 1.0
-            rows[..., slots.BETA2] = 1.0 if optimizer.nesterov else 0.0
-        else:
-            t = optimizer.t + 1 + np.arange(len(sums))
-            optimizer.t += len(sums)
-            # scikit-learn's epsilon stands beside the uncorrected root (Kingma & Ba 2015, end of section 2)
-            rate = optimizer.learning_rate_init * np.sqrt(1 - optimizer.beta_2**t) / (1 - optimizer.beta_1**t)
-            rows[..., slots.RULE] = slots.ADAM
-            rows[..., slots.BETA1], rows[..., slots.KEEP1] = optimizer.beta_1, 1 - optimizer.beta_1
-            rows[..., slots.BETA2], rows[..., slots.KEEP2] = optimizer.beta_2, 1 - optimizer.beta_2
-            rows[..., slots.ROOT], rows[..., slots.EPSILON] = 1.0, optimizer.epsilon
-        rows[..., slots.RATE] = rate[:, None]
+        """The numbers of each batch's update, made by fastff.nn.optim. sums: the sum of each batch's row weights."""
+        estimator, optimizer, count = self.estimator, self.optimizer, len(sums)
+        l2, shrink = np.zeros(count), 1.0
         if estimator.decay == "decoupled":
-            rows[:, 0, slots.SHRINK] = 1.0 - estimator.learning_rate_init * estimator.alpha
-        else:
-            rows[:, 0, slots.DECAY] = np.divide(estimator.alpha, sums, out=np.zeros(len(sums)), where=sums > 0)
-        return rows.astype(np.float32)
+            shrink = 1.0 - estimator.learning_rate_init * estimator.alpha
+        else:  # the penalty counts once a batch
+            np.divide(estimator.alpha, sums, out=l2, where=sums > 0)
+        if estimator.solver == "sgd":
+            rates = np.full(count, optimizer.learning_rate)
+            return sgd_numbers(rates, optimizer.momentum, optimizer.nesterov, l2, shrink)
+        first, rates = optimizer.t + 1, np.full(count, optimizer.learning_rate_init)
+        optimizer.t += count
+        betas = optimizer.beta_1, optimizer.beta_2
+        return adam_numbers(first, rates, *betas, optimizer.epsilon, "scikit-learn", l2, shrink)
 
     def step_size_changed(self, change: Callable[..., Any], *arguments: Any) -> Any:
         """Call `change`, which may set another step size; SGD's velocity, -step size * moment, stays the same."""

@@ -28,9 +28,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastff.engine.program import Program
-from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Tanh
+from fastff.nn.layers import Dropout, LinearLayer, ReLU, Sigmoid, Tanh
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.nn.random_layers import Dropout
 from fastff.sklearn.epochs import Epochs
 
 _HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}

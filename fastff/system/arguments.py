@@ -28,3 +28,11 @@ def check_number(name: str, value: Any, low: float, high: float, *, above: bool 
     if not (number and (low < value if above else low <= value) and value < high):
         raise ArgumentError(f"{name}: {value!r}, want a number in {'(' if above else '['}{low:g}, {high:g})")
     return float(value)
+
+
+def check_numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarray:
+    """values as an array of this type; ArgumentError, which says what is wanted, where they are not numbers."""
+    try:
+        return np.asarray(values, dtype)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name}: {type(values).__name__} that is not an array of numbers, want {wanted}") from None

@@ -9,6 +9,7 @@ import numpy as np
 from fastff.engine import panels
 from fastff.engine.program import Program
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.saved import named_parameters
 from fastff.training.evaluation import Evaluation
 
 KEPT_BYTES = 1 << 22  # of copies, at most: they should stay in the processor's cache
@@ -46,9 +47,7 @@ class EpochEnds:
     def parameters(self, epoch: int) -> dict[str, np.ndarray]:
         """The network's parameters() as they were then."""
         kept, parameters = iter(self._kept), {}
-        for i, layer in enumerate(self._network.layers):
-            if layer in self._network.linear_layers:
-                shape = layer.input_dim, layer.output_dim
-                parameters[f"{i}.weight"] = panels.unpack(next(kept)[epoch], shape)
-                parameters[f"{i}.bias"] = next(kept)[epoch][: layer.output_dim].copy()
+        for layer, weight, bias in named_parameters(self._network.layers):
+            parameters[weight] = panels.unpack(next(kept)[epoch], (layer.input_dim, layer.output_dim))
+            parameters[bias] = next(kept)[epoch][: layer.output_dim].copy()
         return parameters

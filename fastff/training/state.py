@@ -9,8 +9,8 @@ import numpy as np
 
 from fastff.engine import panels
 from fastff.errors import DataError
-from fastff.nn.layers import LinearLayer
-from fastff.nn.whiten import Whiten
+from fastff.nn.preprocessing import Whiten
+from fastff.nn.saved import BEST, array_name, moment_name, named_parameters
 from fastff.system.blocks import Sliceable, copied
 from fastff.training.history import Best, EpochRecord, Progress
 from fastff.training.trainer import Trainer
@@ -25,19 +25,19 @@ def trainer_state(trainer: Trainer) -> State:
     The arrays are the trainer's own, to be read before it goes on; copied_state copies them. Nothing random has a state
     to keep: orders, dropout and pictures follow from the seed and the place.
     """
-    arrays, layers = trainer.network.state()
-    for i, layer in _linear(trainer):
+    arrays, layers = trainer.network.contents()
+    for layer, weight, bias in named_parameters(trainer.network.layers):
         shape = (layer.input_dim, layer.output_dim)
         for j in range(2):
-            arrays[f"{i}.weight.moment{j + 1}"] = panels.Unpacked(layer.moments[j], shape)
-            arrays[f"{i}.bias.moment{j + 1}"] = layer.bias_moments[j][: layer.output_dim]
+            arrays[moment_name(weight, j)] = panels.Unpacked(layer.moments[j], shape)
+            arrays[moment_name(bias, j)] = layer.bias_moments[j][: layer.output_dim]
     arrays["history.batch_losses"] = np.array(trainer.history.batch_losses)
     arrays["history.batch_accuracies"] = np.array(trainer.history.batch_accuracies)
     if trainer.best is not None:
-        arrays |= {f"best.{name}": array for name, array in trainer.best.arrays.items()}
+        arrays |= {BEST + name: array for name, array in trainer.best.arrays.items()}
     metadata = {
         "layers": layers,
-        "updates": [layer.updates for _, layer in _linear(trainer)],
+        "updates": [layer.updates for layer in trainer.network.linear_layers],
         "progress": dataclasses.asdict(trainer.progress),
         "epochs": [dataclasses.asdict(record) for record in trainer.history.epochs],
         "best": None if trainer.best is None else {"value": trainer.best.value, "epoch": trainer.best.epoch},
@@ -63,11 +63,12 @@ def restore_trainer(
     The step size stays the trainer's own. Raises DataError, naming source, where the state belongs to another network,
     seed or batch size; nothing is changed then.
     """
-    own, layers = trainer.network.state()
+    own, layers = trainer.network.contents()
+    linear = list(named_parameters(trainer.network.layers))
     try:
         if metadata["layers"] != layers or any(arrays[name].shape != array.shape for name, array in own.items()):
             shapes = [arrays[name].shape for name in arrays if name.split(".", 1)[1:] == ["weight"]]
-            sizes = [(layer.input_dim, layer.output_dim) for _, layer in _linear(trainer)]
+            sizes = [(layer.input_dim, layer.output_dim) for layer, _, _ in linear]
             if shapes != sizes:
                 raise DataError(f"{source}: holds layers of sizes {shapes}, want {sizes} as the options have it")
             raise DataError(f"{source}: holds layers {metadata['layers']}, want {layers} as the options have it")
@@ -79,19 +80,18 @@ def restore_trainer(
         fitted = [name for name in own if name.endswith((".mean", ".std"))]
         if not all(np.allclose(np.asarray(arrays[name]), np.asarray(own[name])) for name in fitted):
             raise DataError(f"{source}: was trained on rows of another mean or deviation, want the same data to go on")
-        moments = {
-            (i, j): [_like(own[f"{i}.{kind}"], arrays[f"{i}.{kind}.moment{j + 1}"]) for kind in ("weight", "bias")]
-            for i, _ in _linear(trainer)
+        moments = [
+            (layer, j, _like(own[w], arrays[moment_name(w, j)]), _like(own[b], arrays[moment_name(b, j)]))
+            for layer, w, b in linear
             for j in range(2)
-        }
+        ]
         epochs = [EpochRecord(**_counted(record)) for record in metadata["epochs"]]
         progress = Progress(**_counted(metadata["progress"]))
         best, kept = None, {}
         if metadata["best"]:
             best = Best(**_counted(metadata["best"]), arrays={})
-            trained = [f"{i}.{kind}" for kind in ("weight", "bias") for i, _ in _linear(trainer)]
-            kept = {name: _like(own[name], arrays[f"best.{name}"]) for name in trained}
-        updates = [count for _, count in zip(_linear(trainer), metadata["updates"], strict=True)]
+            kept = {name: _like(own[name], arrays[BEST + name]) for _, *names in linear for name in names}
+        updates = [count for _, count in zip(linear, metadata["updates"], strict=True)]
         threads_used = metadata["threads_used"]
         if not all(isinstance(count, int) and 0 <= count < 1 << 53 for count in [*updates, threads_used]):
             raise TypeError(f"updates {updates}, threads_used {threads_used!r}")
@@ -103,12 +103,13 @@ def restore_trainer(
     trainer.network.set_parameters(arrays)
     for i, layer in enumerate(trainer.network.layers):
         if isinstance(layer, Whiten):  # fitted anew it may differ in the last bits, as other libraries' threads do
-            trainer.network.layers[i] = Whiten(*(np.asarray(arrays[f"{i}.{name}"]) for name in ("projection", "shift")))
-    for (i, j), (weight, bias) in moments.items():
-        layer = trainer.network.layers[i]
+            trainer.network.layers[i] = Whiten(
+                *(np.asarray(arrays[array_name(i, name)]) for name in Whiten.array_names)
+            )
+    for layer, j, weight, bias in moments:
         panels.pack(weight, layer.moments[j])
         layer.bias_moments[j][: layer.output_dim] = np.asarray(bias)
-    for (_, layer), count in zip(_linear(trainer), updates, strict=True):
+    for (layer, _, _), count in zip(linear, updates, strict=True):
         layer.updates = count
     trainer.progress = progress
     trainer.history.epochs, trainer.history.batch_losses, trainer.history.batch_accuracies = epochs, losses, accuracies
@@ -122,9 +123,7 @@ def restore_trainer(
 def best_network(arrays: Mapping[str, Sliceable], metadata: dict[str, Any]) -> dict[str, Sliceable]:
     """The arrays of a state's network with the best weights so far; the last ones where there are no best."""
     own = {name: array for name, array in arrays.items() if re.fullmatch(r"\d+\.\w+", name)}
-    return own | (
-        {name: arrays[f"best.{name}"] for name in own if f"best.{name}" in arrays} if metadata["best"] else {}
-    )
+    return own | ({name: arrays[BEST + name] for name in own if BEST + name in arrays} if metadata["best"] else {})
 
 
 def _like(own: Sliceable, found: Sliceable) -> Sliceable:
@@ -142,7 +141,3 @@ def _counted(fields: dict[str, Any]) -> dict[str, Any]:
         if not number and value is not None:
             raise TypeError(f"{name} {value!r}")
     return fields
-
-
-def _linear(trainer: Trainer) -> list[tuple[int, LinearLayer]]:
-    return [(i, layer) for i, layer in enumerate(trainer.network.layers) if isinstance(layer, LinearLayer)]

@@ -12,7 +12,7 @@ from fastff.data.rows import Rows
 from fastff.engine.bfloat16 import PROGRAMS
 from fastff.engine.program import Program
 from fastff.engine.run import Outcome
-from fastff.nn.random_layers import MOST_EPOCHS, RandomLayer
+from fastff.nn.layers import MOST_EPOCHS, RandomLayer
 from fastff.training.epoch_ends import EpochEnds
 from fastff.training.evaluation import Evaluation
 

@@ -272,7 +272,7 @@ class Trainer:
         batch = self.progress.batch
         check_finite(X[rows], f"X, among the rows of batch {batch}")
         logits = self.network.logits(X[rows])
-        weights = [layer.state()[0] for layer in self.network.linear_layers]
+        weights = [layer.arrays()["weight"] for layer in self.network.linear_layers]
         weight = np.max([np.abs(block).max() for rows in weights for block in row_blocks(rows)], initial=0.0)
         raise DivergenceError(
             f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {batch} "

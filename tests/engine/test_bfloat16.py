@@ -23,8 +23,7 @@ from fastff import (
 )
 from fastff.engine import bfloat16 as half
 from fastff.errors import ArgumentError, DivergenceError
-from fastff.nn.random_layers import Augment
-from fastff.nn.whiten import Whiten
+from fastff.nn.preprocessing import Augment, Whiten
 from fastff.sklearn import MLPClassifier
 
 ROWS, D, C = 203, 48, 5

@@ -131,7 +131,16 @@ class MatrixLikeAnArray(RuleBasedStateMachine):
 
     @rule()
     def kernels_look(self):
+        self.matrix.flush()
         np.testing.assert_array_equal(panels.unpack(self.matrix.panels, self.SHAPE), self.expected)
+
+    @rule()
+    def somebody_reads_rows(self):
+        """Whole or in part, at any time, without any effect on what the others see."""
+        before = self.matrix.panels.copy()
+        np.testing.assert_array_equal(np.asarray(self.matrix.rows()), self.expected)
+        np.testing.assert_array_equal(self.matrix.rows()[1:3], self.expected[1:3])
+        np.testing.assert_array_equal(self.matrix.panels, before)
 
     @rule()
     def kernels_write(self):

@@ -12,7 +12,6 @@ from hypothesis.extra import numpy as hnp
 from reference import U
 
 from fastff import Adam, ArgumentError, DataError, Dropout, LinearLayer, ReLU, Sigmoid, Standardize, Tanh
-from fastff.nn.random_layers import Augment
 
 ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 LAYERS = [lambda: LinearLayer(4, 3, seed=0), ReLU, Sigmoid, Tanh, lambda: Dropout(0.5, seed=0),
@@ -204,94 +203,6 @@ def test_dropout_at_rate_zero_drops_nothing():
     assert Dropout().rate == 0.5
 
 
-# --- Augment ---
-
-SHAPE = (2, 5, 4)
-
-
-def versions_of(picture, shift):
-    """Every picture that mirroring and shifting by up to shift pixels can make of one (channels, height, width)."""
-    _, height, width = picture.shape
-    for one in (picture, picture[:, :, ::-1]):
-        wide = np.pad(one, ((0, 0), (shift, shift), (shift, shift)), mode="reflect")
-        for y in range(2 * shift + 1):
-            for x in range(2 * shift + 1):
-                yield wide[:, y : y + height, x : x + width].tobytes()
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-@pytest.mark.parametrize("shift", [0, 1, 3])
-def test_augment_makes_every_version_and_no_other(dtype, shift):
-    picture = np.arange(40).reshape(SHAPE).astype(np.float32)
-    rows = np.tile(picture.reshape(1, -1), (2000, 1)).astype(dtype)
-    result = Augment(SHAPE, shift=shift, seed=0).forward(rows)
-    made, possible = {row.tobytes() for row in result}, set(versions_of(picture, shift))
-    # 2000 draws out of at most 98 leave one out with a probability of 98 e^-20
-    assert made == possible
-
-
-def test_augment_without_mirror_and_shift_or_training_changes_nothing():
-    rows = rows_of((9, 40))
-    np.testing.assert_array_equal(Augment(SHAPE, mirror=False).forward(rows), rows)
-    layer = Augment(SHAPE, shift=2, seed=0)
-    layer.training = False
-    np.testing.assert_array_equal(layer.forward(rows), rows)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"image_shape": SHAPE, "shift": 4}, "shift: 4, want a whole number of pixels from 0 to 3"),
-        ({"image_shape": SHAPE, "shift": -1}, "shift: -1, want "),
-        ({"image_shape": SHAPE, "shift": 0.5}, "shift: 0.5, want "),
-        ({"image_shape": (5, 4)}, "image_shape: (5, 4), want "),
-        ({"image_shape": (0, 5, 4)}, "image_shape: "),
-        ({"image_shape": 40}, "image_shape: 40, want "),
-    ],
-)
-def test_augmentations_that_are_refused(arguments, message):
-    with pytest.raises(ArgumentError, match=f"^{re.escape(message)}[^\n]*$"):
-        Augment(**arguments)
-
-
-# --- Standardize ---
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_standardize_centres_and_scales_each_column(dtype):
-    X = np.random.default_rng(0).integers(0, 256, (300, 7)).astype(dtype)
-    X[:, 3] = 200  # constant: only centred
-    layer = Standardize.fit(X)
-    Z = layer.forward(X).astype(np.float64)
-    exact = X.astype(np.float64)
-    std = np.where(exact.std(0) > 0, exact.std(0), 1)
-    # mean and scale are float32, then two roundings: of numbers below 256 / std
-    np.testing.assert_allclose(Z, (exact - exact.mean(0)) / std, rtol=0, atol=4 * U * 256 / std.min())
-    assert not Z[:, 3].any()
-    assert Standardize.fit(X.astype(np.float64) * 1).features_in == 7
-
-
-@pytest.mark.parametrize("offset", [1e5, 1.6e9])
-def test_standardize_keeps_what_float64_columns_far_from_zero_say(offset):
-    """Seconds since 1970, say: float32 holds those to 128, so the mean has to go before the rounding."""
-    X = offset + np.random.default_rng(0).normal(size=(500, 2)) * 10
-    Z = Standardize.fit(X).forward(X)
-    np.testing.assert_allclose(Z, (X - X.mean(0)) / X.std(0), rtol=0, atol=1e-3)
-
-
-def test_standardize_by_hand():
-    layer = Standardize([1, 2], [[2, 0]])
-    np.testing.assert_array_equal(layer.forward([[5, 5]]), [[2, 3]])
-    np.testing.assert_array_equal(layer.backward([[1, 1]]), [[0.5, 1]])
-    layer.step(0.1)
-    np.testing.assert_array_equal(layer.forward([[5, 5]]), [[2, 3]])
-
-
-def test_a_column_that_is_constant_but_for_rounding_is_only_centred():
-    X = np.stack([np.full(1000, 0.1), np.arange(1000) / 1000], axis=1)
-    assert Standardize.fit(X).std[0] == 0
-
-
 # --- all of them ---
 
 
@@ -366,12 +277,6 @@ def test_seeds_that_are_refused(make, seed):
         make(seed)
 
 
-@pytest.mark.parametrize("values", ["ab", [[1], [1, 2]], None, [["x"]]])
-def test_a_mean_that_is_no_row_of_numbers_is_refused(values):
-    with pytest.raises(ArgumentError, match=r"^mean: [^\n]*want"):
-        Standardize(values, [1, 1])
-
-
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -421,10 +326,3 @@ def test_gradients_and_step_are_refused_without_their_backward():
     for ask in (lambda: layer.grad_weights, lambda: layer.grad_bias, lambda: layer.step(0.1)):
         with pytest.raises(ArgumentError, match=r"^LinearLayer: no backward has run"):
             ask()
-
-
-def test_fitting_standardize_to_bad_rows_is_refused():
-    with pytest.raises(DataError, match=r"^X: nan at row 1, column 0; want finite numbers$"):
-        Standardize.fit([[0.0, 1.0], [np.nan, 1.0]])
-    with pytest.raises(DataError, match=r"^X: shape \(3,\)"):
-        Standardize.fit([1.0, 2.0, 3.0])

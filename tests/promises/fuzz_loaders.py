@@ -265,7 +265,7 @@ def make_loaders() -> dict[str, Loader]:
         state, notes = trainer_state(trainer)
         checkpoint.save(f"{folder}/c", state, notes)
         trainer.network.save(f"{folder}/n")
-        model, plain = trainer.network.state()
+        model, plain = trainer.network.contents()
         described = {"layers": plain, "class_names": ["a", "b", "c"], "image_shape": [1, 2, 2]}
         checkpoint.save(f"{folder}/m", model, described)
         weights = [Path(folder, name).read_bytes() for name in "cnm"]

@@ -31,7 +31,7 @@ from fastff import (
 )
 from fastff.engine import program
 from fastff.engine.bfloat16 import PROGRAMS
-from fastff.nn.random_layers import Augment
+from fastff.nn.preprocessing import Augment
 
 N, D, C = 103, 7, 3
 X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)

@@ -1,0 +1,189 @@
+"""The layers that prepare raw rows: Augment, Standardize and Whiten. They stand first in a network and are not trained.
+
+Augment and Standardize work on rows of any type (uint8, float32 or float64) as a batch is gathered from them, so the
+kernels read the data once.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from fastff.data import statistics
+from fastff.data.rows import Rows, check_finite, check_rows
+from fastff.engine import panels
+from fastff.engine.program import Panels, Program
+from fastff.errors import ArgumentError, DataError
+from fastff.nn.layers import Layer, RandomLayer
+from fastff.system.arguments import check_numbers, check_size
+from fastff.system.blocks import row_blocks
+
+# A direction whose variance is below this share of the largest holds rounding errors, and no data
+NOISE = 1e-7
+
+
+class Augment(RandomLayer, saved_as="augment", lowers=True):
+    """Changes pictures at random in training, so that the network sees many versions of each. It must stand first.
+
+    A row holds the channels * height * width values of a picture of image_shape (channels, height, width), one channel
+    after the other. With mirror=True it is mirrored left to right with probability 1/2. It is then moved by up to
+    `shift` pixels up or down and by up to as many left or right; what comes in at the edge is the picture's reflection.
+    """
+
+    setting_names = ("image_shape", "mirror", "shift")
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], *, mirror: bool = True, shift: int = 0, seed: int | None = None
+    ) -> None:
+        super().__init__(seed)
+        if not isinstance(image_shape, tuple | list) or len(image_shape) != 3:
+            raise ArgumentError(f"image_shape: {image_shape!r}, want (channels, height, width)")
+        channels, height, width = (check_size("image_shape", n) for n in image_shape)
+        self.image_shape = channels, height, width
+        if isinstance(shift, bool) or not isinstance(shift, int | np.integer) or not 0 <= shift < min(height, width):
+            raise ArgumentError(f"shift: {shift!r}, want a whole number of pixels from 0 to {min(height, width) - 1}")
+        self.mirror, self.shift = bool(mirror), int(shift)
+        self.features_in = channels * height * width
+
+    def lower_rows(self, program: Program, rows: Rows) -> np.ndarray:
+        """Add the changes to the program; returns the batch of changed rows, from which the program is to gather."""
+        self._check_width(rows.shape[1])
+        return program.augment(rows, self.image_shape, mirror=self.mirror, shift=self.shift, key=self._key)
+
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
+        return x, None  # lower_rows has changed the rows
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """grad as it is: nobody needs the gradient by the data."""
+        return grad
+
+    def _enter(self, program: Program, rows: np.ndarray) -> Panels:
+        return program.gather(self.lower_rows(program, rows), in_batch=True)
+
+
+class Standardize(Layer, saved_as="standardize", lowers=True):
+    """(x - mean) / std for each feature of a row. It is the first layer, or the second behind Augment.
+
+    mean and std, (D,) or (1, D), are kept as float64. A constant feature, which has std 0, becomes x - mean.
+    """
+
+    array_names = ("mean", "std")
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
+        self.mean = _feature_vector(mean, "mean")
+        self.std = _feature_vector(std, "std")
+        if self.mean.shape != self.std.shape:
+            raise ArgumentError(f"std: {self.std.size} values, want as many as mean has, {self.mean.size}")
+        if (self.std < 0).any():
+            raise ArgumentError(f"std: {self.std.min():g}, want no negative value")
+        self.features_in = self.mean.size
+        most = np.finfo(np.float32).max
+        inverse = np.minimum(1 / np.where(self.std > 1 / most, self.std, 1 / most), most)
+        self.scale = np.where(self.std > 0, inverse, 1).astype(np.float32)
+
+    @classmethod
+    def fit(cls, X: Rows) -> "Standardize":
+        """The layer with the mean and the standard deviation of each column of X (N, D), summed in float64.
+
+        The sums take one pass over the data. The result for Shards is saved beside their files, and read from there as
+        long as these do not change. Raises DataError for a deviation of 8.5e37 or more, whose inverse float32 cannot
+        hold.
+        """
+        mean, deviation = statistics.of(check_rows(X, "X"), "X")
+        usable = deviation < 1 / np.finfo(np.float32).tiny
+        if not usable.all():
+            column = int(np.argmin(usable))
+            raise DataError(
+                f"X: column {column} deviates by {deviation[column]:.2g}, want less than 8.5e37: scale it down"
+            )
+        return cls(mean, deviation)
+
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
+        return x, None  # `gather` has standardised the rows
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        """The gradient of the loss by the raw rows, which is grad / std, for grad (B, D)."""
+        return check_rows(grad, "grad", features=self.features_in) * self.scale
+
+    def _enter(self, program: Program, rows: np.ndarray) -> Panels:
+        return self.gather(program, rows)
+
+    def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Panels:
+        """Add the gather of raw rows (N, D) to the program; returns the standardised batch.
+
+        in_batch: whether `rows` is the batch already, instead of the data from which the program picks one.
+        """
+        self._check_width(rows.shape[1])
+        return program.gather(rows, self.mean, self.scale, in_batch=in_batch)
+
+
+class Whiten(Layer, saved_as="whiten", lowers=True):
+    """y = x P + c, which turns rows of D features into k principal components, each of mean 0 and variance 1.
+
+    Neighbouring pixels say nearly the same. A network that is given what differs learns faster and generalises better
+    (LeCun et al. 1998, "Efficient BackProp", 4.3). projection P (D, k) and shift c (k,) are finite and kept as float32.
+    The layer stands behind Standardize and in front of all layers that are trained.
+    """
+
+    array_names = ("projection", "shift")
+    output_dim: int
+
+    def __init__(self, projection: np.ndarray, shift: np.ndarray) -> None:
+        matrix = check_numbers("projection", projection, np.float32, "numbers, (features, components)")
+        vector = check_numbers("shift", shift, np.float32, "one number a component").reshape(-1)
+        if matrix.ndim != 2 or 0 in matrix.shape or vector.size != matrix.shape[1]:
+            raise ArgumentError(
+                f"projection: shape {matrix.shape} with a shift of {vector.size}, want (features, components) "
+                "and as many numbers as components"
+            )
+        if not (np.isfinite(matrix).all() and np.isfinite(vector).all()):
+            raise ArgumentError("projection: holds a value that is not finite, want finite numbers")
+        self.projection, self.shift = matrix, vector
+        self.features_in, self.output_dim = matrix.shape
+        self._panels = panels.aligned(panels.panel_size(matrix.shape))
+        self._shift = panels.aligned(panels.round_up(vector.size, panels.NR))
+        panels.pack(matrix, self._panels)
+        self._shift[: vector.size] = vector
+
+    @classmethod
+    def fit(cls, X: Rows, components: int, *, after: Standardize | None = None) -> "Whiten":
+        """The layer for the largest `components` principal components of X (N, D), as the layer `after` standardises X.
+
+        The covariance (D, D) is summed in float64. Raises ArgumentError for more components than features, and
+        DataError for values whose squares float32 cannot hold.
+        """
+        X = check_rows(X, "X", features=None if after is None else after.features_in)
+        check_finite(X, "X")
+        if check_size("components", components) > X.shape[1]:
+            raise ArgumentError(f"components: {components}, want at most the {X.shape[1]} features of X")
+        scale = np.ones(X.shape[1]) if after is None else after.scale.astype(np.float64)
+        mean = sum(block.sum(0, dtype=np.float64) for block in row_blocks(X)) / len(X)
+        covariance = np.zeros((X.shape[1], X.shape[1]))
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            for block in row_blocks(X):
+                scaled = ((block - mean) * scale).astype(np.float32)
+                covariance += scaled.T @ scaled
+        if not np.isfinite(covariance).all():
+            raise DataError("X: values too large to whiten, want standardised rows")
+        variances, directions = np.linalg.eigh(covariance / len(X))
+        variances, directions = variances[: -components - 1 : -1], directions[:, : -components - 1 : -1]
+        known = variances > NOISE * variances[0]
+        projection = directions * (known / np.sqrt(np.where(known, variances, 1.0)))
+        centre = (mean - (0.0 if after is None else after.mean)) * scale
+        return cls(projection, -centre @ projection)
+
+    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
+        self._check_width(x.features)
+        return program.linear(x, self._panels, self._shift, self.output_dim), None
+
+    def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
+        return program.linear_backward(g, self._panels, self.projection.shape[0], barrier=True)
+
+
+def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
+    """values (D,) or (1, D) as float64 (D,); ArgumentError if one is not finite, or there is none."""
+    vector = check_numbers(name, values, np.float64, "one finite number a feature").reshape(-1)
+    bad = vector[~np.isfinite(vector)]
+    if bad.size or not vector.size:
+        found = f"holds {bad[0]}" if bad.size else "empty"
+        raise ArgumentError(f"{name}: {found}, want one finite number a feature")
+    return vector
