@@ -12,9 +12,8 @@ from typing import Any
 from fastff.errors import DataError
 from fastff.nn.ensemble import Ensemble
 from fastff.runs import config
+from fastff.runs.folder import CONFIG, PICTURES, SUMMARY
 from fastff.runs.model import TrainedModel, load_model
-
-PICTURES = ("curves.png", "confusion.png", "examples.png", "weights.png")
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,14 @@ class FinishedRun:
 
 def read_run(folder: Path) -> FinishedRun:
     """Read a run's folder. Raises DataError where it is not that of a finished run, or a file in it is damaged."""
-    if not (folder / "summary.json").is_file():
-        raise DataError(f"{folder}: has no summary.json, want the folder of a finished run")
-    summary = _summary(folder / "summary.json")
+    if not (folder / SUMMARY).is_file():
+        raise DataError(f"{folder}: has no {SUMMARY}, want the folder of a finished run")
+    summary = _summary(folder / SUMMARY)
     model = load_model(folder)
     if isinstance(model.network, Ensemble):
         raise DataError(f"{folder}: holds several networks as one, want the folder of one run, such as seed-0 in it")
     pictures = {name: _bytes(folder / name) for name in PICTURES if (folder / name).exists()}
-    return FinishedRun(summary, config.read(folder / "config.toml"), model, pictures)
+    return FinishedRun(summary, config.read(folder / CONFIG), model, pictures)
 
 
 def _bytes(path: Path) -> bytes:

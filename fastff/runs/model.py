@@ -9,7 +9,7 @@ from typing import Any
 from fastff.errors import DataError
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.network import FeedForwardNeuralNetwork, network_from
-from fastff.runs.folder import ENSEMBLE
+from fastff.runs.folder import BEST, ENSEMBLE
 from fastff.system import checkpoint
 
 
@@ -28,10 +28,10 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
     Raises DataError where it is missing or damaged.
     """
     a_file = Path(place).is_file()
-    places = [Path(place)] if a_file else [Path(place) / name for name in ("best.safetensors", ENSEMBLE)]
+    places = [Path(place)] if a_file else [Path(place) / name for name in (BEST, ENSEMBLE)]
     path = next((path for path in places if path.exists()), None)
     if path is None:
-        raise DataError(f"{place}: has no best.safetensors, want the folder of a run")
+        raise DataError(f"{place}: has no {BEST}, want the folder of a run")
     arrays, metadata = checkpoint.load(path)
     network: FeedForwardNeuralNetwork | Ensemble
     if "networks" in metadata:

@@ -13,7 +13,7 @@ from fastff.data import Dataset
 from fastff.errors import DataError, DivergenceError
 from fastff.runs import config
 from fastff.runs.config import Config
-from fastff.runs.folder import CHECKPOINT, choose_folder
+from fastff.runs.folder import BEST, CHECKPOINT, CONFIG, METRICS, PICTURES, SUMMARY, choose_folder
 from fastff.system import checkpoint
 from fastff.system.arguments import check_number, check_size
 from fastff.system.blocks import Sliceable, all_finite
@@ -25,8 +25,8 @@ from fastff.training.trainer import Trainer
 SAVING_SHARE = 0.02  # of the time that saving may take
 MINUTES = 10.0  # that an epoch may go on before it is saved, where saving takes no time to speak of
 MOST_BACKOFFS = 5
-_OUTCOME = ("summary.json", "curves.png", "confusion.png", "examples.png", "weights.png")  # of a run that has ended
-_FILES = (CHECKPOINT, "config.toml", "best.safetensors", "metrics.jsonl", *_OUTCOME)
+_OUTCOME = (SUMMARY, *PICTURES)  # written when all epochs are done
+_FILES = (CHECKPOINT, CONFIG, BEST, METRICS, *_OUTCOME)
 
 
 class Run:
@@ -106,7 +106,7 @@ class Run:
             for name in _OUTCOME:  # of the run, or the epochs, before this
                 with contextlib.suppress(OSError):
                     (self.folder / name).unlink()
-            config.write(notes["options"], self.folder / "config.toml")
+            config.write(notes["options"], self.folder / CONFIG)
             self._settled = True
         self._write_what_follows(arrays, notes)
         self._postpone(time.monotonic() - start)
@@ -139,7 +139,7 @@ class Run:
         )
 
     def write_summary(self, figures: dict[str, Any]) -> None:
-        write_text(self.folder / "summary.json", json.dumps(figures, indent=2) + "\n")
+        write_text(self.folder / SUMMARY, json.dumps(figures, indent=2) + "\n")
 
     @property
     def _backs_off(self) -> bool:
@@ -173,15 +173,15 @@ class Run:
                 raise DataError(f"{path}: is not a whole checkpoint of a run: {error!r}") from None
             self._saved = notes["progress"]
             # A kill between the files of a save may have left others that are older
-            config.write(notes["options"], self.folder / "config.toml")
+            config.write(notes["options"], self.folder / CONFIG)
             self._write_what_follows(arrays, notes)
 
     def _write_what_follows(self, arrays: Mapping[str, Sliceable], notes: dict[str, Any]) -> None:
         """Best network and metrics, from a checkpoint's content; a network that nothing has trained is no best one."""
         if notes["updates"] and max(notes["updates"]) > 0:
             best = {"layers": notes["layers"], **self._description}
-            checkpoint.save(self.folder / "best.safetensors", best_network(arrays, notes), best)
-        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in notes["epochs"]))
+            checkpoint.save(self.folder / BEST, best_network(arrays, notes), best)
+        write_text(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in notes["epochs"]))
 
     def _postpone(self, seconds: float) -> None:
         """Set when to save again, after a save that took so many seconds."""

@@ -15,15 +15,15 @@ import fastff
 from fastff.data import Dataset
 from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, DataError, FastffError
-from fastff.evaluate import evaluate
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.runs.build import make_trainer, preprocessing
 from fastff.runs.config import Config
-from fastff.runs.folder import ENSEMBLE, choose_folder, has_run, seed_folder
+from fastff.runs.folder import ENSEMBLE, SEEDS, choose_folder, has_run, seed_folder
 from fastff.runs.log import make_log
 from fastff.runs.progress import prepare_kernels
 from fastff.runs.run import Run
+from fastff.runs.summary import accuracies, evaluate_splits
 from fastff.system.arguments import check_size
 from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
@@ -91,7 +91,7 @@ class _Several:
             print(f"seed {seed}: {error}", file=sys.stderr, flush=True)
             return
         self.networks[seed], self.summaries[seed] = run.trainer.network, summary
-        print(f"seed {seed}: {_accuracies(summary)}, of epoch {summary['best_epoch']}", file=sys.stderr, flush=True)
+        print(f"seed {seed}: {accuracies(summary)}, of epoch {summary['best_epoch']}", file=sys.stderr, flush=True)
 
     def write_summary(self) -> str:
         """Write seeds.json and the ensemble; lines that say what they hold."""
@@ -105,12 +105,9 @@ class _Several:
             if None not in values:
                 deviation = statistics.stdev(values) if len(values) > 1 else None
                 figures[name] = {"mean": statistics.fmean(values), "std": deviation, "values": values}
-        figures["ensemble"] = together = {}
-        for split, x, y in (("val", data.x_val, data.y_val), ("test", data.x_test, data.y_test)):
-            if x is not None and y is not None:
-                together[f"{split}_loss"], together[f"{split}_accuracy"] = evaluate(ensemble, x, y)
+        figures["ensemble"] = evaluate_splits(ensemble, data, ("val", "test"))
         figures["version"] = fastff.__version__
-        write_text(self.folder / "seeds.json", json.dumps(figures, indent=2) + "\n")
+        write_text(self.folder / SEEDS, json.dumps(figures, indent=2) + "\n")
         spread = ", ".join(
             f"{name} {figures[key]['mean']:.2%}" + (f" ± {figures[key]['std']:.2%}" if len(seeds) > 1 else "")
             for name, key in (("test", "test_accuracy"), ("validation", "val_accuracy"))
@@ -118,11 +115,6 @@ class _Several:
         )
         return (
             f"{data.name}: accuracy {spread} (mean ± standard deviation over {len(seeds)} seeds)\n"
-            f"as one model, {ENSEMBLE}: {_accuracies(together)}\n"
-            f"written to {self.folder}: {ENSEMBLE}, seeds.json, and the runs of seeds {seeds[0]} to {seeds[-1]}"
+            f"as one model, {ENSEMBLE}: {accuracies(figures['ensemble'])}\n"
+            f"written to {self.folder}: {ENSEMBLE}, {SEEDS}, and the runs of seeds {seeds[0]} to {seeds[-1]}"
         )
-
-
-def _accuracies(figures: dict[str, Any]) -> str:
-    names = (("test", "test_accuracy"), ("validation", "val_accuracy"))
-    return ", ".join(f"{name} {figures[key]:.2%}" for name, key in names if figures.get(key) is not None)
