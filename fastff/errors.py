@@ -1,7 +1,6 @@
-"""What goes wrong on the user's side, each error one line that says what was found and what is wanted.
+"""The errors that fastff raises on purpose, each with a message of one line: what was found and what is wanted.
 
-Everything fastff raises on purpose derives from FastffError, so a command can print it and exit without a traceback.
-Imports nothing of the project: every module may use it.
+All derive from FastffError, so that a command can print them and exit without a traceback.
 """
 
 LONGEST = 1000  # characters of a message; a file can hold names of any length

@@ -1,4 +1,4 @@
-"""From a Config to the network and the trainer it describes: what every command that trains begins with."""
+"""Builds the network and the trainer that a Config describes; every command that trains begins with this."""
 
 import copy
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 
 
 def preprocessing(options: Config, data: Dataset) -> list[Standardize | Whiten]:
-    """The layers in front that are fitted to the training rows; they depend on `standardize` and `whiten` alone."""
+    """The first layers, fitted to the training rows. Of the options only `standardize` and `whiten` matter."""
     standardize = Standardize.fit(data.x_train) if options.standardize else None
     front: list[Standardize | Whiten] = [standardize] if standardize else []
     if options.whiten:
@@ -33,9 +33,10 @@ def make_trainer(
     kind: type[Trainer] = Trainer,
     front: list[Standardize | Whiten] | None = None,
 ) -> Trainer:
-    """The network and trainer that the options describe, for this data; front: what `preprocessing` gives, if at hand.
+    """The trainer that the options describe, with its network, for this data.
 
-    Raises ArgumentError for bad values.
+    kind: the class of the trainer. front: what `preprocessing` returned for such options, where that was called
+    before; the layers are copied. Raises ArgumentError for bad values.
     """
     network = FeedForwardNeuralNetwork(
         options.whiten or data.n_features,
@@ -81,7 +82,7 @@ def _optimizer(options: Config) -> Optimizer:
 
 
 def _dress(layers: list[Any], options: Config) -> Iterator[Any]:
-    """The linear layers with the options' activation and dropout between them."""
+    """Yields the linear layers among `layers`, with the options' activation and dropout after each but the last."""
     linear = [layer for layer in layers if isinstance(layer, LinearLayer)]
     for i, layer in enumerate(linear):
         yield layer

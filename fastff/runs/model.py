@@ -1,4 +1,4 @@
-"""A trained model as the commands load it: the network or the ensemble, and what its rows and classes are."""
+"""Loads a trained model for the commands: a network or an ensemble, with its class names and the shape of pictures."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from fastff.system import checkpoint
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A trained network, or several as one, and what its rows and classes are."""
+    """A trained network or ensemble, a name for each class, and (channels, height, width) if its rows are pictures."""
 
     network: FeedForwardNeuralNetwork | Ensemble
     class_names: tuple[str, ...]
@@ -23,7 +23,7 @@ class TrainedModel:
 
 
 def load_model(place: str | os.PathLike[str]) -> TrainedModel:
-    """The best network of a run's folder, the ensemble of a folder of several, or what was saved in a file.
+    """The model in `place`: the best network in a run's folder, the ensemble in a folder of --seeds, or a saved file.
 
     Raises DataError where it is missing or damaged.
     """
@@ -38,7 +38,7 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
         network = Ensemble.holding(arrays, metadata, path)
     else:
         network = network_from(arrays, metadata.get("layers"), path)
-    if a_file:  # saved by hand: it need not say what the classes are called
+    if a_file:  # save() of a network or an ensemble need not name the classes
         metadata.setdefault("class_names", [str(i) for i in range(network.output_dim or 0)])
     names, shape = metadata.get("class_names"), metadata.get("image_shape")
     if not isinstance(names, list) or len(names) != network.output_dim:

@@ -1,6 +1,7 @@
-"""One training with several seeds, one a core: how far its figures are luck, and all of its networks as one model.
+"""train --seeds N: trains one network per seed, side by side, to see how much the seed matters.
 
-In the folder: seed-0, seed-1, ... as of runs of their own, seeds.json with mean and spread, ensemble.safetensors.
+The folder gets subfolders seed-0, seed-1, ..., each a run like any other, and beside them seeds.json with the mean and
+standard deviation of the figures, and ensemble.safetensors with all networks as one model.
 """
 
 import dataclasses
@@ -30,20 +31,21 @@ from fastff.system.limits import usable_cpus
 from fastff.system.signals import HeldSignals, Stopped
 
 FIGURES = ("val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "best_epoch")
-TrainRun = Callable[..., dict[str, Any]]  # as fastff.train trains one: run, data, log, compile_seconds, alone
+TrainRun = Callable[..., dict[str, Any]]  # fastff.train._train_run
 
 
 def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
-    """Train a network for each of options.seeds seeds, and write what they have in common; returns the closing lines.
+    """Train a network for each of options.seeds seeds, write seeds.json and the ensemble; returns the closing lines.
 
-    With options.resume those that are not finished go on. Raises ArgumentError for options that do not go together,
-    Stopped, with what goes on, after a signal, and what a training raised once the others are finished.
+    With options.resume, runs that are not finished are resumed. Raises ArgumentError for options that exclude each
+    other and, after a signal, Stopped with the command that resumes. If a run fails, the others are finished first, and
+    then its error is raised.
     """
     count = check_size("seeds", options.seeds)
     for name in ("log", "distributed"):
         if (value := getattr(options, name)) is not None:
             raise ArgumentError(f"--seeds: does not go with --{name} {value}, want one of the two")
-    make_trainer(options, data)  # what cannot be trained is refused before anything is written
+    make_trainer(options, data)  # raises for bad options before anything is written
     seeds = range(options.seed, options.seed + count)
     folder = Path(options.out) if options.out is not None else choose_folder(options)
     make_folder(folder)
@@ -68,7 +70,7 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
 
 
 class _Several:
-    """The trainings of all seeds: what each does in its turn, and what they come to."""
+    """Trains the runs of all seeds on shared data, and collects their networks, summaries and errors by seed."""
 
     def __init__(self, options: Config, data: Dataset, folder: Path, train_run: TrainRun) -> None:
         self.options, self.data, self.folder, self.train_run = options, data, folder, train_run
@@ -94,7 +96,7 @@ class _Several:
         print(f"seed {seed}: {accuracies(summary)}, of epoch {summary['best_epoch']}", file=sys.stderr, flush=True)
 
     def write_summary(self) -> str:
-        """Write seeds.json and the ensemble; lines that say what they hold."""
+        """Write seeds.json and the ensemble; returns lines for the user that say what they hold."""
         seeds, data = sorted(self.summaries), self.data
         ensemble = Ensemble([self.networks[seed] for seed in seeds])
         names = {"dataset": data.name, "class_names": data.class_names, "image_shape": data.image_shape}

@@ -64,9 +64,8 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
         title=title,
         batches_per_epoch=math.ceil(len(data.x_train) / trainer.batch_size),
     )
-    rows, labels = (data.x_test, data.y_test) if data.x_test is not None else (data.x_val, data.y_val)
-    assert rows is not None
-    assert labels is not None
+    split = "val" if data.x_test is None else "test"
+    rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
     probabilities = trainer.network.predict_proba(rows)
     guesses = probabilities.argmax(1)
     matrix = np.zeros((data.n_classes, data.n_classes), np.int64)
