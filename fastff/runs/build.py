@@ -49,7 +49,7 @@ def make_trainer(
     network.layers[:0] = preprocessing(options, data) if front is None else map(copy.copy, front)
     if options.mirror or options.shift:
         if data.image_shape is None:
-            raise ArgumentError(f"mirror and shift: {data.name} has no pictures, want neither")
+            raise ArgumentError(f"mirror and shift: the rows of {data.name} are no pictures, want both off")
         network.layers.insert(
             0, Augment(data.image_shape, mirror=options.mirror, shift=options.shift, seed=options.seed)
         )

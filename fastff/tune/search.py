@@ -152,7 +152,9 @@ class Search:
         else:
             ended = self._end(task.trial, outcome.accuracy, best_epoch=outcome.epoch)
             what = f"{outcome.accuracy:.2%} at epoch {outcome.epoch}"
-        self._say(task.trial.number, what if ended else "taken over by another process, to which this one seemed lost")
+        self._say(
+            task.trial.number, what if ended else "taken over by another process, which saw no heartbeat of this one"
+        )
 
     def lost(self, task: Task, reason: str) -> None:
         # Retried only once: a trial that needs more memory than there is would kill every worker that tries it.
