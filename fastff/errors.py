@@ -34,7 +34,7 @@ class NoRoom(FastffError, MemoryError):
 
 
 class StalledError(FastffError, RuntimeError):
-    """A thread of a training step has stopped for good: the message names its rank."""
+    """A thread of a training run does not come to the barrier where the others wait: the message says which one."""
 
 
 def _one_line(message: str) -> str:

@@ -85,7 +85,7 @@ class Config:
     checkpoint_minutes: Minutes = None
     """In long epochs, also save every F minutes; by default 10, or more where saving takes over 2% of the time."""
     on_divergence: Literal["stop", "backoff"] = "stop"
-    """If the loss becomes NaN or infinite: stop, or redo the epoch with half the step size, at most 5 times."""
+    """If the loss is NaN or infinite: stop, or backoff: redo the epoch with half the step size, at most 5 times."""
 
     hidden: tuple[int, ...] = (256, 256)
     """The number of units of each hidden layer, from the first to the last."""
@@ -144,7 +144,7 @@ class Config:
 
 
 LARGEST = 1 << 20  # bytes of a config file; one has about 700
-# Where a run is kept and how it is executed, which does not change its result: these are not in config.toml
+# Options that say where a run is kept and which processes train it; config.toml does not have them
 _PLACES = ("config", "out", "resume", "log", "seeds", "distributed", "shard_optimizer")
 _HINTS = get_type_hints(Config)
 _PROGRAM = "python -m fastff.train"

@@ -133,9 +133,7 @@ def _closing_lines(folder: Path, names: list[str], study: Any) -> str:
     best = best_trial(study)
     count = len(finished(study))
     if best is None:
-        raise DataError(
-            f"{study.study_name}: none of {count} trials trained all its epochs; {folder / TRIALS} says why"
-        )
+        raise DataError(f"{study.study_name}: none of {count} trials trained to its end; {folder / TRIALS} says why")
     lines = [
         f"{study.study_name}: best validation accuracy {best.value:.2%}, "
         f"of trial {best.number} at epoch {best.user_attrs['best_epoch']}; {count} trials",

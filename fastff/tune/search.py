@@ -152,9 +152,7 @@ class Search:
         else:
             ended = self._end(task.trial, outcome.accuracy, best_epoch=outcome.epoch)
             what = f"{outcome.accuracy:.2%} at epoch {outcome.epoch}"
-        self._say(
-            task.trial.number, what if ended else "taken over by another process, which saw no heartbeat of this one"
-        )
+        self._say(task.trial.number, what if ended else "taken over by another process, which missed its heartbeat")
 
     def lost(self, task: Task, reason: str) -> None:
         # Retried only once: a trial that needs more memory than there is would kill every worker that tries it.
