@@ -1,9 +1,9 @@
 """What each part of a data set's settings is worth: python bench/ablation.py [DATASET] --data-dir DIR --out FILE
 
-Trains with all of a preset's settings, and then once more without each part of them, over several seeds, one network a
-core. Prints the mean of the best validation accuracy and its sample standard deviation over the seeds, as
-fastff/report/ablation.toml has it. The test rows are never looked at. What FILE (JSON lines) holds already is not run
-again, so that an interrupted study goes on.
+Trains with all of a preset's settings, and then without each part of them in turn, over several seeds, one network on
+each core. Prints the mean of the best validation accuracy and its sample standard deviation over the seeds, in the form
+of fastff/report/ablation.toml. The test rows are not used. Results that FILE (JSON lines) holds already are not
+computed again, so that an interrupted study can be continued.
 """
 
 import argparse
@@ -31,7 +31,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
 
 
 def variants(whole: Config) -> dict[str, Config]:
-    """What is to be trained: "" for the whole preset, and by name the preset without each part that it has."""
+    """The settings to train with: under "" the whole preset, and under the name of each of its parts all but that."""
     changes = {**WITHOUT, f"the {whole.schedule} schedule": {"schedule": "constant"}}
     without = {part: dataclasses.replace(whole, **change) for part, change in changes.items()}
     return {"": whole, **{part: config for part, config in without.items() if config != whole}}

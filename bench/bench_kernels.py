@@ -1,5 +1,5 @@
 """Each kernel beside its NumPy twin, in one run: 128 rows of a 1024-512 layer, one thread. `tox -e bench`, or pytest
-bench. A kernel's time is that of BATCHES batches, which are one native call."""
+bench. The time of a kernel is that of one native call for BATCHES batches."""
 
 import numpy as np
 import pytest

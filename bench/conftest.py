@@ -1,8 +1,8 @@
-"""Every group of benchmarks holds one of fastff and its NumPy twin: how many times faster the first must be.
+"""Fails the benchmarks when fastff is not enough times as fast as its NumPy twin, which each group also measures.
 
-The ratio is of the fastest rounds of one run, so that it holds on any machine; the floors are about half of the least
-that two cores with AVX-512 gave, to fail for a kernel that got slow and not for a busy machine. `tox -e bench` compares
-with the last run on the same machine besides.
+Both times are the fastest round's of one run, so that their ratio means the same on any machine. The least allowed
+ratios, FLOORS, are about half of the lowest that two cores with AVX-512 gave: a slower kernel fails, a busy machine
+does not. `tox -e bench` also compares with the last run on the same machine.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.utils import parse_compare_fail
 
-FLOORS = {  # an epoch, of bench_epoch.py
+FLOORS = {  # epochs, of bench_epoch.py
     "hst": 1.6,
     "fmnist": 1.4,
     "tab": 1.0,

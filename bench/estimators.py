@@ -1,8 +1,9 @@
 """fastff.sklearn beside scikit-learn: python bench/estimators.py [--seeds N] [--fashion-mnist DIR]
 
-The same estimator with its defaults, over real data sets that scikit-learn carries (and Fashion-MNIST, where the folder
-of its IDX files is given): mean and standard deviation of the test score over seeds, and the median time of a fit, the
-two taking turns. Then a grid search of 50 small fits with two jobs. Prints the tables of docs/sklearn.md.
+Fits the same estimator with its defaults on real data sets that come with scikit-learn (and on Fashion-MNIST, if the
+folder of its IDX files is given): mean and standard deviation of the test score over seeds, and the median time of a
+fit, the two libraries taking turns. Then a grid search of 50 small fits with two jobs. Prints the tables of
+docs/sklearn.md.
 """
 
 import argparse

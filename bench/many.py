@@ -1,11 +1,11 @@
 """A sweep of many small networks beside the same in PyTorch: python bench/many.py [--batch-size N] [--rounds N]
 
-200 networks of 64-100-10 on the digits, one a seed, 20 epochs each of Adam, with the validation rows looked at after
-every epoch and the best weights kept: fit_many with one job and with two, torch in one process and in two. They take
-turns.
+Trains 200 networks of 64-100-10 on the digits, one for each seed, 20 epochs of Adam each, validates after every epoch
+and keeps the best weights: with fit_many in one job and in two, with torch in one process and in two, all taking turns.
 
-PyTorch at its best honest setting for networks of this size: one thread a process, eager with fused Adam, the data
-already a tensor, no data loader; its processes are warm. It trains a tenth of the networks, and its time is scaled.
+PyTorch at its best honest setting for networks of this size: one thread in each process, eager with fused Adam, the
+data already a tensor, no data loader; its processes are warm. It trains a tenth of the networks, and its time is
+scaled.
 """
 
 import argparse
@@ -22,7 +22,7 @@ SIZES, EPOCHS, STEP_SIZE = [64, 100, 10], 20, 1e-3
 
 
 def fit_torch(task: tuple[int, int]) -> float:
-    """Train the network of one seed; its best validation accuracy."""
+    """Train the network of one seed; returns its best validation accuracy."""
     import torch
 
     seed, batch = task

@@ -1,8 +1,8 @@
-"""Ranks beside threads, on this machine: python bench/mpi.py [--rounds N]
+"""MPI ranks beside threads, on this machine: python bench/mpi.py [--rounds N]
 
-Every way of training the same network on the same rows is started with mpiexec in turn, N times, and measured warm:
-milliseconds a step, median (lowest-highest) of the rounds. Then what a message costs here: an Allreduce of so many
-numbers. docs/scaling.md draws its conclusions from both. Needs fastff[mpi].
+Each way to train the same network on the same rows is started with mpiexec in turn, N times, and measured after a
+warm-up: milliseconds per step, median (lowest-highest) of the rounds. Then the time of messages: Allreduces of several
+sizes. docs/scaling.md has the results of both. Needs fastff[mpi].
 """
 
 import argparse
@@ -25,7 +25,7 @@ from fastff.distributed.lead import LeadingTrainer
 
 NETWORKS = {"hst": [3072, 256, 256, 3], "digits": [64, 100, 10]}
 STEPS, EPOCHS = 100, 7
-WAYS = {  # ranks, threads of each, how they share
+WAYS = {  # number of ranks, threads of each, how they exchange gradients
     "1 process, 1 thread": (1, 1, "memory"),
     "1 process, 2 threads": (1, 2, "memory"),
     "2 ranks, shared memory": (2, 1, "memory"),
@@ -33,11 +33,11 @@ WAYS = {  # ranks, threads of each, how they share
     "2 ranks, messages, sharded": (2, 1, "sharded"),
 }
 RUNS = [("hst", 128), ("hst", 256), ("digits", 200)]
-NUMBERS = [2, 1 << 10, 1 << 14, 1 << 18, 860_000, 1 << 22]  # of an Allreduce, float32
+NUMBERS = [2, 1 << 10, 1 << 14, 1 << 18, 860_000, 1 << 22]  # sizes of an Allreduce, in float32 numbers
 
 
 def measure(way: str, name: str, batch: int, threads: int) -> None:
-    """On every rank: train, and print the milliseconds of a step."""
+    """Called on every rank: train; rank 0 prints the milliseconds of a step."""
     sizes, rng, world = NETWORKS[name], np.random.default_rng(0), join()
     rows = STEPS * batch
     x = rng.integers(0, 256, (rows, sizes[0]), dtype=np.uint8)
@@ -52,12 +52,12 @@ def measure(way: str, name: str, batch: int, threads: int) -> None:
     trainer.group, trainer.sharded = group, way == "sharded"
     with group:
         trainer.fit(data.x_train, data.y_train, epochs=EPOCHS + 1, on_epoch=lambda record: None)
-        seconds = [record.seconds for record in trainer.history.epochs[1:]]  # the first is to get warm
+        seconds = [record.seconds for record in trainer.history.epochs[1:]]  # the first is the warm-up
         print(json.dumps(1e3 * statistics.median(seconds) / STEPS))
 
 
 def messages() -> None:
-    """On every rank: the microseconds of an Allreduce of each size."""
+    """Called on every rank: time Allreduces of each size; rank 0 prints the microseconds."""
     comm, times = join().comm, []
     for count in NUMBERS:
         values, total = np.ones(count, np.float32), np.empty(count, np.float32)

@@ -1,4 +1,4 @@
-"""The network as a careful student writes it in NumPy: float32, BLAS products, in-place Adam. The yardstick."""
+"""A network as a careful student writes it in NumPy, to compare with: float32, BLAS products, in-place Adam."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ class NumpyNet:
         self.t = 0
 
     def epoch(self, X: np.ndarray, Y: np.ndarray, order: np.ndarray, batch: int) -> float:
-        """One epoch over X (N, D) float32 or uint8 / 255; the mean loss."""
+        """Train an epoch over X (N, D), float32, or uint8 that is divided by 255; returns the mean loss."""
         total = 0.0
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]

@@ -1,12 +1,12 @@
 """Side by side with other libraries, on this machine: python bench/peers.py [WORKLOAD ...] [--rounds N] [--json FILE]
 
-Each library trains the same networks on the same rows with Adam, in a process of its own that stays warm; the processes
-take turns (one trains while the others wait), and every library is measured with 1 and with 2 threads and shown at its
-better one. Times are of whole epochs, input checks and shuffling included. What is not installed is skipped.
+Each library trains the same networks on the same rows with Adam, in a process of its own that stays warm. The processes
+take turns, one training while the others wait; each library is measured with 1 and with 2 threads, and the better is
+shown. Times are of whole epochs, including input checks and shuffling. Libraries that are not installed are skipped.
 
-The peers at their best honest setting: torch with fused Adam, the data already a tensor, no data loader; torch.compile
-of the same step; jax with one jitted scan over an epoch; scikit-learn's MLPClassifier (partial_fit, warmed up); NumPy
-with BLAS and in-place updates (numpy_net.py).
+The libraries at their best honest setting: torch with fused Adam, the data already a tensor, no data loader;
+torch.compile of the same step; jax with one jitted scan over an epoch; scikit-learn's MLPClassifier (partial_fit,
+warmed up); NumPy with BLAS and in-place updates (numpy_net.py).
 """
 
 import argparse
@@ -44,10 +44,10 @@ PEERS = {
     "numpy": "numpy",
 }
 STEP_SIZE = 1e-3
-# Has glibc keep what is freed, instead of having the system clear new pages for every large temporary: NumPy is up to
-# three times and scikit-learn up to twice as fast with it
+# Makes glibc keep freed memory instead of returning it to the system, which would have to clear new pages for every
+# large temporary array. NumPy is up to three times and scikit-learn up to twice as fast with it.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
-# Runs the command that follows on one CPU
+# A program that binds itself to one CPU and then becomes the command in its arguments
 PIN = "import os, sys; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); os.execv(sys.argv[1], sys.argv[1:])"
 
 
@@ -64,7 +64,7 @@ def model_flops(name: str) -> float:
     return rows * (sum(6 * a * b for a, b in pairs) - 2 * pairs[0][0] * pairs[0][1])
 
 
-# --- one function a library: returns train(epochs) ------------------------------------------------------------------
+# --- a function for each library; returns train(epochs) ---------------------------------------------------------------
 
 
 def fastff(name, threads, precision="float32"):
@@ -200,9 +200,9 @@ def numpy(name, threads):
 
 
 def serve(peer: str, name: str, threads: int) -> None:
-    """A worker: train as many epochs as each line on standard input says, and answer with the seconds.
+    """Run as a worker: for each number on standard input, train so many epochs and print the seconds.
 
-    Half as many come before, not timed: while the others had their turn, caches and cores went cold.
+    Half as many epochs are trained before, not timed, because caches and cores went cold during the others' turns.
     """
     train = globals()[peer.replace(".", "_")](name, threads)
     for line in sys.stdin:
@@ -223,7 +223,7 @@ class Worker:
         }
         environment |= MALLOC
         command = [sys.executable, __file__, "--serve", peer, name, str(threads)]
-        if threads == 1 and hasattr(os, "sched_setaffinity"):  # jax takes every CPU it may use
+        if threads == 1 and hasattr(os, "sched_setaffinity"):  # jax uses every CPU that it may use
             command = [sys.executable, "-c", PIN, *command]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -279,7 +279,7 @@ def tile_ceiling(threads: int) -> float:
     from fastff.kernels import spmd
     from fastff.kernels.cpu import NR
 
-    # 8 KB of weights a rank and 16 KB of rows, for some 20 ms
+    # 8 KB of weights for each thread and 16 KB of rows, so that all stays in the cache; a run takes some 20 ms
     n_in, n_out, operations, steps = 128, 16 * threads, 100, 600
     program = Program(NR)
     x, y, w, b = program.panels(n_in), program.panels(n_out), panels.Matrix((n_in, n_out)), panels.aligned(NR)
@@ -294,7 +294,7 @@ def tile_ceiling(threads: int) -> float:
 
 
 def machine() -> dict[str, str]:
-    """Hardware and versions, for whoever reads the figures."""
+    """Hardware and versions, to be printed with the figures."""
     cpu = platform.processor()
     if Path("/proc/cpuinfo").exists():
         names = [

@@ -1,8 +1,8 @@
 """Where the time of a training step goes: python bench/phases.py [WORKLOAD ...] [options]
 
-Times every operation of a step alone (repeated, warm, one thread unless told otherwise) and prints its share and
-its rate. --plot draws them into a roofline: GFLOP/s over floating-point operations a byte of memory touched, under the
-tile's measured ceiling and the machine's measured bandwidth.
+Times every operation of a step by itself (repeated, warm, one thread by default) and prints its share of the time and
+its rate. --plot draws the roofline: GFLOP/s over floating-point operations per byte of memory, below the measured rate
+of the register tile and the measured bandwidth of the machine.
 """
 
 import argparse

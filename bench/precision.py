@@ -1,8 +1,8 @@
-"""What bfloat16 does to accuracy, and to the time of a whole training: python bench/precision.py --out FILE [options]
+"""How bfloat16 changes the accuracy and the time of a training: python bench/precision.py --out FILE [options]
 
 Trains each data set's settings (SET or SET:PRESET) in float32 and in bfloat16 over several seeds, one run after the
 other, and prints the best validation accuracy, mean and sample standard deviation over the seeds, and the median
-seconds of training. The test rows are never looked at. What FILE (JSON lines) holds already is not run again.
+seconds of training. The test rows are not used. Results that FILE (JSON lines) holds already are not computed again.
 """
 
 import argparse

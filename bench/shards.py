@@ -1,10 +1,10 @@
 """Training from shards on disk beside the same rows in memory: python bench/shards.py DIR [--gigabytes 6]
 
-Writes a set of random pictures (uint8, 3072 values a row) in shards to DIR unless they are there; they are yours to
-remove. Then trains 3072-256-256-3 at batch 128, alternately from the shards and from a part of their rows in memory,
-each in a process of its own, and prints rows a second and the most memory that was resident (VmHWM: files that are
-mapped count too). The page cache holds the set if the machine has room for it: it is filled
-before each training. The first pass over the shards, for their mean and deviation, is timed too.
+Writes random pictures (uint8, 3072 values in a row) to DIR in shards, unless they are there, and leaves them there.
+Then trains 3072-256-256-3 at batch 128, alternately from the shards and from a part of their rows in memory, each in a
+process of its own. Prints rows per second and the largest resident memory (VmHWM, which includes mapped files). Before
+each training the shards are read, so that the page cache holds them if the machine has room. The first pass over the
+shards, for the mean and standard deviation of each column, is timed too.
 """
 
 import argparse
@@ -27,7 +27,7 @@ IN_MEMORY = 1_000_000  # rows of the part that is trained from memory: 3 GB
 
 
 def write(folder: Path, rows: int) -> None:
-    """Shards of random rows; those that are there stay."""
+    """Write shards of random rows; files that exist already stay."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, start in enumerate(range(0, rows, SHARD)):
         count, rng = min(SHARD, rows - start), np.random.default_rng(number)
@@ -43,7 +43,7 @@ def write(folder: Path, rows: int) -> None:
 
 
 def train(folder: Path, source: str, rows: int, threads: int | None) -> dict[str, float]:
-    """One epoch, after one over some batches: rows a second, the seconds that statistics took, resident bytes."""
+    """Train one epoch, after a warm-up; returns rows per second, the seconds for the statistics, and resident bytes."""
     data = load_dataset(folder)
     x, y = data.x_train, data.y_train
     assert isinstance(x, Shards)

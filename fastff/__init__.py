@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 
-# Imported when asked for: matplotlib takes longer than all else together, and Config's command line a while too
+# Names that are imported when first used: matplotlib takes longer to import than all the rest, and tyro some time too
 _LATE = {
     "Config": "fastff.runs.config",
     "Fitted": "fastff.runs.sweep",

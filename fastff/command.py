@@ -1,21 +1,26 @@
-"""What all commands share: what is known to go wrong becomes one line and an exit status, never a traceback."""
+"""What all commands share: known errors become one line and an exit status instead of a traceback."""
 
 import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Annotated, NoReturn
+
+import tyro
 
 from fastff.errors import ArgumentError, FastffError
 from fastff.system.signals import Stopped
 
-SIGNALLED = 128  # plus the signal, as shells have it: 130 for Ctrl-C, 143 for SIGTERM
+# The option of the commands that use a trained model (runs.model.load_model)
+_RUN_DIR = "The folder of a run, or of several (--seeds), or a file that a network or an Ensemble was saved to."
+RunDir = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR", help=_RUN_DIR)]
+SIGNALLED = 128  # plus the number of the signal, a convention of shells: 130 for Ctrl-C, 143 for SIGTERM
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
-    """Run a command on the process's arguments and exit.
+    """Call main with the process's arguments and exit with 0 after success.
 
-    0: done, 1: a known failure, 2: bad usage, 130: Ctrl-C, 143: SIGTERM.
+    The other statuses: 1 for a known error, 2 for bad usage, 130 for Ctrl-C, 143 for SIGTERM.
     """
     try:
         main(sys.argv[1:])
@@ -25,7 +30,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         what = "terminated" if number == signal.SIGTERM else "interrupted"
         _say(f"{what}{': ' + str(stop) if str(stop) else ''}")
         sys.exit(SIGNALLED + number)
-    except BrokenPipeError:  # the reader of our output has left; Python would complain again at exit
+    except BrokenPipeError:  # as in "train | head"; at exit Python would flush and complain again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except FastffError as error:

@@ -1,13 +1,13 @@
-"""The errors that a user can cause or meet, each one line that says what was found and what is wanted.
+"""The errors that fastff raises on purpose, each with a message of one line: what was found and what is wanted.
 
-All errors that fastff raises on purpose derive from FastffError, so that a command can print them without a traceback.
+All derive from FastffError, so that a command can print them and exit without a traceback.
 """
 
-LONGEST = 1000  # characters of a message, which may contain a name from a file, of any length
+LONGEST = 1000  # characters of a message; a file can hold names of any length
 
 
 class FastffError(Exception):
-    """The base of all errors that fastff raises on purpose; the message is made one line, whatever it contains."""
+    """The base of all errors that fastff raises on purpose: one line, whatever a file or an argument holds."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(_one_line(message))
@@ -30,15 +30,15 @@ class MissingExtra(FastffError, ImportError):
 
 
 class NoRoom(FastffError, MemoryError):
-    """More memory is needed than is free: the message gives both sizes. Nothing was allocated."""
+    """What is asked for needs more memory than there is: the message gives both numbers. Nothing was allocated."""
 
 
 class StalledError(FastffError, RuntimeError):
-    """A thread of a training step has stopped for good: the message gives its number."""
+    """A thread of a training run does not come to the barrier where the others wait: the message says which one."""
 
 
 def _one_line(message: str) -> str:
-    # Names from a file may contain line ends, or control characters that a terminal would obey.
+    # A file's own names may hold line ends, or control characters that a terminal would obey.
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(message))
     if len(line) <= LONGEST:
         return line

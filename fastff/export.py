@@ -1,4 +1,4 @@
-"""python -m fastff.export RUN_DIR --out model.onnx: a trained network for other runtimes."""
+"""python -m fastff.export RUN_DIR --out model.onnx: writes a trained network as an ONNX model, for other runtimes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,14 @@ from fastff.system.files import write_bytes
 
 @dataclass(frozen=True)
 class Options:
-    """Write a run's best network as an ONNX model that takes raw rows and gives probabilities.
+    """Write a run's best network as an ONNX model from raw rows (as in the data set) to class probabilities.
 
     Example: python -m fastff.export runs/digits --out digits.onnx
     """
 
-    run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR")]
-    """The folder of a training run, or of several (--seeds), or a file that a network or an Ensemble was saved in."""
+    run_dir: command.RunDir
     out: Annotated[str, tyro.conf.arg(metavar="FILE")]
-    """Where to: a name that ends in .onnx. Needs onnx: pip install 'fastff[onnx]'."""
+    """The file to write, ending in .onnx. Needs onnx: pip install 'fastff[onnx]'."""
 
 
 def main(arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""python -m fastff.predict RUN_DIR INPUT --out FILE: a trained network's classes and probabilities for new rows."""
+"""python -m fastff.predict RUN_DIR INPUT --out FILE: writes a trained network's predictions for new rows."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from fastff.data.rows import check_finite, check_rows
 from fastff.data.tables import read_rows
 from fastff.errors import ArgumentError, DataError
 from fastff.runs.model import load_model
-from fastff.runs.progress import prepare_kernels
+from fastff.runs.progress import announce_compiling
 from fastff.system.files import replacing, write_text
 
 
@@ -26,12 +26,11 @@ class Options:
     Example: python -m fastff.predict runs/digits new.npy --out guesses.csv
     """
 
-    run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR")]
-    """The folder of a training run, or of several (--seeds), or a file that a network or an Ensemble was saved in."""
+    run_dir: command.RunDir
     input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INPUT")]
-    """Raw rows: an .npy file (rows, features), an .npz with one such array or one called x, or a .csv with a header."""
+    """New rows: an .npy file (rows, features), an .npz with one such array or one called x, or a .csv with a header."""
     out: Annotated[str, tyro.conf.arg(metavar="FILE")]
-    """Where to: .csv (row, class, name, probability of each), .npy (the classes) or .npz (classes, probabilities)."""
+    """The file to write: .csv (class and all probabilities of each row), .npy (classes) or .npz (both, as arrays)."""
 
 
 def main(arguments: list[str]) -> None:
@@ -42,7 +41,7 @@ def main(arguments: list[str]) -> None:
     model = load_model(options.run_dir)
     rows = check_rows(_read(Path(options.input)), options.input, features=model.network.input_dim)
     check_finite(rows, options.input)
-    prepare_kernels()
+    announce_compiling()
     probabilities = model.network.predict_proba(rows)
     _WRITERS[out.suffix](out, probabilities, model.class_names)
     print(f"{len(rows):,} rows written to {out}")

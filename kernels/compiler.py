@@ -169,7 +169,7 @@ class _WholeCompiler(_CFuncCompiler):
     def _compile_core(self, args: Any, return_type: Any) -> Any:
         flags = {"no_compile": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         result = _compile(self, _WholeLibrary, args, return_type, **flags)
-        # Numba's own function for C callers would look for an exception, of which kernels have none, and need its runtime
+        # Numba's own function for C callers looks for exceptions, which no kernel raises, and needs Numba's runtime
         target, name = self.targetdescr.target_context, result.fndesc
         module = target.create_module("c_function")
         kind = target.call_conv.get_function_type(name.restype, name.argtypes)

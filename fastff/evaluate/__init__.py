@@ -1,4 +1,4 @@
-"""How good a model is: `fastff.evaluate` is the function, and `python -m fastff.evaluate` (__main__.py) the command."""
+"""`fastff.evaluate` is the function that measures a model; `python -m fastff.evaluate` (__main__.py) is the command."""
 
 from fastff.training.evaluation import evaluate
 

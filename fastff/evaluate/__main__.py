@@ -1,4 +1,4 @@
-"""python -m fastff.evaluate RUN_DIR DATASET: loss and accuracy of a trained network, as JSON."""
+"""python -m fastff.evaluate RUN_DIR DATASET: prints the loss and accuracy of a trained network as JSON."""
 
 import json
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ from fastff import command
 from fastff.data import load_dataset
 from fastff.data.rows import Shards, check_finite, check_labels, check_rows
 from fastff.errors import DataError
+from fastff.runs.config import Folder, Name
 from fastff.runs.model import load_model
 from fastff.system.blocks import row_blocks
 
-MIRRORED = 8192  # rows that are mirrored at a time
+MIRRORED = 8192  # rows that are mirrored at a time, to bound the memory
 
 
 @dataclass(frozen=True)
 class Options:
-    """Print the mean cross-entropy, the accuracy and the number of rows of a run's best network on a data set, as JSON.
+    """Print how good a run's best network is on a data set, as JSON: mean cross-entropy, accuracy, number of rows.
 
     Example: python -m fastff.evaluate runs/digits digits --split val
     """
 
-    run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR")]
-    """The folder of a training run, or of several (--seeds), or a file that a network or an Ensemble was saved in."""
+    run_dir: command.RunDir
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
-    """A known name or a path, as for fastff.train."""
-    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """The folder that holds a named data set's files; without it they are downloaded once."""
-    target: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """The column of a .csv or .parquet file that is the class."""
+    """The name of a known data set, or a path, as for fastff.train."""
+    data_dir: Folder = None
+    """The folder with the files of a named data set; without it they are downloaded, once."""
+    target: Name = None
+    """The column of a .csv or .parquet file that holds the class."""
     split: Literal["train", "val", "test"] = "test"
-    """Which of the data set's rows."""
+    """The rows of the data set to use."""
     tta: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Average the probabilities of each picture and its mirror image."""
+    """Average the probabilities of each picture and of its mirror image (test-time augmentation)."""
 
 
 def main(arguments: list[str]) -> None:
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
         have = ", ".join(s for s in ("train", "val", "test") if getattr(data, f"x_{s}") is not None)
         raise DataError(f"{options.dataset}: has no {options.split} split, want --split with one of {have}")
     rows = check_rows(rows, options.dataset, features=model.network.input_dim)
-    if options.split == "train" and isinstance(rows, Shards):  # only training has looked at their values
+    if options.split == "train" and isinstance(rows, Shards):  # loading does not check the values of training shards
         check_finite(rows, options.dataset)
     labels = check_labels(labels, f"{options.dataset} labels", rows=len(rows), classes=len(model.class_names))
     probabilities = model.network.predict_proba(rows).astype(np.float64)

@@ -1,6 +1,6 @@
-"""Pictures of a run: its curves, its guesses, its mistakes and its weights; of a search; and one row of pixels.
+"""Draws a run (curves, confusion matrix, examples, weights), a search for options, and single rows as pictures.
 
-The only package that imports matplotlib. Imports NumPy, matplotlib, fastff.errors and fastff.system.files only.
+Only this package imports matplotlib, because that takes long.
 """
 
 from fastff.plots.curves import draw_curves

@@ -1,7 +1,7 @@
-"""What all pictures share: colours, fonts and sizes, blank figures, and the way into a file.
+"""What all pictures share: colours, fonts, sizes, empty figures, and writing a figure to a file.
 
-Files are drawn by the Agg canvas without pyplot, so neither a display nor the main thread is needed, and every colour
-and font is set here, so that a user's own style cannot make them unreadable.
+Figures are drawn by matplotlib's Agg canvas without pyplot, so they need neither a display nor the main thread. Every
+colour and font is set here, so that a user's matplotlib style cannot make a picture unreadable.
 """
 
 import os
@@ -14,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from fastff.system.files import replacing
 
-# Blue and vermilion of Okabe and Ito's palette: told apart with every kind of colour vision.
+# Blue and vermilion of Okabe and Ito's palette, which people with any kind of colour vision can tell apart
 BLUE, RED = "#0072B2", "#D55E00"
 INK, GREY, RULE = "#222222", "#666666", "#E4E4E4"
 FONT = "DejaVu Sans"  # comes with matplotlib
@@ -22,12 +22,12 @@ DPI = 160
 
 
 def text(size: float, color: str = INK, **more: Any) -> dict[str, Any]:
-    """Return the properties of a text."""
+    """Return matplotlib's properties of a text of this size in points."""
     return {"family": FONT, "fontsize": size, "color": color, **more}
 
 
 def chart(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a white figure of so many inches with one pair of axes, free of the grid a user's style may ask for."""
+    """Return a white figure, width x height in inches, with one pair of axes and no grid."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.07)
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
     ax = figure.add_subplot(facecolor="white")
@@ -36,15 +36,15 @@ def chart(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def shrink(texts: list[Any], inches: float) -> None:
-    """Give all texts the one smaller scale at which the widest of them fits."""
-    renderer = FigureCanvasAgg(texts[0].figure).get_renderer()  # one for all: each is a whole empty picture
+    """Scale all texts down by one factor, so that the widest of them fits into so many inches."""
+    renderer = FigureCanvasAgg(texts[0].figure).get_renderer()  # one for all, since each holds an empty picture
     widest = max(text.get_window_extent(renderer).width for text in texts) / DPI
     for text in texts:
         text.set_fontsize(text.get_fontsize() * min(1, inches / widest))
 
 
 def sheet(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return an empty white figure whose one pair of axes counts inches from its upper left corner."""
+    """Return an empty white figure with one pair of axes, whose coordinates are inches from the upper left corner."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)

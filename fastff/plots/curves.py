@@ -1,7 +1,4 @@
-"""The curves of a run: loss and accuracy of every batch and every epoch, on two axes.
-
-Imports NumPy, matplotlib and fastff.errors, and canvas beside it.
-"""
+"""Draws the curves of a run: loss (left axis) and accuracy (right axis) of every batch and every epoch."""
 
 import math
 import os
@@ -15,8 +12,8 @@ from fastff.errors import ArgumentError
 from fastff.plots import canvas
 from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED, RULE
 
-BINS = 400  # more batches than this are drawn as so many means, in a band from minimum to maximum
-STEPS = 5  # both axes of the curves have so many steps, so that one set of rules serves both
+BINS = 400  # more batches than this are grouped into about so many, drawn as a mean and a band from least to greatest
+STEPS = 5  # the number of steps between ticks, equal on both axes so that their grid lines coincide
 
 
 def draw_curves(
@@ -28,12 +25,12 @@ def draw_curves(
     title: str,
     batches_per_epoch: float | None = None,
 ) -> None:
-    """Draw loss (left axis) and accuracy (right axis) over a run: training a batch, faint; validation an epoch, strong.
+    """Draw loss (left axis) and accuracy (right axis): faint lines for training batches, strong ones for validation.
 
     batch_losses, batch_accuracies: (N,) each, accuracies within 0..1; losses may end in infinities and NaNs.
     epochs: records with epoch (from 1), train_loss, train_accuracy, val_loss, val_accuracy; the last two may be None,
-        and where no record has them the training means take their place.
-    batches_per_epoch: without it the batches are spread evenly over the epochs that have a record.
+        and if they are in all records, the training means of the epochs are drawn instead.
+    batches_per_epoch: places the batches on the axis of epochs; by default they are spread evenly over the records.
 
     Raises ArgumentError when there is nothing to draw or the lengths differ, DataError when the file cannot be written.
     """
@@ -65,7 +62,7 @@ def draw_curves(
         (right, "accuracy", RED, "s", accuracies, epoch_accuracies, _accuracy_scale(accuracies, epoch_accuracies)),
     ):
         _set_scale(ax, "accuracy (%)" if ax is right else name, colour, *scale)
-        highest = 3 * ax.get_ylim()[1]  # far above the frame, and still a number that the canvas can hold
+        highest = 3 * ax.get_ylim()[1]  # outside the frame, yet small enough for the canvas to draw
         lines += _draw_batches(ax, at, batches, highest, color=colour, label=f"{name}, training batch")
         if marked:
             lines += ax.plot(epoch_at, np.minimum(means, highest), color=colour, label=f"{name}, {kind}")
@@ -92,7 +89,7 @@ def draw_curves(
         side, shift = ("right", -6) if x > (start + end) / 2 else ("left", 6)
         style = canvas.text(9, ha=side, va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
         where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        # On the right axes, since the left ones' texts lie under the right ones' lines.
+        # On the right axes, which are drawn over the left ones: their lines would cross a text on the left axes.
         note = f"loss not finite from batch {broken[0] + 1:,}"
         right.annotate(note, (x, 0.5), xytext=(shift, 0), **where, **style)
     bold = canvas.text(12.5, weight="bold", parse_math=False)
@@ -107,7 +104,7 @@ def draw_curves(
 
 
 def _draw_batches(ax: Axes, at: np.ndarray, values: np.ndarray, highest: float, *, color: str, label: str) -> list[Any]:
-    """Draw one value a batch, faint; many batches as means and a band. Returns the line."""
+    """Draw a faint line with a value per batch, or with means and a band if there are many. Returns the line."""
     missing = ~np.isfinite(values)
     values = np.minimum(np.where(missing, np.nan, values), highest)
     size = math.ceil(values.size / BINS)
@@ -125,27 +122,27 @@ def _draw_batches(ax: Axes, at: np.ndarray, values: np.ndarray, highest: float, 
 
 
 def _loss_top(batches: np.ndarray, means: np.ndarray) -> float:
-    """Return the largest loss to show, so that no spike at the start or explosion at the end flattens the rest."""
+    """Return the largest loss to show: above all usual ones, but not so high that an outlier flattens the curve."""
     batches, means = batches[np.isfinite(batches)], means[np.isfinite(means)]
     if batches.size == 0:
         return float(means.max(initial=0)) or 1.0
     usual = max(np.median(batches), np.median(batches[:10]))
     limit = 2 * min(np.percentile(batches, 98), 3 * usual)
     top = batches[batches <= limit].max(initial=0)
-    if means.size:  # validation may rise far above training: keep it in view unless it explodes as well
+    if means.size:  # show all of validation, which may be far above training, unless it explodes
         limit = max(limit, 10 * np.percentile(means, 50, method="lower"))
         top = max(top, means[means <= limit].max(initial=0))
     return float(top) or 1.0
 
 
 def _loss_step(top: float) -> float:
-    """Return the smallest round number of which STEPS reach `top`."""
+    """Return the smallest round number that, taken STEPS times, reaches `top`."""
     unit = 10.0 ** math.floor(math.log10(top / STEPS))
     return next(step * unit for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * unit * STEPS >= 0.999 * top)
 
 
 def _accuracy_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
-    """Return (lowest tick, step) of the closest view that holds the epochs and all but the first few batches."""
+    """Return (lowest tick, step) of the narrowest axis that shows all epochs and 95% of the batches."""
     batches, means = batches[np.isfinite(batches)], means[np.isfinite(means)]
     low = min(float(np.percentile(batches, 5)) if batches.size else 100, means.min(initial=100))
     high = max(batches.max(initial=0), means.max(initial=0))
@@ -157,7 +154,7 @@ def _accuracy_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, floa
 
 
 def _set_scale(ax: Axes, label: str, colour: str, lowest: float, step: float) -> None:
-    """Give an axis STEPS steps and its own colour; the small margin keeps marks on the border whole."""
+    """Set an axis's ticks, label and colour; a small margin keeps marks at its ends from being cut off."""
     ticks = [lowest + step * i for i in range(STEPS + 1)]
     decimals = max(0, 1 - math.floor(math.log10(step))) if step % 1 else 0
     if all(f"{tick:.{decimals}f}".endswith("0") for tick in ticks):
@@ -171,7 +168,7 @@ def _set_scale(ax: Axes, label: str, colour: str, lowest: float, step: float) ->
 
 
 def _final_figures(epochs: Sequence[Any], losses: np.ndarray, accuracies: np.ndarray) -> str:
-    """Return the line under the title."""
+    """Return the line under the title: the figures of the last epoch, or of the last batch."""
     if not epochs:
         return f"batch {losses.size:,}: training loss {losses[-1]:.3g}, accuracy {accuracies[-1]:.1f}%"
     last = epochs[-1]

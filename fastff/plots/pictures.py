@@ -1,7 +1,4 @@
-"""Sliceable, guesses and weights as pictures.
-
-Imports NumPy, matplotlib, fastff.system.blocks and fastff.errors, and canvas beside it.
-"""
+"""Draws rows as pictures with a network's predictions, a confusion matrix, and the weights of a first layer."""
 
 import math
 import os
@@ -29,10 +26,10 @@ def draw_examples(
     image_shape: tuple[int, int, int],
     confidences: Any = None,
 ) -> None:
-    """Draw the first 40 rows as pictures, captioned "predicted (true)"; mistakes have a frame, a cross and a colour.
+    """Draw the first 40 rows as pictures, captioned "predicted (true)"; mistakes have a red frame and a cross.
 
     rows: (N, C*H*W), uint8 or float; labels, predictions: (N,) or (N, 1) integers; confidences: (N,) within 0..1.
-    image_shape: (C, H, W), the planes' order in a row; C = 1 is grey, C = 3 colour.
+    image_shape: (C, H, W), the order of values in a row; C = 1 is grey, C = 3 colour.
 
     Raises ArgumentError when shapes do not fit, DataError when the file cannot be written.
     """
@@ -67,7 +64,7 @@ def draw_examples(
 
 
 def draw_confusion(path: str | os.PathLike[str], matrix: Any, *, class_names: Sequence[str] | None) -> None:
-    """Draw a confusion matrix: counts and per cent of the row in each cell; beyond 20 classes colours only.
+    """Draw a confusion matrix: each cell's count and per cent of its row; with more than 20 classes only colours.
 
     matrix: (C, C) counts, a row for each true class, a column for each predicted one.
 
@@ -86,7 +83,7 @@ def draw_confusion(path: str | os.PathLike[str], matrix: Any, *, class_names: Se
     large, small, label = (10.5, 8, 10) if classes <= 12 else (8.5, 6.5, 8.5 if written else 7)
 
     figure, ax = canvas.chart(side + 1.4, side + 1.2)
-    # The square root brings out the few per cent off the diagonal, which is what one looks for.
+    # The square root makes the few per cent off the diagonal visible: the mistakes, which one looks for.
     image = ax.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
     if written:
         for (i, j), share in np.ndenumerate(shares):
@@ -120,10 +117,10 @@ def draw_confusion(path: str | os.PathLike[str], matrix: Any, *, class_names: Se
 
 
 def draw_weights(path: str | os.PathLike[str], weights: Any, *, image_shape: tuple[int, int, int]) -> None:
-    """Draw the first layer's units as pictures, the largest norms first, up to 64.
+    """Draw the weights of up to 64 units of the first layer as pictures, those with the largest norms first.
 
-    weights: (C*H*W, units), an array or a Sliceable. Each unit is scaled to its own largest magnitude,
-    zero in the middle: in grey pictures blue is negative and red positive, in colour pictures grey is zero.
+    weights: (C*H*W, units), an array or a Sliceable. Each unit is scaled by its own largest magnitude. In grey pictures
+    blue is negative, white zero and red positive; in colour pictures grey is zero.
 
     Raises ArgumentError when shapes do not fit, DataError when the file cannot be written.
     """
@@ -162,10 +159,10 @@ def display_example(
     image_shape: tuple[int, int, int] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Show one row as a picture with its class as the title; returns the axes (pyplot's, if none are given).
+    """Show one row as a picture with its class as the title; returns the axes, which pyplot makes if none are given.
 
-    row: 3072 values are a 32x32 colour picture, red, green and blue plane after one another; a square number of values
-    is a grey picture; anything else needs image_shape, (C, H, W). label: an integer, or an array that holds one.
+    row: 3072 values are a 32x32 colour picture (all red values, then all green, then all blue), a square number of
+    values is a grey picture, others need image_shape, (C, H, W). label: an integer, or an array that holds one.
 
     Raises ArgumentError when the shape cannot be guessed or does not fit, or the label has no name.
     """
@@ -184,7 +181,7 @@ def display_example(
             raise ArgumentError(f"label is {index}, wanted 0 to {len(class_names) - 1}, an index into class_names")
         name = _name(class_names, index)
     if ax is None:
-        import matplotlib.pyplot as plt  # here, so that the drawing of files never chooses a backend
+        import matplotlib.pyplot as plt  # only here: pyplot chooses a backend, which files do not need
 
         ax = plt.figure(figsize=(2.6, 2.8)).add_subplot()
     ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -199,7 +196,7 @@ def _finite(weights: np.ndarray) -> np.ndarray:
 
 
 def _place(ax: Axes, picture: Any, box: tuple[float, float, float, float], *, frame: str | None, **how: Any) -> None:
-    """Put a picture on a sheet at box (x, y, width, height), in a frame if there is a colour for it."""
+    """Draw a picture on a sheet at box (x, y, width, height), with a frame of the colour `frame` unless it is None."""
     x, y, width, height = box
     ax.imshow(picture, extent=(x, x + width, y + height, y), interpolation="nearest", aspect="auto", **how)
     if frame:
@@ -209,7 +206,7 @@ def _place(ax: Axes, picture: Any, box: tuple[float, float, float, float], *, fr
 
 
 def _planes(rows: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """Turn rows of planes into (N, H, W) for grey or (N, H, W, 3) for colour."""
+    """Turn rows (N, C*H*W) into (N, H, W) if C is 1, grey, or into (N, H, W, 3) if C is 3, colour."""
     if len(image_shape) != 3 or image_shape[0] not in (1, 3):
         raise ArgumentError(f"image_shape is {image_shape}, wanted (1, H, W) for grey or (3, H, W) for colour")
     if rows.ndim != 2 or rows.shape[1] != math.prod(image_shape):
@@ -222,7 +219,7 @@ def _planes(rows: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _pictures(rows: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """Scale rows to 0..1: bytes, fractions or, if they look like neither, by what they span; then as `_planes`."""
+    """Scale rows to 0..1, from 0..255 or 0..1 if they look like that, else from their own range; then as `_planes`."""
     values = np.nan_to_num(rows.astype(np.float64), posinf=0, neginf=0)
     low, high = float(np.min(values, initial=0)), float(np.max(values, initial=0))
     if low == 0 and (128 < high <= 255 or (rows.dtype == np.uint8 and image_shape[0] == 3)):
@@ -233,7 +230,7 @@ def _pictures(rows: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray
 
 
 def _name(class_names: Sequence[str] | None, index: Any) -> str:
-    """Return a class's name on one short line, or its number where it has none."""
+    """Return a class's name, shortened to 18 characters, or its number if it has no name."""
     named = class_names is not None and 0 <= index < len(class_names)
     name = " ".join(str(class_names[int(index)] if class_names is not None and named else index).split())
     return name if len(name) <= 18 else name[:17] + "…"

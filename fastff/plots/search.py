@@ -1,7 +1,4 @@
-"""Pictures of a search for options: how the accuracy came about, and which options it depends on.
-
-Imports NumPy and matplotlib, and canvas beside it.
-"""
+"""Draws a search for options: the accuracy of its trials over time, and how much each option matters for it."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,7 +15,7 @@ from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED, RULE
 def draw_history(
     path: str | os.PathLike[str], trials: Sequence[int], accuracies: Any, whole: Sequence[bool], *, title: str
 ) -> None:
-    """Draw the accuracy of each trial, and as a line the best of the whole ones so far.
+    """Draw the accuracy of each trial, and a line of the best accuracy so far among trials not stopped early.
 
     trials: (N,) ascending numbers, N at least 1. accuracies: (N,) within 0..1. whole: (N,), False for a trial that was
     stopped early. Accuracies far below the others are drawn at the lower edge. Raises DataError when the file cannot be
@@ -76,7 +73,7 @@ def draw_importances(path: str | os.PathLike[str], shares: Mapping[str, float], 
 
 
 def _lowest(values: np.ndarray) -> float:
-    """Return where to begin the accuracies, a whole number, so that a few bad trials do not flatten the rest."""
+    """Return the lower end of the axis in whole per cent, chosen so that a few bad trials do not flatten the rest."""
     median = float(np.median(values))
     limit = median - 3 * max(values.max() - median, 1.0)
     return float(max(np.floor(values[values >= limit].min() - 0.5), 0))

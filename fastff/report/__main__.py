@@ -1,4 +1,4 @@
-"""python -m fastff.report RUN_DIR: a finished run as a report to hand in, in HTML and as a PDF."""
+"""python -m fastff.report RUN_DIR: writes a finished run up as a report to hand in, in HTML and as a PDF."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from fastff.system.files import write_bytes
 
 @dataclass(frozen=True)
 class Options:
-    """Write report.html and report.pdf into the folder of a finished run: result, options, pictures, the derivations of
-    the mathematics, and the assignment's questions with room for the answers.
+    """Write report.html and report.pdf into the folder of a finished run. They hold its result, options and pictures,
+    the derivations of the mathematics, and the assignment's questions with room for the answers.
 
     Example: python -m fastff.report runs/digits
     """

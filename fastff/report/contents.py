@@ -1,27 +1,21 @@
-"""What the report says about a run, as plain data for report.typ: figures as they are printed, and nothing laid out."""
+"""The texts and figures of the report on a run, formatted for printing; report.typ decides on the layout."""
 
 import dataclasses
 import json
 import math
-import sys
 from importlib.resources import files
 from statistics import NormalDist
 from typing import Any
 
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.report.finished import FinishedRun
-from fastff.runs.config import Config
+from fastff.runs.config import Config, tomllib
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-MANY_CLASSES = 20  # more are counted, not named
+MANY_CLASSES = 20  # with more classes the report gives their number, not their names
 
 
 def contents(run: FinishedRun) -> dict[str, Any]:
-    """The report's texts and figures, as JSON has them."""
+    """All that the report says, as plain data that JSON can hold."""
     summary, model = run.summary, run.model
     assert isinstance(model.network, FeedForwardNeuralNetwork)  # see read_run
     widths = [model.network.input_dim, *(layer.weights.shape[1] for layer in model.network.linear_layers)]
@@ -41,7 +35,7 @@ def contents(run: FinishedRun) -> dict[str, Any]:
 
 
 def wilson(hits: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a share of which `hits` of `rows` were seen; both ends in 0..1. (Wilson 1927)"""
+    """Wilson's score interval (1927) for the probability of a hit, after `hits` in `rows` trials; both ends in 0..1."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share = hits / rows
     middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
@@ -50,7 +44,7 @@ def wilson(hits: int, rows: int, confidence: float = 0.95) -> tuple[float, float
 
 
 def ablation_of(dataset: str, measured: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """What was measured on this data set, as it is printed, the costliest part first; None where nothing was."""
+    """The ablation study of this data set as it is printed, the most valuable part first; None if there is none."""
     study = next((study for study in measured if study["dataset"] == dataset and study["rows"]), None)
     if study is None:
         return None
@@ -77,7 +71,7 @@ def ablation_of(dataset: str, measured: list[dict[str, Any]]) -> dict[str, Any] 
 
 
 def studies() -> list[dict[str, Any]]:
-    """The measured leave-one-out studies that come with the package; ablation.toml says what is in one."""
+    """The ablation studies that come with the package; ablation.toml describes their fields."""
     return tomllib.loads(files("fastff.report").joinpath("ablation.toml").read_text(encoding="utf-8"))["study"]
 
 
@@ -89,7 +83,8 @@ def _result(run: FinishedRun) -> list[list[str]]:
     summary, names = run.summary, run.model.class_names
     test = "the data set has no test rows"
     if summary["test_accuracy"] is not None:
-        hits, rows = _hits(summary), summary["test_rows"]
+        rows = summary["test_rows"]
+        hits = round(summary["test_accuracy"] * rows)
         low, high = wilson(hits, rows)
         test = f"{summary['test_accuracy']:.2%} ({hits:,} of {rows:,} rows), 95% interval {low:.1%} to {high:.1%}"
     classes = ", ".join(names) if len(names) <= MANY_CLASSES else "not named here"
@@ -100,7 +95,7 @@ def _result(run: FinishedRun) -> list[list[str]]:
         [
             "Epochs",
             f"{summary['epochs']}; the weights are those of epoch {summary['best_epoch']}, "
-            f"the best in {_monitor(run.options)}",
+            f"the best in {run.options.get('monitor', Config.monitor)}",
         ],
         [
             "Training time",
@@ -110,14 +105,6 @@ def _result(run: FinishedRun) -> list[list[str]]:
         ["Parameters", f"{summary['parameters']:,}"],
         ["Classes", f"{len(names)}: {classes}"],
     ]
-
-
-def _monitor(options: dict[str, Any]) -> str:
-    return str({**dataclasses.asdict(Config()), **options}["monitor"])
-
-
-def _hits(summary: dict[str, Any]) -> int:
-    return round(summary["test_accuracy"] * summary["test_rows"])
 
 
 def _interval_note(summary: dict[str, Any]) -> str:
@@ -134,7 +121,7 @@ def _option_names() -> list[str]:
 
 
 def _toml(value: Any) -> str:
-    """A value as config.toml has it, on one line."""
+    """A value as config.toml would show it, on one line."""
     return "not set" if value is None else json.dumps(value, ensure_ascii=False)
 
 
@@ -146,7 +133,7 @@ def _changed(options: dict[str, Any]) -> list[list[str]]:
 
 
 def _optimizer(options: dict[str, Any]) -> str:
-    """The sentence after the derivation of Adam."""
+    """The sentence after the derivation of Adam, about the optimizer of this run."""
     o = {**dataclasses.asdict(Config()), **options}
     rate = f"step size {o['step_size']:g} ({o['schedule']}), weight decay {o['weight_decay']:g}"
     if o["optimizer"] == "sgd":

@@ -1,6 +1,6 @@
-"""The folder of a finished run, read and checked: whatever is missing or damaged in it becomes one line.
+"""Reads and checks the folder of a finished run; a missing or damaged file becomes an error of one line.
 
-Reads files only, never data sets: a report can be written where the data is not.
+The data set itself is not read, so that a report can be written on a machine that does not have it.
 """
 
 import json
@@ -12,14 +12,13 @@ from typing import Any
 from fastff.errors import DataError
 from fastff.nn.ensemble import Ensemble
 from fastff.runs import config
+from fastff.runs.folder import CONFIG, PICTURES, SUMMARY
 from fastff.runs.model import TrainedModel, load_model
-
-PICTURES = ("curves.png", "confusion.png", "examples.png", "weights.png")
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """summary: the figures of summary.json. options: those in config.toml. pictures: the PNG files that are there."""
+    """summary: from summary.json. options: from config.toml. pictures: the content of the PNG files, by name."""
 
     summary: dict[str, Any]
     options: dict[str, Any]
@@ -28,15 +27,15 @@ class FinishedRun:
 
 
 def read_run(folder: Path) -> FinishedRun:
-    """Read a run's folder. Raises DataError where it is not that of a finished run, or a file in it is damaged."""
-    if not (folder / "summary.json").is_file():
-        raise DataError(f"{folder}: has no summary.json, want the folder of a finished run")
-    summary = _summary(folder / "summary.json")
+    """Read a run's folder. Raises DataError if the run is not finished or a file in the folder is damaged."""
+    if not (folder / SUMMARY).is_file():
+        raise DataError(f"{folder}: has no {SUMMARY}, want the folder of a finished run")
+    summary = _summary(folder / SUMMARY)
     model = load_model(folder)
     if isinstance(model.network, Ensemble):
         raise DataError(f"{folder}: holds several networks as one, want the folder of one run, such as seed-0 in it")
     pictures = {name: _bytes(folder / name) for name in PICTURES if (folder / name).exists()}
-    return FinishedRun(summary, config.read(folder / "config.toml"), model, pictures)
+    return FinishedRun(summary, config.read(folder / CONFIG), model, pictures)
 
 
 def _bytes(path: Path) -> bytes:
@@ -79,7 +78,7 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or fits(value)
 
 
-# What the report uses of summary.json
+# The figures of summary.json that the report uses: how each is checked, and what the error message asks for
 _FIGURES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dataset": (lambda value: isinstance(value, str), "a text"),
     "test_rows": (_or_none(_is_count), "a whole number of at least 1, or null"),

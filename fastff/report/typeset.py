@@ -1,6 +1,6 @@
-"""Sets the report with Typst, whose compiler and fonts come as one wheel. Only here is typst imported.
+"""Typesets the report with Typst; the package typst brings the compiler and the fonts, and is optional.
 
-Typst writes HTML with MathML from the same source as the PDF, so the mathematics is written once.
+Typst makes both HTML (with MathML) and PDF from one source, so that the mathematics is written only once.
 """
 
 import json
@@ -15,10 +15,10 @@ _SOURCES = ("report.typ", "derivations.typ", "style.css")
 
 
 def typeset(said: dict[str, Any], pictures: dict[str, bytes], form: Literal["html", "pdf"], *, source: object) -> bytes:
-    """The report as one file without links to others. said: from contents; pictures: PNG files by name.
+    """The report as one file that needs no other files. said: from `contents`. pictures: PNG files by name.
 
-    source is what messages start with, the folder of the run. Raises MissingExtra without typst, DataError for what
-    cannot be set, a damaged picture for one.
+    source: the folder of the run, with which error messages start. Raises MissingExtra if typst is not installed, and
+    DataError for what Typst cannot use, such as a damaged picture.
     """
     try:
         import typst
@@ -28,12 +28,12 @@ def typeset(said: dict[str, Any], pictures: dict[str, bytes], form: Literal["htm
     parts = {name: package.joinpath(name).read_bytes() for name in _SOURCES}
     parts |= {"data.json": json.dumps({**said, "pictures": list(pictures)}).encode(), **pictures}
     try:
-        with tempfile.TemporaryDirectory() as folder:  # Typst takes pictures from files only
+        with tempfile.TemporaryDirectory() as folder:  # Typst reads pictures only from files
             place = Path(folder)
             for name, data in parts.items():
                 (place / name).write_bytes(data)
             main = place / "report.typ"
-            # A report of the same run has the same bytes.
+            # With a fixed timestamp, two reports on the same run have the same bytes.
             return typst.compile(main, root=place, format=form, sys_inputs={"form": form}, timestamp=0)
     except OSError as error:
         raise DataError(f"cannot set the report in a temporary folder: {error}") from None

@@ -1,4 +1,4 @@
-"""From a Config to the network and the trainer it describes: what every command that trains begins with."""
+"""Builds the network and the trainer that a Config describes; every command that trains begins with this."""
 
 import copy
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 
 
 def preprocessing(options: Config, data: Dataset) -> list[Standardize | Whiten]:
-    """The layers in front that are fitted to the training rows; they depend on `standardize` and `whiten` alone."""
+    """The first layers, fitted to the training rows. Of the options only `standardize` and `whiten` matter."""
     standardize = Standardize.fit(data.x_train) if options.standardize else None
     front: list[Standardize | Whiten] = [standardize] if standardize else []
     if options.whiten:
@@ -32,9 +32,10 @@ def make_trainer(
     kind: type[Trainer] = Trainer,
     front: list[Standardize | Whiten] | None = None,
 ) -> Trainer:
-    """The network and trainer that the options describe, for this data; front: what `preprocessing` gives, if at hand.
+    """The trainer that the options describe, with its network, for this data.
 
-    Raises ArgumentError for bad values.
+    kind: the class of the trainer. front: what `preprocessing` returned for such options, where that was called
+    before; the layers are copied. Raises ArgumentError for bad values.
     """
     network = FeedForwardNeuralNetwork(
         options.whiten or data.n_features,
@@ -47,7 +48,7 @@ def make_trainer(
     network.layers[:0] = preprocessing(options, data) if front is None else map(copy.copy, front)
     if options.mirror or options.shift:
         if data.image_shape is None:
-            raise ArgumentError(f"mirror and shift: {data.name} has no pictures, want neither")
+            raise ArgumentError(f"mirror and shift: the rows of {data.name} are no pictures, want both off")
         network.layers.insert(
             0, Augment(data.image_shape, mirror=options.mirror, shift=options.shift, seed=options.seed)
         )
@@ -80,7 +81,7 @@ def _optimizer(options: Config) -> Optimizer:
 
 
 def _dress(layers: list[Any], options: Config) -> Iterator[Any]:
-    """The linear layers with the options' activation and dropout between them."""
+    """Yields the linear layers among `layers`, with the options' activation and dropout after each but the last."""
     linear = [layer for layer in layers if isinstance(layer, LinearLayer)]
     for i, layer in enumerate(linear):
         yield layer

@@ -1,7 +1,7 @@
-"""Everything that decides a training run, as one dataclass: the options of `python -m fastff.train` and config.toml.
+"""Every option of a training run in one dataclass, Config: what `python -m fastff.train` takes and config.toml holds.
 
-What is not said is taken from the first place that says it: the command line, --config, --preset or without one what
-suits the data set (presets.py), the defaults here. Imports no other part of fastff but errors, files and presets.
+An option's value comes from the first of these that gives one: the command line, the file of --config, the preset (the
+one named, or else the data set's own, see presets.py), and last the defaults in Config.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ else:
     import tomli as tomllib
 
 
-# What is None unless it is said needs no "(default: None)" in the help.
+# Types of options that may be left out. Their empty help_behavior_hint keeps "(default: None)" out of the help.
 Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
 File = Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
@@ -40,123 +40,126 @@ Distributed = Annotated[Literal["mpi"] | None, tyro.conf.arg(metavar="{mpi}", he
 class Config:
     """Train a feed-forward network on DATASET and write everything about the run into a folder.
 
-    DATASET is digits (the default; needs no download), cifar10-hst, cifar10, mnist, fashion-mnist, or the path of an
-    .npz file, a folder of .npy or .parquet files, of shards too (docs/scaling.md), the course's pickles, CIFAR-10's
-    archive, IDX files, or a .csv or .parquet file.
+    DATASET is a name: digits (the default; needs no download), cifar10-hst, cifar10, mnist or fashion-mnist. Or it is
+    a path: of a .csv, .parquet or .npz file, of a folder of .npy or .parquet files or of shards (docs/scaling.md), of
+    the course's pickles, of CIFAR-10's archive, or of IDX files.
 
     Examples: python -m fastff.train                                         (digits, into runs/digits)
               python -m fastff.train cifar10-hst --data-dir pictures --preset course
               python -m fastff.train wine.csv --target quality --hidden 64 32
 
-    The named data sets start from values of their own where these suit them better than the defaults below, .csv and
-    .parquet files from the preset tabular; config.toml in the folder of the run says what was used.
+    Without --preset, the named data sets use presets of their own and .csv and .parquet files the preset tabular, which
+    replace some of the defaults below; config.toml in the folder of the run lists the values that were used.
     """
 
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")] = "digits"
-    """A known name or a path."""
+    """The name of a known data set, or a path."""
     data_dir: Folder = None
-    """The folder that holds a named data set's files; without it they are downloaded once."""
+    """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
-    """The column of a .csv or .parquet file that is the class."""
+    """The column of a .csv or .parquet file that holds the class to be predicted."""
     preset: Name = None
-    """A named set of options, which other options override. Of cifar10-hst: course (the homework's network and Adam),
-    fast (most of it in seconds) and best. Of other data: tabular, digits, mnist, fashion-mnist, cifar10 (and -hst)."""
+    """A named set of options; options given beside it override it.
+    For horses, ships and trucks: course (the homework's network and Adam), fast (good within seconds), best.
+    For other data: tabular, digits, mnist, fashion-mnist, cifar10, cifar10-hst."""
     config: File = None
-    """A TOML file of options, such as the config.toml of an earlier run; other options override it."""
+    """A TOML file of options, such as the config.toml of an earlier run; options given beside it override it."""
     out: Folder = None
-    """The folder of the run; by default runs/DATASET, with a number where that is taken."""
+    """The folder for this run's files; by default runs/DATASET, or runs/DATASET-2 and so on if that exists already."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Go on with the run in --out (by default the latest of this data set) until it has had --epochs in all."""
+    """Continue the run in --out, by default the latest of this data set, until --epochs epochs are done in all."""
     log: Log = None
-    """Show epochs in TensorBoard (tensorboard --logdir runs) or MLflow (mlflow ui) too: pip install 'fastff[NAME]'."""
+    """Log epochs for TensorBoard (tensorboard --logdir runs) or MLflow (mlflow ui) too: pip install 'fastff[NAME]'."""
 
     distributed: Distributed = None
-    """Train in all processes that mpiexec has started, each with its rows of a batch: pip install 'fastff[mpi]'."""
+    """Train in all processes that mpiexec started, each on a part of every batch: pip install 'fastff[mpi]'."""
     shard_optimizer: tyro.conf.FlagCreatePairsOff[bool] = False
-    """--distributed over a network: each process keeps its part of the optimizer's moments alone."""
+    """With --distributed on several machines: split the optimizer's moments over the processes, to save memory."""
 
     seeds: Count = None
-    """Train N networks, with --seed and the seeds after it, one a core, each in a folder of its own: mean and standard
-    deviation of their figures, and all of them as one model."""
+    """Train N networks with the seeds --seed, --seed + 1, ..., one on each core, each in a folder of its own.
+    This gives the mean and standard deviation of their accuracies, and all of them as one model."""
 
     checkpoint_epochs: Count = None
-    """Save every N epochs; by default after every epoch, unless saving would then take more than 2% of the time."""
+    """Save a checkpoint every N epochs; by default after each, or less often where that takes over 2% of the time."""
     checkpoint_minutes: Minutes = None
-    """Save within long epochs too, F minutes after the last time; by default 10, or more if that would take over 2%."""
+    """In long epochs, also save every F minutes; by default 10, or more where saving takes over 2% of the time."""
     on_divergence: Literal["stop", "backoff"] = "stop"
-    """When the loss is no longer finite: stop, or go back an epoch and halve the step size, 5 times at most."""
+    """If the loss is NaN or infinite: stop, or backoff: redo the epoch with half the step size, at most 5 times."""
 
     hidden: tuple[int, ...] = (256, 256)
-    """The widths of the hidden layers, from the first to the last."""
+    """The number of units of each hidden layer, from the first to the last."""
     activation: Literal["relu", "sigmoid", "tanh"] = "relu"
     """The function after each hidden layer."""
     dropout: float = 0.0
-    """The share of hidden values that is set to 0 in each step of training, below 1."""
+    """The share of the hidden layers' outputs that each training step sets to 0 at random, from 0 to below 1."""
     standardize: bool = True
-    """Put a layer first that gives every feature mean 0 and deviation 1 over the training rows."""
+    """Scale every feature to mean 0 and standard deviation 1 over the training rows; the network includes this step."""
     whiten: int = 0
-    """Turn the rows into so many principal components of equal variance first; 0 leaves them as they are."""
+    """Replace the features by this many principal components, scaled to equal variance; 0 keeps the features."""
     mirror: bool = False
-    """Pictures: show half of them mirrored left to right, in training."""
+    """For pictures: in training, mirror each one left to right with probability 1/2."""
     shift: int = 0
-    """Pictures: shift them by up to so many pixels each way, in training."""
+    """For pictures: in training, shift each one by a random number of pixels, at most this many in each direction."""
 
     epochs: int = 30
-    """How often to go through the training rows."""
+    """How many times training goes through all training rows."""
     batch_size: int = 128
-    """How many rows each step of the optimizer looks at."""
+    """How many rows each step of the optimizer averages the gradient over."""
     step_size: float = 0.001
     """The learning rate."""
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant"
-    """How the step size changes over all epochs: not, by tenths at 1/2 and 3/4, to 0 along a cosine, or up first."""
+    """How the step size changes in training. step: divided by 10 after 1/2 and again after 3/4 of all epochs.
+    cosine: falls to 0 along a cosine. one-cycle: rises over the first 30% of training, then falls to 0."""
     optimizer: Literal["adam", "sgd"] = "adam"
-    """The rule that moves the weights."""
+    """The rule that updates the weights."""
     beta1: float = 0.9
-    """Adam: how much of the mean gradient it keeps in a step, below 1."""
+    """Adam: the decay rate of its running mean of the gradient, from 0 to below 1."""
     beta2: float = 0.999
-    """Adam: how much of the mean squared gradient it keeps in a step, below 1."""
+    """Adam: the decay rate of its running mean of the squared gradient, from 0 to below 1."""
     epsilon: float = 1e-8
-    """Adam: added to the root of the mean square."""
+    """Adam: added to the square root of that mean, so that no step divides by 0."""
     bias_correction: Literal["standard", "constant"] = "standard"
-    """Adam: standard divides by 1 - beta^t (Kingma & Ba), constant by 1 - beta (the course's equations 13-17)."""
+    """Adam: what its two means are divided by. standard: by 1 - beta^t in step t (Kingma & Ba).
+    constant: by 1 - beta in every step (the course's equations 13-17)."""
     decay: Literal["l2", "decoupled"] = "l2"
-    """How weight decay works: l2 adds it to the gradient, decoupled shrinks the weights (AdamW)."""
+    """How weight decay works: l2 adds it to the gradient, decoupled shrinks the weights directly (AdamW)."""
     weight_decay: float = 0.0
-    """The strength of weight decay; biases are never decayed."""
+    """The strength of weight decay, 0 for none; biases are never decayed."""
     momentum: float = 0.9
-    """SGD: how much of the last step's direction it keeps, below 1."""
+    """SGD: the share of the previous step that each step repeats, from 0 to below 1."""
     label_smoothing: float = 0.0
-    """How much of each row's target is spread evenly over all classes, below 1."""
+    """The share of each row's label that is spread evenly over all classes, from 0 to below 1."""
     patience: Count = None
-    """Stop after so many epochs without a better --monitor; without it, never."""
+    """Stop once N epochs in a row have not improved --monitor; by default, train all epochs."""
     monitor: Literal["val_accuracy", "val_loss", "train_accuracy", "train_loss"] = "val_accuracy"
-    """The figure that the best epoch, whose weights are kept, is best in."""
+    """The figure by which the best epoch is chosen; the network keeps that epoch's weights."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """The numbers that the layers multiply; auto takes bfloat16 where the CPU is faster with it (docs/bfloat16.md)."""
+    """The format of the numbers that the layers multiply; auto is bfloat16 on CPUs made for it (docs/bfloat16.md)."""
     threads: Count = None
-    """Threads at most; by default as many as are useful. The result does not depend on it."""
+    """The most threads to use; by default as many as are useful. The result does not depend on it."""
     seed: int = 0
-    """Decides initial weights, shuffling and dropout."""
+    """Decides everything random: initial weights, the order of rows, dropout, changes of pictures."""
 
 
 LARGEST = 1 << 20  # bytes of a config file; one has about 700
-# Where a run is kept and runs, not what it is: not in config.toml
+# Options that say where a run is kept and which processes train it; config.toml does not have them
 _PLACES = ("config", "out", "resume", "log", "seeds", "distributed", "shard_optimizer")
 _HINTS = get_type_hints(Config)
 _PROGRAM = "python -m fastff.train"
 
 
 def parse(arguments: list[str], find_run: Callable[[Config], tuple[Path, dict[str, Any]]]) -> Config:
-    """The Config that a command line asks for; with --resume, the run that find_run finds says the rest.
+    """The Config that a command line asks for; with --resume, options that it leaves out are those of the earlier run.
 
-    find_run: the folder of the run, and its options as `checked` returns them.
+    find_run: returns the folder of the run to resume, and that run's options as `checked` returns them.
 
     Exits with 2 on bad usage and with 0 after --help, as tyro does. Raises ArgumentError for an unknown preset and
     DataError for a config file that cannot be used.
     """
     tyro.cli(Config, args=arguments, prog=_PROGRAM)  # for --help and bad usage
-    said = tyro.cli(Config, args=arguments, prog=_PROGRAM, default=Config(dataset=""))  # "": not said
+    said = tyro.cli(Config, args=arguments, prog=_PROGRAM, default=Config(dataset=""))  # "": none was given
     file = {} if said.config is None else read(Path(said.config))
     dataset = said.dataset or file.get("dataset", Config.dataset)
     if said.resume:
@@ -167,9 +170,10 @@ def parse(arguments: list[str], find_run: Callable[[Config], tuple[Path, dict[st
 
 
 def start_from(dataset: str, preset: str | None, file: dict[str, Any]) -> Config:
-    """The Config of a data set before the command line says more: `file` (see read) over a preset, named or its own.
+    """The Config of a data set without the command line's options: those of `file`, then the preset's, then defaults.
 
-    Raises ArgumentError for an unknown preset.
+    preset: its name; if None, the one in the file, or else the data set's own. file: as `read` returns it. Raises
+    ArgumentError for an unknown preset.
     """
     name = preset or file.get("preset")
     options = {**(own_options(dataset) if name is None else _preset(name)), **file, "dataset": dataset}
@@ -177,7 +181,7 @@ def start_from(dataset: str, preset: str | None, file: dict[str, Any]) -> Config
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The options in a TOML file, checked by name and type; DataError, in one line, for what does not fit."""
+    """The options in a TOML file. Raises DataError where it is not TOML, or as `checked` does."""
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST + 1)
@@ -188,19 +192,20 @@ def read(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: {error.strerror}, want a config.toml") from None
     except DataError:
         raise
-    except (ValueError, RecursionError) as error:  # also of numbers of thousands of digits, lists in lists in lists
+    except (ValueError, RecursionError) as error:  # also for integers of thousands of digits and for deep nesting
         raise DataError(f"{path}: not a TOML file: {error}") from None
     return checked(options, path)
 
 
 def checked(values: dict[str, Any], path: Path) -> dict[str, Any]:
-    """`settings` as they come back from the file at path, as options; DataError, in one line, for what does not fit."""
-    options = dict(values)
+    """Options that were read from the file at path: lists become tuples, whole numbers floats where floats are wanted.
+
+    Raises DataError for an unknown name or a value of another type; path is what the message starts with.
+    """
+    options, known = dict(values), [name for name in _HINTS if name not in _PLACES]
     for name, value in values.items():
-        if name not in _HINTS or name in _PLACES:
-            raise DataError(
-                f"{path}: unknown option {name!r}, want one of {', '.join(n for n in _HINTS if n not in _PLACES)}"
-            )
+        if name not in known:
+            raise DataError(f"{path}: unknown option {name!r}, want one of {', '.join(known)}")
         if not _fits(value, _HINTS[name]):
             raise DataError(f"{path}: {name} = {_shown(value)}, want {_wanted(_HINTS[name])}")
         if isinstance(value, list):
@@ -211,7 +216,7 @@ def checked(values: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def settings(config: Config) -> dict[str, Any]:
-    """What a run is: every option that has a value but the places, tuples as lists."""
+    """The options for config.toml and the checkpoint: all that are set and not in _PLACES, with tuples as lists."""
     options = {name: value for name, value in dataclasses.asdict(config).items() if name not in _PLACES}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     return {name: value for name, value in plain.items() if value is not None}
@@ -237,7 +242,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, option) for option in get_args(hint) if option is not type(None))
     if isinstance(value, bool):
         return hint is bool
-    if isinstance(value, int) and abs(value) >= 1 << 63:  # TOML has none; Python reads them and can't print them
+    if isinstance(value, int) and abs(value) >= 1 << 63:  # TOML's have 64 bits; tomllib reads longer ones
         return False
     return isinstance(value, (int, float) if hint is float else hint)
 

@@ -1,9 +1,4 @@
-"""The folder of a run: where it is, which files are in it, and how the one to go on with is found.
-
-config.toml            the options, for --config        curves.png, examples.png, confusion.png, weights.png
-metrics.jsonl          a line an epoch                  checkpoint.safetensors   the last state, for --resume
-summary.json           the final figures                best.safetensors         the best network
-"""
+"""The folder of a run: the names of its files, where a new run gets its folder, and how one to resume is found."""
 
 from pathlib import Path
 from typing import Any
@@ -13,15 +8,22 @@ from fastff.runs import config
 from fastff.runs.config import Config
 from fastff.system import checkpoint
 
-CHECKPOINT = "checkpoint.safetensors"
-ENSEMBLE = "ensemble.safetensors"
+CONFIG = "config.toml"  # the options; --config reads it
+METRICS = "metrics.jsonl"  # a line of figures for each epoch
+CHECKPOINT = "checkpoint.safetensors"  # all that training needs to go on; --resume reads it
+BEST = "best.safetensors"  # the network with the weights of the best epoch
+SUMMARY = "summary.json"  # the final figures
+PICTURES = CURVES, CONFUSION, EXAMPLES, WEIGHTS = "curves.png", "confusion.png", "examples.png", "weights.png"
+# Of --seeds, above the folders of the single runs
+ENSEMBLE = "ensemble.safetensors"  # the networks of all seeds as one model
+SEEDS = "seeds.json"  # mean and standard deviation of the figures of all seeds
 
 
 def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
-    """The folder to resume and its options: --out, or the latest of runs/DATASET, runs/DATASET-2, ...
+    """The folder to resume, --out or the latest of runs/DATASET, runs/DATASET-2, ..., and the options of the run in it.
 
-    The options are those in the checkpoint, which is written in one piece with the state that they led to; of --seeds,
-    the first one's. Raises DataError if there is no run, or its checkpoint is damaged.
+    The options come from the checkpoint, because it holds the weights that were trained with them; with --seeds, from
+    the checkpoint of the first seed. Raises DataError if there is no run, or its checkpoint is damaged.
     """
     folder = Path(options.out) if options.out is not None else _numbered(options.dataset)[0]
     if folder is not None and options.seeds is not None:
@@ -44,17 +46,17 @@ def _options_in(path: Path) -> dict[str, Any]:
 
 
 def seed_folder(folder: Path, seed: int) -> Path:
-    """The folder of one of several seeds' runs."""
+    """Where the run of this seed is kept, given the folder that --seeds fills."""
     return folder / f"seed-{seed}"
 
 
 def has_run(folder: Path) -> bool:
-    """Whether there is a run in this folder that can be gone on with."""
+    """Whether this folder holds a run that can be resumed."""
     return (folder / CHECKPOINT).exists()
 
 
 def choose_folder(options: Config) -> Path:
-    """The folder for a new run: --out, or a new one, the first free of runs/DATASET, runs/DATASET-2, ..."""
+    """The folder for a new run: --out, or the first of runs/DATASET, runs/DATASET-2, ... that does not exist yet."""
     if options.out is not None:
         return Path(options.out)
     while True:
@@ -62,19 +64,19 @@ def choose_folder(options: Config) -> Path:
         try:
             folder.mkdir(parents=True)
             return folder
-        except FileExistsError:  # another run took it just now
+        except FileExistsError:  # another run has made it in this moment
             continue
         except OSError as error:
             raise DataError(f"{folder}: cannot make this folder: {error.strerror}") from None
 
 
 def label(dataset: str) -> str:
-    """What a data set's folders are called, given its name or path."""
+    """The name of the folders of a data set's runs, given the data set's name or path."""
     return Path(dataset).stem or "run"
 
 
 def _numbered(dataset: str) -> tuple[Path | None, Path]:
-    """The latest folder of this data set that is there, and the first that is not."""
+    """The last folder of this data set that exists, and the first that does not."""
     latest, number = None, 1
     while (folder := Path("runs") / (label(dataset) + (f"-{number}" if number > 1 else ""))).exists():
         latest, number = folder, number + 1

@@ -1,12 +1,11 @@
-"""A run as TensorBoard or MLflow shows it: every epoch's figures as they come, the options, and how it ended.
+"""Logs a run for TensorBoard or MLflow: its options, the figures of every epoch when it ends, and the final figures.
 
-Both are extras, and imported only where a run asks for them.
+Both packages are optional, and are imported only when a run asks for one.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 import fastff
@@ -15,7 +14,7 @@ from fastff.runs.config import settings
 from fastff.runs.run import Run
 from fastff.training.history import EpochRecord
 
-# Figures of an epoch, and their names in TensorBoard, which shows names that begin alike side by side.
+# An epoch's figures and their names in TensorBoard, which shows names with the same beginning side by side
 _TAGS = {
     "train_loss": "loss/train",
     "train_accuracy": "accuracy/train",
@@ -26,16 +25,16 @@ _TAGS = {
 
 
 def make_log(run: Run, dataset: str) -> "Log":
-    """The log that --log asks for, before anything is written; used as a context, which ends it however training ends.
+    """The log that --log asks for. It is a context manager: entering it starts the log, leaving it closes the log.
 
-    Raises MissingExtra without the package, DataError where there is no reaching the place or writing to it.
+    Raises MissingExtra if the package is not installed, DataError if its store cannot be reached or written to.
     """
     kind = {None: Log, "tensorboard": TensorBoardLog, "mlflow": MLflowLog}[run.options.log]
     return kind(run, dataset)
 
 
 class Log:
-    """No log: what those below have in common."""
+    """The base class, which logs nothing."""
 
     def __init__(self, run: Run, dataset: str) -> None:
         self.run = run
@@ -43,20 +42,18 @@ class Log:
     def __enter__(self) -> "Log":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         pass
 
     def epoch(self, record: EpochRecord) -> None:
-        """Log an epoch that has ended."""
+        """Log the figures of an epoch."""
 
     def summary(self, figures: dict[str, Any]) -> None:
-        """Log what summary.json says."""
+        """Log the figures of summary.json."""
 
 
 class TensorBoardLog(Log):
-    """Event files in the folder of the run, so that `tensorboard --logdir runs` names every run after its folder."""
+    """Writes event files into the run's folder, so that `tensorboard --logdir runs` shows every run by its folder."""
 
     def __init__(self, run: Run, dataset: str) -> None:
         super().__init__(run, dataset)
@@ -73,7 +70,7 @@ class TensorBoardLog(Log):
         options = {name: str(v) if isinstance(v, list) else v for name, v in settings(self.run.options).items()}
         with _one_line("tensorboard"):
             self._writer = self._make_writer(str(self.run.folder))
-            # What an earlier process logged from this epoch on is not part of the run.
+            # TensorBoard drops what an earlier process logged of this epoch and later ones, which are trained anew.
             start = self._event.SessionLog(status=self._event.SessionLog.START)
             self._write(self.run.trainer.progress.epoch + 1, session_log=start)
             self._write(0, summary=self._options(options))
@@ -101,9 +98,9 @@ class TensorBoardLog(Log):
 
 
 class MLflowLog(Log):
-    """A run in MLflow's store: the one of MLFLOW_TRACKING_URI, or what `mlflow ui` opens in this folder.
+    """Logs into MLflow's store: the one that MLFLOW_TRACKING_URI names, or else the one in the current folder.
 
-    Experiments are named after data sets, runs after their folders.
+    The experiment has the name of the data set, the run that of its folder.
     """
 
     def __init__(self, run: Run, dataset: str) -> None:
@@ -117,7 +114,7 @@ class MLflowLog(Log):
             mlflow.set_experiment(dataset)
 
     def __enter__(self) -> "Log":
-        place = self.run.folder.resolve().as_uri()  # which has no quotes, unlike a path
+        place = self.run.folder.resolve().as_uri()  # a path may hold quotes, which would end the string in _latest
         with _one_line("mlflow"):
             earlier = self._latest(place) if self.run.options.resume else []
             if earlier:  # MLflow keeps the options that a run began with
@@ -128,9 +125,7 @@ class MLflowLog(Log):
                 self._mlflow.log_params(settings(self.run.options))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
         with _one_line("mlflow"):
             self._mlflow.end_run("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
@@ -139,7 +134,7 @@ class MLflowLog(Log):
         self._metrics(record.epoch, {name: getattr(record, name) for name in _TAGS})
 
     def summary(self, figures: dict[str, Any]) -> None:
-        # Under names of their own: they are the best network's, while the last epoch's stand beside them.
+        # With a prefix, since these figures are the best network's and val_loss and so on the last epoch's
         self._metrics(figures["epochs"], {f"summary/{name}": value for name, value in figures.items()})
 
     def _latest(self, place: str) -> list[Any]:
@@ -154,7 +149,7 @@ class MLflowLog(Log):
 
 @contextmanager
 def _one_line(package: str) -> Iterator[None]:
-    """Whatever goes wrong in a store, a server or a full disk, in the package's words; it may raise anything there."""
+    """Turn any error in the block into a DataError; these packages raise all kinds, for files and servers."""
     try:
         yield
     except Exception as error:

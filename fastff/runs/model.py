@@ -1,4 +1,4 @@
-"""A trained model as the commands load it: the network or the ensemble, and what its rows and classes are."""
+"""Loads a trained model for the commands: a network or an ensemble, with its class names and the shape of pictures."""
 
 import dataclasses
 import math
@@ -9,13 +9,13 @@ from typing import Any
 from fastff.errors import DataError
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.runs.folder import ENSEMBLE
+from fastff.runs.folder import BEST, ENSEMBLE
 from fastff.system import checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A trained network, or several as one, and what its rows and classes are."""
+    """A trained network or ensemble, a name for each class, and (channels, height, width) if its rows are pictures."""
 
     network: FeedForwardNeuralNetwork | Ensemble
     class_names: tuple[str, ...]
@@ -23,22 +23,22 @@ class TrainedModel:
 
 
 def load_model(place: str | os.PathLike[str]) -> TrainedModel:
-    """The best network of a run's folder, the ensemble of a folder of several, or what was saved in a file.
+    """The model in `place`: the best network in a run's folder, the ensemble in a folder of --seeds, or a saved file.
 
     Raises DataError where it is missing or damaged.
     """
     a_file = Path(place).is_file()
-    places = [Path(place)] if a_file else [Path(place) / name for name in ("best.safetensors", ENSEMBLE)]
+    places = [Path(place)] if a_file else [Path(place) / name for name in (BEST, ENSEMBLE)]
     path = next((path for path in places if path.exists()), None)
     if path is None:
-        raise DataError(f"{place}: has no best.safetensors, want the folder of a run")
+        raise DataError(f"{place}: has no {BEST}, want the folder of a run")
     arrays, metadata = checkpoint.load(path)
     network: FeedForwardNeuralNetwork | Ensemble
     if "networks" in metadata:
         network = Ensemble.holding(arrays, metadata, path)
     else:
         network = FeedForwardNeuralNetwork.holding(arrays, metadata.get("layers"), path)
-    if a_file:  # saved by hand: it need not say what the classes are called
+    if a_file:  # save() of a network or an ensemble need not name the classes
         metadata.setdefault("class_names", [str(i) for i in range(network.output_dim or 0)])
     names, shape = metadata.get("class_names"), metadata.get("image_shape")
     if not isinstance(names, list) or len(names) != network.output_dim:

@@ -1,12 +1,13 @@
-"""Named sets of options, and what each data set starts from. Every value is an option of fastff.train, and never None:
-config.toml could not say that it was taken back."""
+"""Presets: named sets of options for fastff.train, and the preset that each data set starts from.
+
+No preset sets an option that may be None, such as patience: TOML has no None, so no config.toml could undo that.
+"""
 
 from typing import Any
 
 Options = dict[str, Any]
 
-# A horse facing left is a horse: what limits small pictures is the gap between training and validation.
-# docs/tuning.md says what each of these is worth.
+# Against overfitting, which limits the accuracy on small pictures; docs/tuning.md says what each of these is worth.
 _PICTURES: Options = {
     "mirror": True,
     "shift": 2,
@@ -17,8 +18,8 @@ _PICTURES: Options = {
     "schedule": "cosine",
 }
 
-# What each data set starts from where neither --preset nor --config says otherwise; a preset by its name, too.
-# mnist, fashion-mnist and cifar10 are for pictures like these from elsewhere: --preset mnist for a folder of IDX files.
+# The options that each known data set starts from unless --preset or --config names others. They can be named, too:
+# --preset mnist trains on a folder of IDX files, say, as on mnist.
 DEFAULTS: dict[str, Options] = {
     "digits": {"hidden": (256, 128), "epochs": 40, "batch_size": 64, "dropout": 0.2, "label_smoothing": 0.1},
     "cifar10-hst": {
@@ -30,7 +31,7 @@ DEFAULTS: dict[str, Options] = {
         "step_size": 0.003,
         "epochs": 30,
     },
-    "cifar10": {  # what was best for three of its classes
+    "cifar10": {  # the best options for three of its classes, cifar10-hst
         **_PICTURES,
         "whiten": 256,
         "hidden": (1024, 512),
@@ -43,8 +44,7 @@ DEFAULTS: dict[str, Options] = {
     "fashion-mnist": {"hidden": (512, 512), "mirror": True, "dropout": 0.2, "schedule": "cosine", "epochs": 20},
 }
 
-# Rows of measurements rather than pictures, often few of them. A few held-out rows tell the epochs apart better by
-# their loss than by how many are right.
+# For tables, which often have few rows. Over few validation rows the loss tells epochs apart better than the accuracy.
 _TABULAR: Options = {
     "hidden": (128, 64),
     "dropout": 0.2,
@@ -57,7 +57,7 @@ _TABULAR: Options = {
     "epochs": 100,
     "monitor": "val_loss",
 }
-_TABLES = (".csv", ".parquet")  # what starts from it by itself
+_TABLES = (".csv", ".parquet")  # data sets with these endings start from it
 
 # The assignment to the letter: three linear layers with He's initialisation, ReLU between, one beta for both averages,
 # the bias correction of equations 13-17 that does not change with t, and L2 in the gradient of the weights.
@@ -81,7 +81,7 @@ _COURSE: Options = {
     "epochs": 10,
 }
 
-# For horses, ships and trucks: most of the accuracy within seconds, and the highest that was found
+# For horses, ships and trucks: most of the accuracy within seconds, and the highest accuracy that was found
 _FAST: Options = {
     **_PICTURES,
     "whiten": 200,
@@ -104,5 +104,5 @@ PRESETS: dict[str, Options] = {"course": _COURSE, "fast": _FAST, "best": _BEST, 
 
 
 def own_options(dataset: str) -> Options:
-    """What the data set of this name or path starts from."""
+    """The options that the data set of this name or path starts from."""
     return DEFAULTS.get(dataset, _TABULAR if dataset.lower().endswith(_TABLES) else {})

@@ -1,7 +1,7 @@
-"""What a person sees while a network trains: a bar in a terminal, nothing where output is kept."""
+"""What a person sees while a network trains: a progress bar in a terminal, and nothing if output goes to a file."""
 
 import sys
-from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -10,17 +10,16 @@ from fastff.engine.run import kernels_cached
 from fastff.training.history import EpochRecord
 
 
-def prepare_kernels(precision: str = "float32") -> float:
-    """Compile or load the kernels, saying so when it takes a while; returns the seconds it took."""
+def announce_compiling(precision: str = "float32") -> None:
+    """Say that kernels are going to be compiled, where those that every network takes are not in the cache."""
     if not kernels_cached() or (precision == "bfloat16" and not kernels_cached("linear16")):
         print("compiling the kernels for this CPU, once: this takes some seconds ...", file=sys.stderr, flush=True)
-    return 0.0
 
 
 class TrainingProgress:
-    """Epochs done and left, the last epoch's figures, rows a second, on standard error when that is a terminal.
+    """A bar of epochs with the last one's figures and rows per second, on standard error if that is a terminal.
 
-    alone: False for one of several at once, which shows nothing.
+    alone: False for one of several trainings at once, which shows nothing.
     """
 
     def __init__(self, epochs: int, done: int, *, alone: bool = True) -> None:
@@ -41,9 +40,7 @@ class TrainingProgress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: Any) -> None:
         self._bar.stop()
 
     def show(self, record: EpochRecord) -> None:

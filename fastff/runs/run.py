@@ -1,4 +1,4 @@
-"""A training run as it goes on: which of its files are written when, so that a kill at any moment costs little."""
+"""A training run and its files: what is written when, so that a process killed at any moment loses little work."""
 
 import contextlib
 import dataclasses
@@ -13,7 +13,7 @@ from fastff.data import Dataset
 from fastff.errors import DataError, DivergenceError
 from fastff.runs import config
 from fastff.runs.config import Config
-from fastff.runs.folder import CHECKPOINT, choose_folder
+from fastff.runs.folder import BEST, CHECKPOINT, CONFIG, METRICS, PICTURES, SUMMARY, choose_folder
 from fastff.system import checkpoint
 from fastff.system.arguments import check_number, check_size
 from fastff.system.blocks import Sliceable, all_finite
@@ -22,24 +22,24 @@ from fastff.training.history import Progress
 from fastff.training.state import Copy, State, best_network, copied_state, restore_trainer, trainer_state
 from fastff.training.trainer import Trainer
 
-SAVING_SHARE = 0.02  # of the time that saving may take
-MINUTES = 10.0  # that an epoch may go on before it is saved, where saving takes no time to speak of
-MOST_BACKOFFS = 5
-_OUTCOME = ("summary.json", "curves.png", "confusion.png", "examples.png", "weights.png")  # of a run that has ended
-_FILES = (CHECKPOINT, "config.toml", "best.safetensors", "metrics.jsonl", *_OUTCOME)
+SAVING_SHARE = 0.02  # the share of the time that saving may take
+MINUTES = 10.0  # minutes between saves within an epoch, where they are quick enough for that share
+MOST_BACKOFFS = 5  # how often a divergence may halve the step size
+_OUTCOME = (SUMMARY, *PICTURES)  # written when all epochs are done
+_FILES = (CHECKPOINT, CONFIG, BEST, METRICS, *_OUTCOME)
 
 
 class Run:
-    """Writes a training run's files as it goes on; each appears whole or not at all.
+    """Writes the files of one training run while it trains; each file appears whole or not at all.
 
-    The checkpoint is the truth: it is written first, and a kill between the files is put right from it by start. A
-    folder that holds an earlier run keeps it until this one has trained something to put in its place.
+    The checkpoint is written before the other files. If the process is killed between them, `start` writes them again
+    from the checkpoint. The files of an earlier run in the same folder stay until this run has trained something.
 
-    Raises ArgumentError for a bad rhythm of saving, DataError where the folder cannot be made or written to, or another
-    run is writing to it, and DivergenceError instead of saving weights that are not finite.
+    Raises ArgumentError for a bad checkpoint_epochs or checkpoint_minutes, DataError where the folder cannot be made or
+    written to or another run is using it, and DivergenceError instead of saving weights that are not finite.
     """
 
-    folder: Path  # from start on, so that a run that is refused before makes none
+    folder: Path  # set by start, so that a run that is refused before that leaves no empty folder
 
     def __init__(self, options: Config, trainer: Trainer, data: Dataset) -> None:
         if options.checkpoint_epochs is not None:
@@ -49,15 +49,15 @@ class Run:
         self.options, self.trainer = options, trainer
         self._description = {"dataset": data.name, "class_names": data.class_names, "image_shape": data.image_shape}
         self._batches = math.ceil(len(data.x_train) / trainer.batch_size)
-        self._epoch_due = self._batch_due = 0.0  # when to save again, at the end of an epoch and within one
+        self._epoch_due = self._batch_due = 0.0  # the next times to save, by time.monotonic()
         self._backoffs = 0
-        self._epoch_end: Copy | None = None  # what a divergence goes back to
-        self._saved: dict[str, Any] | None = None  # the progress that the checkpoint holds, once it is this run's
-        self._settled = False  # whether the other files are this run's too
+        self._epoch_end: Copy | None = None  # with backoff: what a divergence goes back to
+        self._saved: dict[str, Any] | None = None  # the progress in the checkpoint, if that is this run's
+        self._settled = False  # whether the other files are this run's, not an earlier one's
 
     @contextlib.contextmanager
     def start(self, *, resume: bool) -> Iterator[None]:
-        """Make the folder and hold it for the block; with resume, put the trainer where the checkpoint left it."""
+        """Make the folder and lock it while the block runs; resume: first load the checkpoint into the trainer."""
         self.folder = choose_folder(self.options)
         make_folder(self.folder)
         with locked(self.folder):
@@ -73,16 +73,16 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to train: all epochs are done, or patience is at its end."""
+        """Whether all epochs are done, or `patience` epochs have passed without a better one."""
         epoch, patience, best = self.trainer.progress.epoch, self.trainer.patience, self.trainer.best
         if patience is not None and best is not None and epoch - best.epoch >= patience:
             return True
         return epoch >= self.options.epochs
 
     def save_now_and_then(self) -> None:
-        """At the end of an epoch: save the last one always, others in the rhythm of the options.
+        """Called after every epoch: saves after the last one, and before that every checkpoint_epochs epochs.
 
-        Without one, not if saving was so short a time ago that it would take a noticeable share of the time.
+        Without checkpoint_epochs it saves as often as saving stays within SAVING_SHARE of the time.
         """
         if self._backs_off:
             self._keep_epoch_end()
@@ -92,38 +92,39 @@ class Run:
             self.save()
 
     def save_due(self) -> bool:
-        """Whether to save in the middle of an epoch; not in its validation, which would have to begin again."""
+        """Whether it is time to save within an epoch; not during validation, which would have to start over."""
         amid = self.trainer.progress.batch < self._batches and not self._backs_off
         return amid and time.monotonic() >= self._batch_due
 
     def save(self) -> None:
-        """Write checkpoint, best network and metrics as they are now, or, where a divergence goes back, were then."""
+        """Write the checkpoint, the best network and the metrics: of now or, with backoff, of the last epoch's end."""
         start = time.monotonic()
         arrays, notes = self._to_save()
         checkpoint.save(self.folder / CHECKPOINT, arrays, notes)
         self._saved = notes["progress"]
         if not self._settled:
-            for name in _OUTCOME:  # of the run, or the epochs, before this
+            for name in _OUTCOME:  # they belong to an earlier run or to fewer epochs
                 with contextlib.suppress(OSError):
                     (self.folder / name).unlink()
-            config.write(notes["options"], self.folder / "config.toml")
+            config.write(notes["options"], self.folder / CONFIG)
             self._settled = True
         self._write_what_follows(arrays, notes)
         self._postpone(time.monotonic() - start)
 
     def save_rest(self) -> bool:
-        """Save what the checkpoint does not hold yet; False where there is nothing of this run to save."""
+        """Save if the checkpoint is behind; False if this run has trained nothing that could be saved."""
         progress = self._to_save()[1]["progress"]
         if progress != self._saved:
-            if progress == dataclasses.asdict(Progress()):  # an earlier run's files are worth more
+            if progress == dataclasses.asdict(Progress()):  # nothing trained: keep an earlier run's files
                 return False
             self.save()
         return True
 
     def back_off(self, error: DivergenceError) -> str:
-        """Go back to the end of the last epoch with half the step size; a line about it.
+        """Go back to the end of the last epoch and halve the step size; returns a line that says so.
 
-        Raises error itself, and where the checkpoint stands, if the options don't want that or it was done too often.
+        Where the options do not ask for that, or after MOST_BACKOFFS times, raises DivergenceError with the message of
+        `error` and the epoch that the checkpoint holds.
         """
         if self._epoch_end is None or self._backoffs == MOST_BACKOFFS:
             after = f", after {self._backoffs} halvings" if self._backoffs else ""
@@ -139,7 +140,7 @@ class Run:
         )
 
     def write_summary(self, figures: dict[str, Any]) -> None:
-        write_text(self.folder / "summary.json", json.dumps(figures, indent=2) + "\n")
+        write_text(self.folder / SUMMARY, json.dumps(figures, indent=2) + "\n")
 
     @property
     def _backs_off(self) -> bool:
@@ -152,7 +153,7 @@ class Run:
         self._epoch_end = copied_state(self._state(), self._epoch_end)
 
     def _state(self) -> State:
-        """All that the checkpoint holds, as it is now; DivergenceError where a number of it is not finite."""
+        """The content of a checkpoint of now; raises DivergenceError if a number in it is not finite."""
         arrays, notes = trainer_state(self.trainer)
         for name, array in arrays.items():
             if not all_finite(array):
@@ -167,24 +168,24 @@ class Run:
         with checkpoint.reading(path) as (arrays, notes):
             restore_trainer(self.trainer, arrays, notes, path)
             try:
-                if notes["options"]["step_size"] == self.options.step_size:  # not given anew
+                if notes["options"]["step_size"] == self.options.step_size:  # the command line gives no other
                     self.trainer.step_size, self._backoffs = float(notes["step_size"]), int(notes["backoffs"])
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise DataError(f"{path}: is not a whole checkpoint of a run: {error!r}") from None
             self._saved = notes["progress"]
-            # A kill between the files of a save may have left others that are older
-            config.write(notes["options"], self.folder / "config.toml")
+            # If the process was killed between the files of a save, these may be older than the checkpoint.
+            config.write(notes["options"], self.folder / CONFIG)
             self._write_what_follows(arrays, notes)
 
     def _write_what_follows(self, arrays: Mapping[str, Sliceable], notes: dict[str, Any]) -> None:
-        """Best network and metrics, from a checkpoint's content; a network that nothing has trained is no best one."""
+        """Write metrics and best network from a checkpoint's content; before the first update there is no best one."""
         if notes["updates"] and max(notes["updates"]) > 0:
             best = {"layers": notes["layers"], **self._description}
-            checkpoint.save(self.folder / "best.safetensors", best_network(arrays, notes), best)
-        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in notes["epochs"]))
+            checkpoint.save(self.folder / BEST, best_network(arrays, notes), best)
+        write_text(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in notes["epochs"]))
 
     def _postpone(self, seconds: float) -> None:
-        """Set when to save again, after a save that took so many seconds."""
+        """Set the next times to save, after a save that took this many seconds."""
         now, pause = time.monotonic(), seconds / SAVING_SHARE
         minutes = self.options.checkpoint_minutes
         self._epoch_due = now + pause

@@ -1,6 +1,7 @@
-"""One training with several seeds, one a core: how far its figures are luck, and all of its networks as one model.
+"""train --seeds N: trains one network per seed, side by side, to see how much the seed matters.
 
-In the folder: seed-0, seed-1, ... as of runs of their own, seeds.json with mean and spread, ensemble.safetensors.
+The folder gets subfolders seed-0, seed-1, ..., each a run like any other, and beside them seeds.json with the mean and
+standard deviation of the figures, and ensemble.safetensors with all networks as one model.
 """
 
 import dataclasses
@@ -15,35 +16,36 @@ import fastff
 from fastff.data import Dataset
 from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, DataError, FastffError
-from fastff.evaluate import evaluate
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.runs.build import make_trainer, preprocessing
 from fastff.runs.config import Config
-from fastff.runs.folder import ENSEMBLE, choose_folder, has_run, seed_folder
+from fastff.runs.folder import ENSEMBLE, SEEDS, choose_folder, has_run, seed_folder
 from fastff.runs.log import make_log
-from fastff.runs.progress import prepare_kernels
+from fastff.runs.progress import announce_compiling
 from fastff.runs.run import Run
+from fastff.runs.summary import accuracies, evaluate_splits
 from fastff.system.arguments import check_size
 from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
 from fastff.system.signals import HeldSignals, Stopped
 
 FIGURES = ("val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "best_epoch")
-TrainRun = Callable[..., dict[str, Any]]  # as fastff.train trains one: run, data, log, compile_seconds, alone
+TrainRun = Callable[..., dict[str, Any]]  # fastff.train._train_run
 
 
 def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
-    """Train a network for each of options.seeds seeds, and write what they have in common; returns the closing lines.
+    """Train a network for each of options.seeds seeds, write seeds.json and the ensemble; returns the closing lines.
 
-    With options.resume those that are not finished go on. Raises ArgumentError for options that do not go together,
-    Stopped, with what goes on, after a signal, and what a training raised once the others are finished.
+    With options.resume, runs that are not finished are resumed. Raises ArgumentError for options that exclude each
+    other and, after a signal, Stopped with the command that resumes. If a run fails, the others are finished first, and
+    then its error is raised.
     """
     count = check_size("seeds", options.seeds)
     for name in ("log", "distributed"):
         if (value := getattr(options, name)) is not None:
             raise ArgumentError(f"--seeds: does not go with --{name} {value}, want one of the two")
-    make_trainer(options, data)  # what cannot be trained is refused before anything is written
+    make_trainer(options, data)  # raises for bad options before anything is written
     seeds = range(options.seed, options.seed + count)
     folder = Path(options.out) if options.out is not None else choose_folder(options)
     make_folder(folder)
@@ -68,12 +70,12 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
 
 
 class _Several:
-    """The trainings of all seeds: what each does in its turn, and what they come to."""
+    """Trains the runs of all seeds on shared data, and collects their networks, summaries and errors by seed."""
 
     def __init__(self, options: Config, data: Dataset, folder: Path, train_run: TrainRun) -> None:
         self.options, self.data, self.folder, self.train_run = options, data, folder, train_run
         self.front = preprocessing(options, data)
-        self.compile_seconds = prepare_kernels(options.precision)
+        announce_compiling(options.precision)
         self.networks: dict[int, FeedForwardNeuralNetwork] = {}
         self.summaries: dict[int, dict[str, Any]] = {}
         self.errors: dict[int, FastffError] = {}
@@ -85,16 +87,16 @@ class _Several:
             run = Run(own, make_trainer(own, self.data, front=self.front), self.data)
             with run.start(resume=self.options.resume and has_run(folder)):
                 log = make_log(run, self.data.name)
-                summary = self.train_run(run, self.data, log, self.compile_seconds, alone=False)
+                summary = self.train_run(run, self.data, log, alone=False)
         except FastffError as error:
             self.errors[seed] = error
             print(f"seed {seed}: {error}", file=sys.stderr, flush=True)
             return
         self.networks[seed], self.summaries[seed] = run.trainer.network, summary
-        print(f"seed {seed}: {_accuracies(summary)}, of epoch {summary['best_epoch']}", file=sys.stderr, flush=True)
+        print(f"seed {seed}: {accuracies(summary)}, of epoch {summary['best_epoch']}", file=sys.stderr, flush=True)
 
     def write_summary(self) -> str:
-        """Write seeds.json and the ensemble; lines that say what they hold."""
+        """Write seeds.json and the ensemble; returns lines for the user that say what they hold."""
         seeds, data = sorted(self.summaries), self.data
         ensemble = Ensemble([self.networks[seed] for seed in seeds])
         names = {"dataset": data.name, "class_names": data.class_names, "image_shape": data.image_shape}
@@ -105,12 +107,9 @@ class _Several:
             if None not in values:
                 deviation = statistics.stdev(values) if len(values) > 1 else None
                 figures[name] = {"mean": statistics.fmean(values), "std": deviation, "values": values}
-        figures["ensemble"] = together = {}
-        for split, x, y in (("val", data.x_val, data.y_val), ("test", data.x_test, data.y_test)):
-            if x is not None and y is not None:
-                together[f"{split}_loss"], together[f"{split}_accuracy"] = evaluate(ensemble, x, y)
+        figures["ensemble"] = evaluate_splits(ensemble, data, ("val", "test"))
         figures["version"] = fastff.__version__
-        write_text(self.folder / "seeds.json", json.dumps(figures, indent=2) + "\n")
+        write_text(self.folder / SEEDS, json.dumps(figures, indent=2) + "\n")
         spread = ", ".join(
             f"{name} {figures[key]['mean']:.2%}" + (f" ± {figures[key]['std']:.2%}" if len(seeds) > 1 else "")
             for name, key in (("test", "test_accuracy"), ("validation", "val_accuracy"))
@@ -118,11 +117,6 @@ class _Several:
         )
         return (
             f"{data.name}: accuracy {spread} (mean ± standard deviation over {len(seeds)} seeds)\n"
-            f"as one model, {ENSEMBLE}: {_accuracies(together)}\n"
-            f"written to {self.folder}: {ENSEMBLE}, seeds.json, and the runs of seeds {seeds[0]} to {seeds[-1]}"
+            f"as one model, {ENSEMBLE}: {accuracies(figures['ensemble'])}\n"
+            f"written to {self.folder}: {ENSEMBLE}, {SEEDS}, and the runs of seeds {seeds[0]} to {seeds[-1]}"
         )
-
-
-def _accuracies(figures: dict[str, Any]) -> str:
-    names = (("test", "test_accuracy"), ("validation", "val_accuracy"))
-    return ", ".join(f"{name} {figures[key]:.2%}" for name, key in names if figures.get(key) is not None)

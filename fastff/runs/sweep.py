@@ -1,4 +1,4 @@
-"""Many networks at once: a sweep of options or seeds over one data set, one network a core."""
+"""fit_many: trains many networks on one data set, each with its own options or seed, and each on one core."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from fastff.training.history import History
 
 @dataclass
 class Fitted:
-    """What became of one config of fit_many: a network with its best epoch's weights, or an error.
+    """The result of one config of fit_many: a network with the weights of its best epoch, or an error.
 
-    history: every batch and epoch. best_epoch: counted from 1. best: the config's `monitor` then, by default the
-    accuracy (0..1) on the validation rows. Where there is an error, the rest is None.
+    history: the figures of every batch and epoch. best_epoch: counted from 1. best: the value of the config's `monitor`
+    in that epoch, by default the validation accuracy (0..1). If there is an error, all of these are None.
     """
 
     config: Config
@@ -36,16 +36,16 @@ class Fitted:
 def fit_many(
     configs: Sequence[Config], data: Dataset | str | PathLike[str], *, jobs: int | None = None
 ) -> list[Fitted]:
-    """Train a network for each config on the same data, `jobs` at a time, and return what became of them, in order.
+    """Train a network for each config on the same data, `jobs` at a time; returns the results in the order of configs.
 
-    configs: as fastff.train would train them; what they say of data, folders and logs does not matter here, and a loss
-    that is not finite ends that training, whatever on_divergence says. data: a Dataset, or what load_dataset takes;
-    without validation rows a tenth of the training rows is held out. jobs: by default the CPUs that this process may
-    use; with several, each network has one thread. The data are not copied, and the same seeds give the same bits with
-    any number of jobs.
+    configs: the options that fastff.train has; those about data, folders, logs and divergence are not used, and a loss
+    that is not finite ends that network's training. data: a Dataset, or what load_dataset takes; without validation
+    rows a tenth of the training rows is held out. jobs: by default the number of CPUs that this process may use; with
+    several jobs, each network is trained by one thread. The jobs share the data without copies, and the same seed gives
+    the same bits with any number of jobs.
 
-    A config that cannot be trained, or diverges, has its error in the list and costs the others nothing. Ctrl-C ends
-    all. Raises ArgumentError for what are no configs or jobs, DataError for data that cannot be used.
+    A config that cannot be trained, or diverges, has its error in the list, and the others are trained all the same.
+    Ctrl-C ends all. Raises ArgumentError for bad configs or jobs, DataError for data that cannot be used.
     """
     configs = list(configs)
     for i, config in enumerate(configs):
@@ -72,14 +72,14 @@ def fit_many(
 
 
 class _Fronts:
-    """The layers that are fitted to the training rows, once for all configs that agree on them."""
+    """The layers that standardise and whiten, fitted once for all configs with the same options for them."""
 
     def __init__(self, data: Dataset) -> None:
         self._data = data
         self._made: dict[tuple[bool, int], list[Standardize | Whiten]] = {}
 
     def prepare(self, item: Fitted) -> bool:
-        """Fit them, and compile the kernels, before others wait for it; False where the config does not allow it."""
+        """Compile the kernels and fit the layers for a config before training starts; False if it is in error."""
         try:
             resolve_precision(item.config.precision)
             self.of(item.config)

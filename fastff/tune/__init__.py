@@ -1,1 +1,1 @@
-"""The search for a better network: `python -m fastff.tune`. Needs optuna, which only `search` and `results` import."""
+"""`python -m fastff.tune` searches for good options with Optuna, which is imported only when a search starts."""

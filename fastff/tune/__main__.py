@@ -1,4 +1,4 @@
-"""python -m fastff.tune DATASET --trials N: a search for the options that suit a data set best."""
+"""python -m fastff.tune DATASET --trials N: searches for the options that suit a data set best."""
 
 import dataclasses
 import shlex
@@ -17,7 +17,7 @@ from fastff.errors import DataError, MissingExtra
 from fastff.runs.build import make_trainer
 from fastff.runs.config import Config, Count, File, Folder, Name, read, start_from
 from fastff.runs.folder import label
-from fastff.runs.progress import prepare_kernels
+from fastff.runs.progress import announce_compiling
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.files import make_folder
 from fastff.system.limits import usable_cpus
@@ -27,17 +27,17 @@ from fastff.tune.workers import run_here, run_in_workers
 
 @dataclass(frozen=True)
 class Options:
-    """Search for the network and the options that get most of a data set's validation rows right.
+    """Search for the network and the options with the highest accuracy on a data set's validation rows.
 
-    Hidden layers, step size, weight decay, batch size, dropout, label smoothing and, of pictures, how they are changed
-    in training: each trial trains with a choice of Optuna's, and is stopped where others were better by then. The first
-    trial is what fastff.train would do, so that the search never ends below it.
-    Needs optuna: pip install 'fastff[tune]'.
+    Each trial trains a network with options that Optuna chooses: hidden layers, step size and its schedule, weight
+    decay, batch size, dropout, label smoothing and, for pictures, whitening and changes in training. A trial that is
+    worse than most others were at the same epoch is stopped early. The first trial is what fastff.train would do, so
+    that the result is at least as good. Needs optuna: pip install 'fastff[tune]'.
 
-    The trials are kept in a storage: the same line with a larger --trials goes on where the last one ended, or was
-    interrupted. Started several times, on one machine or many that see one --storage, it is one search that they share:
-    each ends, and writes its files, when all N trials are finished. What a killed one was training others train anew,
-    a minute later.
+    All trials are kept in a storage. Running the same line again, with a larger --trials or after an interruption,
+    continues the search. Several commands with the same --storage, on one machine or many, share one search: each ends
+    and writes its files when all N trials are finished. If a command is killed, the others train its trials anew after
+    a minute.
 
     Examples: python -m fastff.tune digits --trials 100                       (into runs/tune-digits)
               python -m fastff.train --config runs/tune-digits/best.toml
@@ -45,28 +45,28 @@ class Options:
     """
 
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
-    """A known name or a path, as for fastff.train."""
+    """The name of a known data set, or a path, as for fastff.train."""
     trials: Annotated[int, tyro.conf.arg(metavar="N")]
-    """How many trials there are to be in all, those of earlier and of simultaneous calls counted."""
+    """The number of trials in all, including those of earlier commands and of others that run at the same time."""
     jobs: Count = None
-    """How many to train at once, each in a process of its own that holds the data, on one thread; by default as many as
-    there are CPUs to use."""
+    """How many trials to train at once, each in a process with one thread and its own copy of the data.
+    By default as many as this process may use CPUs."""
     data_dir: Folder = None
-    """The folder that holds a named data set's files; without it they are downloaded once."""
+    """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
-    """The column of a .csv or .parquet file that is the class."""
+    """The column of a .csv or .parquet file that holds the class to be predicted."""
     preset: Name = None
-    """A named set of options of fastff.train to start from."""
+    """A named set of options of fastff.train from which the search starts."""
     config: File = None
-    """A TOML file of options of fastff.train to start from, such as a best.toml."""
+    """A TOML file of options of fastff.train from which the search starts, such as a best.toml."""
     epochs: Count = None
-    """How often each trial goes through the training rows; by default as often as fastff.train would."""
+    """How many epochs each trial trains; by default as many as fastff.train would."""
     seed: int = 0
-    """Decides what is tried. With one job the same seed tries the same; with several the trials also depend on which of
-    them end first."""
+    """Decides which options are tried. With one job, the same seed tries the same options.
+    With several jobs, they also depend on which trials end first."""
     storage: Annotated[str | None, tyro.conf.arg(metavar="URL", help_behavior_hint="")] = None
-    """Where the trials are kept: a database's URL, or a journal file that ends in .log; by default OUT/study.db. For
-    several machines: a PostgreSQL or MySQL server, or a journal file on a disk that all see."""
+    """Where the trials are kept: a database's URL, or a journal file that ends in .log; by default OUT/study.db.
+    For several machines: a PostgreSQL or MySQL server, or a journal file on a disk that they share."""
     out: Folder = None
     """The folder for best.toml, trials.csv and the pictures; by default runs/tune-DATASET."""
 
@@ -86,14 +86,14 @@ def main(arguments: list[str]) -> None:
         raise MissingExtra("fastff.tune needs optuna: pip install 'fastff[tune]'") from None
     start = _start(options)
     data = load_dataset(start.dataset, data_dir=start.data_dir, target=start.target).with_validation()
-    make_trainer(start, data)  # what cannot be trained is refused before anything is written
+    make_trainer(start, data)  # raises for bad options before anything is written
     shape = data.image_shape
     name = label(start.dataset)
     folder = Path(options.out or f"runs/tune-{name}")
     make_folder(folder)
-    prepare_kernels()
+    announce_compiling()
     with open_study(options.storage or f"sqlite:///{folder / 'study.db'}", name) as study:
-        # The workers have data of their own.
+        # Worker processes load the data themselves.
         train = partial(run_here, data=data) if jobs == 1 else partial(run_in_workers, jobs=jobs, source=start)
         del data
         stop: KeyboardInterrupt | None = None
@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """What a scheduler sends before it kills: trials go back into the queue as with Ctrl-C."""
+    """Handles SIGTERM, which schedulers send first, like Ctrl-C: unfinished trials go back into the queue."""
     raise Stopped(number)
 
 
@@ -127,21 +127,21 @@ def _start(options: Options) -> Config:
 
 
 def _closing_lines(folder: Path, names: list[str], study: Any) -> str:
-    from fastff.tune.results import FEWEST
+    from fastff.tune.results import BEST, FEWEST, IMPORTANCES, TRIALS
     from fastff.tune.search import best_trial, finished
 
     best = best_trial(study)
     count = len(finished(study))
     if best is None:
-        raise DataError(f"{study.study_name}: none of {count} trials came to its end; {folder / 'trials.csv'} says why")
+        raise DataError(f"{study.study_name}: none of {count} trials trained to its end; {folder / TRIALS} says why")
     lines = [
         f"{study.study_name}: best validation accuracy {best.value:.2%}, "
         f"of trial {best.number} at epoch {best.user_attrs['best_epoch']}; {count} trials",
-        f"train with it: python -m fastff.train --config {shlex.quote(str(folder / 'best.toml'))}",
+        f"train with it: python -m fastff.train --config {shlex.quote(str(folder / BEST))}",
         f"written to {folder}: {', '.join(names)}",
     ]
-    if "importances.png" not in names:
-        lines.append(f"no importances.png yet: it takes {FEWEST} trials that are not stopped early")
+    if IMPORTANCES not in names:
+        lines.append(f"no {IMPORTANCES} yet: it takes {FEWEST} trials that are not stopped early")
     return "\n".join(lines)
 
 

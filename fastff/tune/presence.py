@@ -1,8 +1,8 @@
-"""Which running trials are still being trained, told through any storage and by no clock but one's own.
+"""Heartbeats of running trials: how processes that share a search notice that another one has died.
 
-A process writes a growing number into each of its trials every few seconds. Another takes a trial for lost when it has
-seen no change for a while on its own clock; the machines' clocks may differ as they like. One that was only slow, or
-cut off, finds its trial taken, and gives up what it has. (Optuna's own heartbeats need a database, and study.optimize.)
+Every few seconds a process writes a growing number into each trial that it trains. Another process that sees no new
+number for GRACE seconds on its own clock takes the trial for lost; clocks of several machines are never compared. A
+process that was only slow finds its trial taken and drops it. (Optuna's own heartbeats need a database.)
 """
 
 import contextlib
@@ -14,12 +14,12 @@ from typing import Any
 import optuna
 import sqlalchemy
 
-# Seconds without a sign. The owner of a journal file's lock that is killed keeps all others from writing for 30.
+# Seconds without a heartbeat. If a process is killed while it holds a journal file's lock, no other can write for 30 s.
 GRACE = 60.0
 
 
 class Heart:
-    """Beats for trials from another thread, from `start` to `stop`."""
+    """Writes the heartbeats of this process's trials from a thread of its own, from `start` to `stop`."""
 
     def __init__(self, grace: float) -> None:
         self._every = grace / 6
@@ -45,20 +45,20 @@ class Heart:
         while not self._stopped.wait(self._every):
             count += 1
             for trial in list(self._trials.values()):
-                # The trial may have ended meanwhile. Whatever is wrong with the storage, the search meets it too.
+                # The trial may have ended by now. Errors of the storage reach the user by way of the search.
                 with contextlib.suppress(optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError, OSError):
                     trial.set_user_attr("beat", count)
 
 
 class Watch:
-    """Remembers since when each thing looks as it does."""
+    """Remembers the last heartbeat of each trial and when it was first seen."""
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
         self._seen: dict[Hashable, tuple[Any, float]] = {}
 
     def silent(self, key: Hashable, sign: Any) -> bool:
-        """Whether the sign of this key has been the same for longer than the grace, as far as it was looked at."""
+        """Note this trial's heartbeat `sign`; True if it has been the same for longer than `grace` seconds."""
         now = time.monotonic()
         if key not in self._seen or self._seen[key][0] != sign:
             self._seen[key] = (sign, now)

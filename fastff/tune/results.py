@@ -1,8 +1,4 @@
-"""What a search leaves in its folder: the best options, a table of all trials, and two pictures of them.
-
-best.toml      for fastff.train --config      history.png       accuracy by trial, and the best so far
-trials.csv     a row a trial                  importances.png   what the accuracy depends on
-"""
+"""Writes the result of a search into its folder: the best options, a table of all trials, and two pictures."""
 
 import csv
 import io
@@ -20,39 +16,43 @@ from fastff.system.files import write_text
 from fastff.tune.search import best_trial
 from fastff.tune.space import suggest
 
-FEWEST = 10  # whole trials, for importances that mean something
+BEST = "best.toml"  # the best options, for fastff.train --config
+TRIALS = "trials.csv"  # a row for each trial
+HISTORY = "history.png"  # the accuracy of each trial, and the best so far
+IMPORTANCES = "importances.png"  # how much each option matters for the accuracy
+FEWEST = 10  # the fewest trials, not stopped early, from which importances are computed
 _COLUMNS = ("trial", "state", "val_accuracy", "best_epoch", "epochs", "seconds", "note")
 
 
 def write_results(
     folder: Path, study: optuna.Study, start: Config, image_shape: tuple[int, int, int] | None
 ) -> list[str]:
-    """Write all files that the trials so far are enough for; returns the names of these. Raises DataError."""
+    """Write the files for which there are enough trials, and return their names. Raises DataError."""
     trials = study.get_trials(deepcopy=False)
-    write_text(folder / "trials.csv", _table(trials))
+    write_text(folder / TRIALS, _table(trials))
     best = best_trial(study)
     if best is None:
-        return ["trials.csv"]
-    config.write(config.settings(suggest(best, start, image_shape)), folder / "best.toml")
+        return [TRIALS]
+    config.write(config.settings(suggest(best, start, image_shape)), folder / BEST)
     shown = [trial for trial in trials if _accuracy(trial) is not None and trial.state.is_finished()]
     plots.draw_history(
-        folder / "history.png",
+        folder / HISTORY,
         [trial.number for trial in shown],
         [_accuracy(trial) for trial in shown],
         [trial.state == TrialState.COMPLETE for trial in shown],
         title=f"{study.study_name}: best validation accuracy {best.value:.2%}, trial {best.number}",
     )
-    names = ["best.toml", "history.png", "trials.csv"]
+    names = [BEST, HISTORY, TRIALS]
     if sum(trial.state == TrialState.COMPLETE for trial in trials) < FEWEST:
         return names
     plots.draw_importances(
-        folder / "importances.png", _importances(study), title=f"{study.study_name}: what the accuracy depends on"
+        folder / IMPORTANCES, _importances(study), title=f"{study.study_name}: what the accuracy depends on"
     )
-    return sorted([*names, "importances.png"])
+    return sorted([*names, IMPORTANCES])
 
 
 def _accuracy(trial: FrozenTrial) -> float | None:
-    """The best of a trial's epochs; Optuna's value is that of the last epoch where a trial was stopped."""
+    """The best accuracy of a trial's epochs. (Optuna's value of a trial stopped early is its last epoch's.)"""
     return max(trial.intermediate_values.values(), default=None)
 
 
@@ -76,9 +76,9 @@ def _table(trials: list[FrozenTrial]) -> str:
 
 
 def _importances(study: optuna.Study) -> dict[str, float]:
-    # Of those that Optuna has, the one that needs no scikit-learn and knows of parameters that not all trials have.
+    # The only one of Optuna's evaluators that needs no scikit-learn and allows parameters that some trials lack.
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25)
     with warnings.catch_warnings():
-        # That few networks had a fourth layer, or all are equally good, makes some uncertain: nothing to be done.
+        # Optuna warns where few trials have a parameter, such as width_4, or all are equally good; both are normal.
         warnings.filterwarnings("ignore", "Some regimes for parameter|Target and region quantiles")
         return optuna.importance.get_param_importances(study, evaluator=evaluator)

@@ -1,9 +1,9 @@
-"""The search as Optuna sees it: which trial comes next, goes on, or is stopped, with other processes doing the same.
+"""The search: hands out Optuna's trials, stops bad ones and queues lost ones again, together with other processes.
 
-They share nothing but the storage, in which two things alone are decided by one of them for good: the numbers of
-trials, and that a trial has left the queue, or has ended. So what must hold for all follows from these. A search of N
-trials is N places, the first N trials that are not a second try; a trial that finds N places before its own is
-superfluous, and nothing is trained for it. Who ends a lost trial queues it again; the first such second try is the one.
+The processes share only the storage. Of what they do there, two things are atomic: a new trial gets a number of its
+own, and only one process takes a trial from the queue or ends it. Everything else is decided from these. The first N
+trials that are not retries of lost ones are the search; a process that has created one more drops it untrained, as
+superfluous. The process that ends a lost trial queues it again; if two retries come up, the first one counts.
 """
 
 import dataclasses
@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 import time
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -26,21 +25,22 @@ from fastff.tune.presence import Heart, Watch
 from fastff.tune.space import start_parameters, suggest
 from fastff.tune.workers import Outcome, Task
 
-# Options that change no trial's result
+# Options that do not change the result of a trial
 _ELSEWHERE = ("data_dir", "config", "out", "resume", "threads")
-_POLL = 1.0  # seconds between two looks for what other processes may leave to be done
+_POLL = 1.0  # seconds between looks at the storage while other processes train the last trials
 
-# What is kept with a trial, in Optuna's user attributes:
-#   start       the options that the search starts from; trial 0, which tries them
-#   parameters  all that it was queued with, also what it has not come to take
-#   retries     the number of the lost trial that it is a second try of; died where its worker process had ended
-#   command     who trains it, host:process; and beat, a number that grows while it does
-#   given_up    lost, and not to be tried again; or superfluous: another process was quicker
-#   best_epoch, note  for the table of results
+# The user attributes of trials, which Optuna keeps in the storage:
+#   start        the options from which the search starts; only trial 0 has it, which trains with them
+#   parameters   all parameters with which the trial was queued, for a retry
+#   retries      the number of the lost trial that this one retries
+#   died         the worker process of the trial that this one retries died, so it gets no second retry
+#   command      host:process that trains it;   beat: the heartbeat, a growing number
+#   given_up     it was lost and is not retried;   superfluous: another process had created the last trial
+#   best_epoch, note   for trials.csv
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that count: those at their end, but not those that were lost and queued again."""
+    """The trials that have ended, except those that were lost and queued again."""
     return _finished(study.get_trials(deepcopy=False))
 
 
@@ -61,16 +61,17 @@ def _has_place(trial: FrozenTrial) -> bool:
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The complete trial of the highest accuracy, the first of equals; None where no trial is complete."""
+    """The trial of the highest accuracy, the first of equals, among those not stopped early; None without any."""
     complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 class Search:
-    """Hands out trials until `total` are finished, those of other calls counted, and says a line about each.
+    """Hands out trials until `total` are finished, by this and other processes, and prints a line about each.
 
-    start: the first trial, and all that is not searched for. Raises DataError where the study began from another.
-    As a context it shows other processes that its trials are under way, and leaves to them what it has not finished.
+    start: the options of the first trial; the others change the options that are searched. Raises DataError if the
+    study was begun with other options. While it is entered as a context, it writes heartbeats for its trials; on
+    leaving, it queues unfinished ones again.
     """
 
     def __init__(
@@ -86,9 +87,7 @@ class Search:
         self._heart.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: Any) -> None:
         self._heart.stop()
         for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             if trial.number in self._mine:
@@ -116,14 +115,14 @@ class Search:
             self._mine.add(trial.number)
             trial.set_user_attr("command", f"{socket.gethostname()}:{os.getpid()}")
             self._heart.add(trial)
-            # By number, so that no two draw the same, in whichever process or call they are.
+            # Seeded by the trial's number, so that no two trials draw the same, whichever processes train them.
             seed = np.random.SeedSequence([self.seed, trial.number]).generate_state(1)
             self.study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]))
             return Task(trial, suggest(trial, self.start, self.image_shape))
         return None
 
     def wait(self) -> bool:
-        """Wait for the trials of other processes: False when all are finished, True when there is one to hand out."""
+        """Wait for other processes' trials until one can be handed out here (True) or all are finished (False)."""
         said = False
         while len(_finished(trials := self._tended())) < self.total:
             if self._is_open(trials):
@@ -139,8 +138,8 @@ class Search:
         try:
             task.trial.report(accuracy, epoch)
         except optuna.exceptions.UpdateFinishedTrialError:
-            return True  # another process took it for lost
-        # The start is the mark that the others must reach: it is never stopped.
+            return True  # another process has taken it for lost
+        # The first trial is never stopped early, because the others are judged by it.
         return task.config != self.start and bool(task.trial.should_prune())
 
     def finish(self, task: Task, outcome: Outcome) -> None:
@@ -153,17 +152,17 @@ class Search:
         else:
             ended = self._end(task.trial, outcome.accuracy, best_epoch=outcome.epoch)
             what = f"{outcome.accuracy:.2%} at epoch {outcome.epoch}"
-        self._say(task.trial.number, what if ended else "taken over by another process, to which this one seemed lost")
+        self._say(task.trial.number, what if ended else "taken over by another process, which missed its heartbeat")
 
     def lost(self, task: Task, reason: str) -> None:
-        # Once: what needs more memory than there is would kill its worker for ever.
+        # Retried only once: a trial that needs more memory than there is would kill every worker that tries it.
         again = "died" not in task.trial.user_attrs
         if self._end(task.trial, state=TrialState.FAIL, note=reason, **({} if again else {"given_up": True})) and again:
             self._queue_again(task.trial.number, died=True)
         self._say(task.trial.number, f"{reason}, {'queued again' if again else 'given up'}")
 
     def _tended(self) -> list[FrozenTrial]:
-        """All trials, after those that other processes have left behind were queued again."""
+        """All trials, after queueing those again that other processes have lost."""
         trials = self.study.get_trials(deepcopy=False)
         retried = {trial.user_attrs.get("retries") for trial in trials}
         for trial in trials:
@@ -173,12 +172,12 @@ class Search:
             if (running or unqueued) and self._watch.silent(trial.number, sign):
                 if running:
                     self._lose(trial)
-                else:  # whoever ended it was gone before it could queue it again
+                else:  # the process that ended it died before it queued it again
                     self._queue_again(trial.number)
         return self.study.get_trials(deepcopy=False)
 
     def _is_open(self, trials: list[FrozenTrial]) -> bool:
-        """Whether there is something to hand out: what is queued, or else a new trial."""
+        """Whether there is a trial to hand out, from the queue or a new one."""
         taken = len(_finished(trials)) + sum(trial.state == TrialState.RUNNING for trial in trials)
         queued = any(trial.state == TrialState.WAITING for trial in trials)
         return taken < self.total and (queued or sum(map(_has_place, trials)) < self.total)
@@ -191,7 +190,7 @@ class Search:
         return not _has_place(trials[number]) or sum(map(_has_place, before)) >= self.total
 
     def _end(self, trial: optuna.Trial | int, value: float | None = None, *, state: Any = None, **said: Any) -> bool:
-        """End a trial with what is to be kept of it. False where another process has ended it before."""
+        """End a trial and keep the attributes `said` with it; False if another process has ended it already."""
         number = trial if isinstance(trial, int) else trial.number
         ended = True
         try:
@@ -199,7 +198,7 @@ class Search:
                 assert isinstance(trial, optuna.Trial)
                 trial.set_user_attr(name, text)
             self.study.tell(trial, value, state)
-        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # Optuna has either, as the moment has it
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # Optuna raises either, depending on timing
             ended = False
         self._mine.discard(number)
         self._heart.remove(number)
@@ -216,7 +215,7 @@ class Search:
         self._queue(parameters, retries=number, **died, **more)
 
     def _queue(self, parameters: dict[str, Any], **more: Any) -> None:
-        # Kept beside the queue's own record, for a trial that is lost before it has taken them all.
+        # A trial takes its parameters from the queue one by one; the copy is for one that is lost in between.
         self.study.enqueue_trial(parameters, user_attrs={"parameters": parameters, **more})
 
     def _say(self, number: int, what: str) -> None:

@@ -1,7 +1,7 @@
-"""What the search tries: options of fastff.runs.config.Config and their limits, as plain data.
+"""The search space: which options of a Config the search varies, and between which limits.
 
-An option that has limits of its own, whatever the others are, needs no more than a line in `_options`. Limits give way
-to the value that the search starts from, so that this can always be tried first. Imports fastff.runs.config only.
+To search another option, add a line to `_options`. Limits are widened to include the value that the search starts from,
+so that the first trial can use it.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from fastff.runs.config import Config
 
 @dataclass(frozen=True)
 class Whole:
-    """Whole numbers from low to high; with log, as many small ones as large ones."""
+    """Whole numbers from low to high; log: drawn evenly on a logarithmic scale."""
 
     low: int
     high: int
@@ -23,7 +23,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """Numbers from low to high; with log, as many small ones as large ones."""
+    """Numbers from low to high; log: drawn evenly on a logarithmic scale."""
 
     low: float
     high: float
@@ -32,18 +32,18 @@ class Real:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of these values, in no order."""
+    """One of these values, which have no order."""
 
     values: tuple[Any, ...]
 
 
 Limits = Whole | Real | OneOf
 
-LAYERS = Whole(1, 4)  # hidden ones
+LAYERS = Whole(1, 4)  # hidden layers
 WIDTH = Whole(32, 1024, log=True)
 STEP_SIZE = {"adam": Real(1e-4, 1e-2, log=True), "sgd": Real(1e-3, 1.0, log=True)}
 DECAY = {"adam": OneOf(("none", "l2", "decoupled")), "sgd": OneOf(("none", "l2"))}
-WEIGHT_DECAY = Real(1e-6, 1e-1, log=True)  # where there is any
+WEIGHT_DECAY = Real(1e-6, 1e-1, log=True)  # unless the decay is "none"
 
 
 def _options(start: Config, image_shape: tuple[int, int, int] | None) -> dict[str, Limits]:
@@ -62,9 +62,9 @@ def _options(start: Config, image_shape: tuple[int, int, int] | None) -> dict[st
 
 
 def suggest(trial: Any, start: Config, image_shape: tuple[int, int, int] | None) -> Config:
-    """`start` with what an Optuna trial (a running or a finished one) has chosen for each parameter of the search.
+    """`start` with the values that an Optuna trial, running or finished, chooses for the options that are searched.
 
-    image_shape: (channels, height, width) where rows are pictures, which are then changed in training too.
+    image_shape: (channels, height, width) if rows are pictures; then the options for pictures are searched, too.
     """
     known = start_parameters(start, image_shape)
 
@@ -87,7 +87,7 @@ def suggest(trial: Any, start: Config, image_shape: tuple[int, int, int] | None)
 
 
 def start_parameters(start: Config, image_shape: tuple[int, int, int] | None) -> dict[str, Any]:
-    """The parameters with which suggest(trial, start, image_shape) gives back `start`."""
+    """The parameters of a trial for which suggest(trial, start, image_shape) returns `start`."""
     kind = "none" if start.weight_decay == 0 else start.decay if start.optimizer == "adam" else "l2"
     return {
         "layers": len(start.hidden),

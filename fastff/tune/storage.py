@@ -1,7 +1,7 @@
-"""Where the trials of a search are kept: any storage of Optuna's, open to several processes at once.
+"""Opens the storage of a search, a database or a journal file of Optuna's, for several processes at once.
 
-What the storage cannot do becomes one line. A SQLite file is made fit for sharing here; a journal file and a database
-server are as they come.
+SQLite files get settings with which processes can share them; journal files and database servers need none. Errors of a
+storage become a DataError of one line.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ from optuna.storages.journal import JournalFileBackend
 
 from fastff.errors import ArgumentError, DataError
 
-PATIENCE = 60  # seconds that a process waits for its turn at a SQLite file; each takes milliseconds
+PATIENCE = 60  # seconds that a process waits for a SQLite file while others use it, for milliseconds each
 
 
 @contextlib.contextmanager
 def open_study(storage: str, name: str) -> Iterator[optuna.Study]:
-    """The study of this name in a storage, a new one where there is none; what the storage cannot do becomes DataError.
+    """The study of this name in a storage; it is created if there is none. Used as a context, which closes the storage.
 
-    storage: a database's URL, or the path of a journal file that ends in .log or .journal. Raises ArgumentError for
-    what is neither.
+    storage: a database's URL, or the path of a journal file that ends in .log or .journal. Raises ArgumentError if it
+    is neither, and DataError for errors of the storage, within the block as well.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     shown = re.sub("(//[^/:@]*):[^/@]*@", r"\1:***@", storage)  # without the password
@@ -57,7 +57,7 @@ def _database(url: str) -> optuna.storages.RDBStorage:
         try:
             return _open_database(url)
         except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
-            # Of processes that start together each makes the tables that it does not see yet.
+            # Processes that start together may try to create the same tables; those that come second try again.
             passes = re.search("already exists|duplicate|unique|locked", _reason(error), re.IGNORECASE)
             if not passes or time.monotonic() > until:
                 raise
@@ -66,10 +66,10 @@ def _database(url: str) -> optuna.storages.RDBStorage:
 
 def _open_database(url: str) -> optuna.storages.RDBStorage:
     if sqlalchemy.engine.make_url(url).get_backend_name() != "sqlite":
-        # A server's connection may be cut in the hours of a trial; the ping has it made anew.
+        # During a long trial the connection to the server may be cut; the ping notices that and connects again.
         return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     store = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": PATIENCE}})
-    store.engine.dispose()  # the connection that made the tables
+    store.engine.dispose()  # closes the connection that made the tables, which has not the settings below
     sqlalchemy.event.listen(store.engine, "connect", _prepare)
     sqlalchemy.event.listen(store.engine, "begin", _begin)
     store.engine.connect().close()
@@ -77,26 +77,26 @@ def _open_database(url: str) -> optuna.storages.RDBStorage:
 
 
 def _prepare(connection: Any, _: Any) -> None:
-    """Have SQLite commit without waiting for the disk: an epoch of a small network takes less time than that.
+    """Have SQLite commit without waiting for the disk, which takes longer than an epoch of a small network.
 
-    A killed process loses nothing by it. A power cut may lose the last trials, not the others.
+    A process that is killed loses nothing by this; a power cut may lose the last trials.
     """
-    connection.isolation_level = None  # Python would begin a transaction at the first write only
+    connection.isolation_level = None  # else Python begins a transaction only at the first write
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _begin(connection: Any) -> None:
-    """Have each transaction wait for its turn when it begins.
+    """Have each transaction lock the database when it begins, and not only at its first write.
 
-    One that only reads at first can be refused when it wants to write ("database is locked"), and two that take the
-    same trial from the queue would both have read that it waits.
+    Otherwise SQLite may refuse the write ("database is locked"), or two processes may both read that a trial is in the
+    queue and take it.
     """
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost message, of the driver and not of the layers above it, without the SQL that follows."""
+    """The first line of the innermost error's message: the driver's own, without the SQL that SQLAlchemy adds."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error).splitlines()[0] if str(error) else type(error).__name__

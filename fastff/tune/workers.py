@@ -1,9 +1,9 @@
-"""Training trials: in this process, or several at once in processes that each load the data for themselves.
+"""Trains trials, either in this process or several at once in worker processes, each of which loads the data itself.
 
-Only the parent talks to the storage. A worker knows a pipe: a Config comes in, and out go (epoch, accuracy) after each
-epoch and an Outcome at the end. Either side sees at once when the other is gone: a killed worker's trial is put back
-into the queue, and workers end when the parent does. They train on while the parent decides whether to stop them, so
-that a slow storage costs them nothing. Imports no optuna, which takes long.
+Only the parent uses the storage. A worker receives a Config through a pipe, sends (epoch, accuracy) after each epoch
+and an Outcome at the end. Both sides notice when the other dies: the trial of a killed worker is queued again, and
+workers end with their parent. They go on training while the parent decides whether to stop them, so that they need not
+wait for a slow storage. This module does not import optuna, because workers do not need it and it takes long.
 """
 
 import contextlib
@@ -27,9 +27,9 @@ STOP = "stop"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: its best validation accuracy (0..1) and that one's epoch, whether it was told to stop.
+    """How a training ended: its best validation accuracy (0..1), in which epoch, and whether it was stopped early.
 
-    diverged: what made it end without any, or None.
+    diverged: the message of the DivergenceError that ended it, or None.
     """
 
     accuracy: float = 0.0
@@ -40,30 +40,30 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """A trial of Optuna's, and what is to be trained for it."""
+    """An Optuna trial and the options to train for it."""
 
     trial: Any
     config: Config
 
 
 class Tasks(Protocol):
-    """Who hands out what is to be trained and wants to know how it went: fastff.tune.search.Search."""
+    """Hands out trials and is told how they go: the part of fastff.tune.search.Search that this module uses."""
 
     def next(self) -> Task | None:
-        """The next to train, None when enough are finished or under way."""
+        """The next trial to train; None if enough are finished or being trained."""
 
     def report(self, task: Task, epoch: int, accuracy: float) -> bool:
-        """Take note of an epoch; True when no more of them are worth while."""
+        """Take note of an epoch; True if the trial is to be stopped."""
 
     def finish(self, task: Task, outcome: Outcome) -> None:
-        """Take note of the end."""
+        """Take note of the end of a trial."""
 
     def lost(self, task: Task, reason: str) -> None:
-        """Take note that whoever trained it has gone."""
+        """Take note that the process that trained it has died."""
 
 
 def train_trial(config: Config, data: Dataset, on_epoch: Callable[[int, float], bool]) -> Outcome:
-    """Train in one thread until on_epoch(epoch, validation accuracy) says True. Raises what make_trainer raises."""
+    """Train in one thread until on_epoch(epoch, validation accuracy) returns True. Raises what make_trainer raises."""
     trainer = make_trainer(dataclasses.replace(config, threads=1, monitor="val_accuracy"), data)
     stopped = False
 
@@ -82,15 +82,15 @@ def train_trial(config: Config, data: Dataset, on_epoch: Callable[[int, float], 
 
 
 def run_here(tasks: Tasks, data: Dataset) -> None:
-    """Train one after the other in this process."""
+    """Train all trials one after the other in this process."""
     while (task := tasks.next()) is not None:
         tasks.finish(task, train_trial(task.config, data, partial(tasks.report, task)))
 
 
 def run_in_workers(tasks: Tasks, jobs: int, source: Config) -> None:
-    """Train up to `jobs` at once, each in a process of its own, on the data that `source` names.
+    """Train all trials, up to `jobs` at once, each in a process of its own, on the data that `source` names.
 
-    Raises what a worker raises (FastffError, MemoryError). However this ends, no process is left.
+    Raises what a worker raises (FastffError, MemoryError). No worker process is left afterwards, also after an error.
     """
     busy: dict[Any, Task] = {}
     processes: dict[Any, Any] = {}
@@ -99,7 +99,7 @@ def run_in_workers(tasks: Tasks, jobs: int, source: Config) -> None:
             while len(busy) < jobs and (task := tasks.next()) is not None:
                 idle = processes.keys() - busy.keys()
                 connection = idle.pop() if idle else _start(processes, source)
-                with contextlib.suppress(OSError):  # it may have been killed while idle, which is seen below
+                with contextlib.suppress(OSError):  # it was killed while idle, which _hear notices
                     connection.send(task.config)
                 busy[connection] = task
             if not busy:
@@ -108,7 +108,7 @@ def run_in_workers(tasks: Tasks, jobs: int, source: Config) -> None:
                 _hear(connection, busy, processes, tasks)
     finally:
         for connection, process in processes.items():
-            connection.close()  # the sign for an idle worker to leave
+            connection.close()  # an idle worker ends when its pipe is closed
             if connection in busy:
                 process.terminate()
         for process in processes.values():
@@ -119,14 +119,14 @@ def _start(processes: dict[Any, Any], source: Config) -> Any:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, source), daemon=True)
-    # Ctrl-C reaches every process of the terminal: the parent's part is to end the workers, theirs to say nothing.
-    # Ignoring a signal is inherited, so that they do also before their first line.
+    # Ctrl-C reaches every process of the terminal. Workers ignore it, and the parent ends them. They inherit this from
+    # the parent, so that it holds from their start.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process.start()
     finally:
         signal.signal(signal.SIGINT, handler)
-    theirs.close()  # else nobody would see the end of the pipe when the worker is gone
+    theirs.close()  # so that the pipe ends when the worker, which has the other copy, dies
     processes[ours] = process
     return ours
 
@@ -153,7 +153,7 @@ def _hear(connection: Any, busy: dict[Any, Task], processes: dict[Any, Any], tas
 
 
 def _work(connection: Any, source: Config) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not inherited
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for systems where it is not inherited
 
     def on_epoch(epoch: int, accuracy: float) -> bool:
         connection.send((epoch, accuracy))
@@ -164,7 +164,7 @@ def _work(connection: Any, source: Config) -> None:
             data = load_dataset(source.dataset, data_dir=source.data_dir, target=source.target).with_validation()
             while True:
                 message = connection.recv()
-                if message != STOP:  # that was for the last trial, which had ended by itself
+                if message != STOP:  # STOP came too late for the last trial, which had ended
                     connection.send(train_trial(message, data, on_epoch))
         except (FastffError, MemoryError) as error:
             connection.send(error)

@@ -402,7 +402,7 @@ def test_a_search_in_which_nothing_can_be_trained_says_so(flowers, tmp_path):
     Path(tmp_path / "wild.toml").write_text("step_size = 1e30\nstandardize = false\n")
     options = ("--config", tmp_path / "wild.toml", "--trials", 1, *QUICK, "--out", tmp_path / "s")
     _, err = search(flowers, *options, status=1)
-    assert err[-1] == f"error: flowers: none of 1 trials came to its end; {tmp_path / 's' / 'trials.csv'} says why"
+    assert err[-1] == f"error: flowers: none of 1 trials trained to its end; {tmp_path / 's' / 'trials.csv'} says why"
     assert "the loss is not finite" in table(tmp_path / "s")[0]["note"]
 
 

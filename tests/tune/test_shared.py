@@ -137,7 +137,7 @@ def test_one_that_only_seemed_lost_gives_way(monkeypatch, capsys):
     assert again.config == late.config
     assert slow.report(late, 1, 0.9)  # it need not go on
     slow.finish(late, Outcome(0.9, 1))
-    assert "trial 0: taken over by another process, to which this one seemed lost" in capsys.readouterr().err
+    assert "trial 0: taken over by another process, which missed its heartbeat" in capsys.readouterr().err
     quick.finish(again, Outcome(0.8, 1))
     assert [trial.value for trial in finished(study)] == [0.8]
     assert not slow.wait()

@@ -1,0 +1,107 @@
+"""What a finished run says about itself: the content of summary.json, the pictures, and a command's last lines."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import fastff
+from fastff import plots
+from fastff.data import Dataset
+from fastff.nn.preprocessing import Whiten
+from fastff.runs.folder import CONFUSION, CURVES, EXAMPLES, WEIGHTS
+from fastff.runs.run import Run
+from fastff.system.blocks import Sliceable
+from fastff.training.evaluation import evaluate
+
+_SPLITS = {"test": "test", "val": "validation", "train": "training"}  # and what a person calls them
+
+
+def evaluate_splits(model: Any, data: Dataset, splits: Sequence[str]) -> dict[str, float]:
+    """Loss and accuracy on each of these splits that the data set has, under names such as val_loss, val_accuracy."""
+    figures = {}
+    for split in splits:
+        rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+        if rows is not None:
+            figures[f"{split}_loss"], figures[f"{split}_accuracy"] = evaluate(model, rows, labels)
+    return figures
+
+
+def summarise(run: Run, data: Dataset) -> dict[str, Any]:
+    """The content of summary.json, for the weights that the trainer holds now: those of the best epoch."""
+    trainer, epochs = run.trainer, run.trainer.history.epochs
+    figures = evaluate_splits(trainer.network, data, ("train", "val", "test"))
+    seconds = sum(record.seconds for record in epochs)
+    return {
+        "dataset": data.name,
+        "test_rows": None if data.x_test is None else len(data.x_test),
+        "epochs": len(epochs),
+        "best_epoch": None if trainer.best is None else trainer.best.epoch,
+        **{name: figures.get(name) for name in ("train_accuracy", "val_accuracy", "test_accuracy", "test_loss")},
+        "train_seconds": seconds,
+        "compile_seconds": trainer.compile_seconds,
+        "examples_per_second": len(data.x_train) * len(epochs) / seconds,
+        "parameters": trainer.network.parameter_count,
+        "precision": trainer.precision,
+        "threads": trainer.threads_used,
+        "seed": trainer.seed,
+        "version": fastff.__version__,
+    }
+
+
+def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
+    """Draw the run's pictures into its folder; those of single rows only where rows are pictures themselves."""
+    folder, trainer, history = run.folder, run.trainer, run.trainer.history
+    title = f"{data.name}: validation {summary['val_accuracy']:.1%}"
+    if summary["test_accuracy"] is not None:
+        title += f", test {summary['test_accuracy']:.1%}"
+    plots.draw_curves(
+        folder / CURVES,
+        history.batch_losses,
+        history.batch_accuracies,
+        history.epochs,
+        title=title,
+        batches_per_epoch=math.ceil(len(data.x_train) / trainer.batch_size),
+    )
+    split = "val" if data.x_test is None else "test"
+    rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+    probabilities = trainer.network.predict_proba(rows)
+    guesses = probabilities.argmax(1)
+    matrix = np.zeros((data.n_classes, data.n_classes), np.int64)
+    np.add.at(matrix, (labels, guesses), 1)
+    plots.draw_confusion(folder / CONFUSION, matrix, class_names=data.class_names)
+    if data.image_shape is not None:
+        weights: Sliceable = trainer.network.linear_layers[0].arrays()["weight"]
+        for layer in trainer.network.layers:
+            if isinstance(layer, Whiten):  # from weights of the principal components to weights of the pixels
+                weights = layer.projection @ np.asarray(weights)
+        plots.draw_weights(folder / WEIGHTS, weights, image_shape=data.image_shape)
+        some = np.random.default_rng(0).permutation(len(rows))[:40]
+        plots.draw_examples(
+            folder / EXAMPLES,
+            rows[some],
+            labels[some],
+            guesses[some],
+            class_names=data.class_names,
+            image_shape=data.image_shape,
+            confidences=probabilities[some].max(1),
+        )
+
+
+def accuracies(figures: Mapping[str, Any], splits: Sequence[str] = ("test", "val")) -> str:
+    """The accuracies among the figures, for a person: "test 97.50%, validation 98.00%"."""
+    found = {_SPLITS[split]: figures.get(f"{split}_accuracy") for split in splits}
+    return ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in found.items() if accuracy is not None)
+
+
+def closing_lines(run: Run, summary: dict[str, Any]) -> str:
+    """What the command prints at the end: the accuracies, the speed, and the files in the run's folder."""
+    files = sorted(path.name for path in run.folder.iterdir() if not path.name.startswith("."))
+    return (
+        f"{summary['dataset']}: accuracy {accuracies(summary, ('test', 'val', 'train'))}, "
+        f"of epoch {summary['best_epoch']}, the best in {run.options.monitor}\n"
+        f"{summary['epochs']} epochs of training in {summary['train_seconds']:.2f} s, "
+        f"{summary['examples_per_second']:,.0f} rows/s, {summary['parameters']:,} parameters\n"
+        f"written to {run.folder}: {', '.join(files)}"
+    )
