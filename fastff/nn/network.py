@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastff.data.rows import Rows, check_rows
-from fastff.engine.program import Panels, Program
+from fastff.engine.panels import Panels
+from fastff.engine.program import Program
 from fastff.errors import ArgumentError
 from fastff.nn import predictor
 from fastff.nn.layers import Layer, LinearLayer, ReLU

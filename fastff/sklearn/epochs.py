@@ -9,7 +9,7 @@ from scipy.special import xlogy
 
 from fastff.engine import panels
 from fastff.engine.bfloat16 import PROGRAMS, resolve_precision
-from fastff.engine.program import Panels
+from fastff.engine.panels import Panels
 from fastff.kernels import losses
 from fastff.nn.layers import Dropout
 from fastff.nn.optim import adam_numbers, sgd_numbers
