@@ -1,6 +1,6 @@
 """python -m fastff.train: data in, a trained network, its figures and its pictures out."""
 
-import math
+import dataclasses
 import signal
 import sys
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import fastff
 from fastff import command, distributed, plots
 from fastff.data import Dataset, load_dataset
 from fastff.distributed import lead
+from fastff.engine.batches import Batches
 from fastff.errors import ArgumentError, DivergenceError
-from fastff.evaluate import evaluate
 from fastff.nn.whiten import Whiten
 from fastff.runs.build import make_trainer
 from fastff.runs.config import Config, parse
@@ -52,10 +52,10 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
     print(_closing_lines(run, summary))
 
 
-def _train_run(run: Run, data: Dataset, log: Log, compile_seconds: float, *, alone: bool = True) -> dict[str, Any]:
-    """Train what is left, write the rest of the run's files and return its summary; alone: not beside others."""
+def _train_run(run: Run, data: Dataset, log: Log, compile_seconds: float) -> dict[str, Any]:
+    """Train what is left, write the rest of the run's files and return its summary."""
     with log:
-        _fit(run, data, log, alone)
+        _fit(run, data, log)
         run.trainer.restore_best()
         summary = _summarise(run, data, compile_seconds)
         _draw(run, data, summary)
@@ -64,14 +64,16 @@ def _train_run(run: Run, data: Dataset, log: Log, compile_seconds: float, *, alo
     return summary
 
 
-def _fit(run: Run, data: Dataset, log: Log, alone: bool) -> None:
+def _fit(run: Run, data: Dataset, log: Log) -> None:
     """Train what is left, saved; a signal saves too and ends it with Stopped, which says how to go on."""
     if run.finished:
         return
+    trainer, context = run.trainer, run.trainer.context
     with (
-        TrainingProgress(run.options.epochs, run.trainer.progress.epoch, alone=alone) as progress,
+        TrainingProgress(run.options.epochs, trainer.progress.epoch, alone=context.beside is None) as progress,
         HeldSignals(run.save_due) as signals,
     ):
+        trainer.context = dataclasses.replace(context, signals=signals)
 
         def on_epoch(record: EpochRecord) -> None:
             log.epoch(record)
@@ -81,10 +83,10 @@ def _fit(run: Run, data: Dataset, log: Log, alone: bool) -> None:
 
         try:
             while not run.finished:
-                left = run.options.epochs - run.trainer.progress.epoch
+                left = run.options.epochs - trainer.progress.epoch
                 try:
                     signals.check()
-                    run.trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
+                    trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
                 except SaveDue:
                     run.save()
                 except DivergenceError as error:
@@ -98,6 +100,8 @@ def _fit(run: Run, data: Dataset, log: Log, alone: bool) -> None:
             else:
                 text = f"nothing was trained yet, {run.folder} is as it was"
             raise Stopped(getattr(stop, "number", signal.SIGINT), text) from None
+        finally:
+            trainer.context = context
 
 
 def _summarise(run: Run, data: Dataset, compile_seconds: float) -> dict[str, Any]:
@@ -109,7 +113,7 @@ def _summarise(run: Run, data: Dataset, compile_seconds: float) -> dict[str, Any
         "test": (data.x_test, data.y_test),
     }
     figures = {
-        name: evaluate(trainer.network, x, y) if x is not None and y is not None else (None, None)
+        name: trainer.evaluate(x, y) if x is not None and y is not None else (None, None)
         for name, (x, y) in splits.items()
     }
     seconds = sum(record.seconds for record in epochs)
@@ -144,12 +148,12 @@ def _draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
         history.batch_accuracies,
         history.epochs,
         title=title,
-        batches_per_epoch=math.ceil(len(data.x_train) / trainer.batch_size),
+        batches_per_epoch=len(Batches(len(data.x_train), trainer.batch_size)),
     )
     rows, labels = (data.x_test, data.y_test) if data.x_test is not None else (data.x_val, data.y_val)
     assert rows is not None
     assert labels is not None
-    probabilities = trainer.network.predict_proba(rows)
+    probabilities = trainer.network.predict_proba(rows, context=trainer.context)
     guesses = probabilities.argmax(1)
     matrix = np.zeros((data.n_classes, data.n_classes), np.int64)
     np.add.at(matrix, (labels, guesses), 1)

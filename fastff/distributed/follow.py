@@ -3,7 +3,6 @@
 A rank that fails says why in one line, and ends the whole job: the others would wait for it.
 """
 
-import dataclasses
 import signal
 import traceback
 from typing import Any
@@ -78,10 +77,9 @@ class Follower:
 
     def run(self, epoch: int, count: int, first: int, hyper: np.ndarray, threads: int) -> None:
         """Steps of `count` epochs from this one on, from step `first` of it."""
-        self.trainer.progress = dataclasses.replace(self.trainer.progress, epoch=epoch)
         rows = len(self.data.x_train)
         orders = np.array([self.trainer.order(e, rows) for e in range(epoch, epoch + count)])
-        self.steps.run(orders, first, hyper, threads)
+        self.steps.run(epoch, orders, first, hyper, threads)
 
     def validate(self) -> None:
         """Take part in a validation."""

@@ -15,9 +15,9 @@ import numpy as np
 
 from fastff.data.rows import Rows, Shards
 from fastff.engine import panels
+from fastff.engine.context import ALONE, RunContext
 from fastff.engine.readahead import Stream
-from fastff.engine.side_by_side import SideBySide
-from fastff.engine.threads import run_ranks
+from fastff.engine.threads import run_threads
 from fastff.errors import DataError
 from fastff.kernels import compiler, spmd
 from fastff.kernels.lanes import FLOAT32, FLOAT64, UINT8
@@ -259,9 +259,9 @@ class Program:
         """The operations as the kernels read them: (operations, COLUMNS) int64."""
         return np.array(self._table, np.int64)
 
-    def threads_for(self, wanted: int | None, steps: int) -> int:
+    def threads_for(self, wanted: int | None, steps: int, context: RunContext = ALONE) -> int:
         """`wanted`, or as many threads as have work enough in a run of so many steps; one beside other trainings."""
-        if SideBySide.in_force() is not None:
+        if context.beside is not None:
             return 1
         if wanted is not None:
             return wanted
@@ -289,6 +289,7 @@ class Program:
         first_step: int = 0,
         hyper: np.ndarray | None = None,
         threads: int | None = None,
+        context: RunContext = ALONE,
     ) -> "Outcome":
         """Run over the rows that index names, a batch a step, from first_step to the end.
 
@@ -302,7 +303,7 @@ class Program:
         steps = index.size // total * -(-total // self.rows)
         table = self.table
         losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
-        size = self.threads_for(threads, steps - first_step)
+        size = self.threads_for(threads, steps - first_step, context)
         control = self.control = np.zeros(spmd.control_slots(size), np.int64)
         control[spmd.STEP] = first_step
         outcome = self.outcome = Outcome(losses, hits, control[spmd.STEP : spmd.STEP + 1], steps)
@@ -323,14 +324,13 @@ class Program:
             epoch, step = divmod(outcome.done, an_epoch)
             return epoch * total + step * self.rows
 
-        others = SideBySide.in_force()
         with nullcontext() if self._stream is None else self._stream.running(index.reshape(-1), position):
-            if others is not None:
-                others.native(call, stop)
+            if context.beside is not None:
+                context.beside.native(call, stop)
             elif size == 1 and self.flops * (steps - first_step) < FLOPS_INLINE:
                 call(0)
             else:
-                run_ranks(call, size, stop, control[spmd.SEEN :: spmd.LINE])
+                run_threads(call, size, stop, control[spmd.SEEN :: spmd.LINE], context.signals)
         return outcome
 
 

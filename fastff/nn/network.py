@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastff.data.rows import Rows, check_rows
+from fastff.engine.context import ALONE, RunContext
 from fastff.engine.program import Lanes, Program
 from fastff.errors import ArgumentError, DataError
 from fastff.nn import predictor
@@ -156,7 +157,7 @@ class FeedForwardNeuralNetwork:
 
     # --- prediction ---
 
-    def logits(self, X: Rows) -> np.ndarray:
+    def logits(self, X: Rows, *, context: RunContext = ALONE) -> np.ndarray:
         """The logits (N, output_dim) of raw rows X (N, input_dim), without dropout."""
         few = self.__dict__.pop("_few", None)  # taken out while it is used, so that another thread makes its own
         if few is not None and isinstance(X, np.ndarray) and few.fits(self, X):
@@ -171,7 +172,7 @@ class FeedForwardNeuralNetwork:
         program = Program(min(len(X), PREDICT_ROWS))
         z, _ = self.lower_forward(program, X, training=False)
         out = program.scatter(z, len(X))
-        program.run(np.arange(len(X)))
+        program.run(np.arange(len(X)), context=context)
         return out
 
     def _through(self, few: Predictor, X: np.ndarray) -> np.ndarray:
@@ -183,9 +184,9 @@ class FeedForwardNeuralNetwork:
         """The most likely class of each row: int64 (N,)."""
         return self.logits(X).argmax(1)
 
-    def predict_proba(self, X: Rows) -> np.ndarray:
+    def predict_proba(self, X: Rows, *, context: RunContext = ALONE) -> np.ndarray:
         """The probability of each class: float32 (N, output_dim), rows summing to 1."""
-        z = self.logits(X)
+        z = self.logits(X, context=context)
         z -= z.max(1, keepdims=True)
         np.exp(z, out=z)
         z /= z.sum(1, keepdims=True)

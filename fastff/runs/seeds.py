@@ -13,6 +13,7 @@ from typing import Any
 
 import fastff
 from fastff.data import Dataset
+from fastff.engine.context import RunContext
 from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, DataError, FastffError
 from fastff.evaluate import evaluate
@@ -30,7 +31,7 @@ from fastff.system.limits import usable_cpus
 from fastff.system.signals import HeldSignals, Stopped
 
 FIGURES = ("val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "best_epoch")
-TrainRun = Callable[..., dict[str, Any]]  # as fastff.train trains one: run, data, log, compile_seconds, alone
+TrainRun = Callable[..., dict[str, Any]]  # as fastff.train trains one: run, data, log, compile_seconds
 
 
 def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
@@ -50,10 +51,11 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
     if has_run(folder):
         raise DataError(f"{folder}: holds a run of one seed, want another --out for --seeds")
     with locked(folder):
-        several = _Several(options, data, folder, train_run)
+        work = SideBySide()
+        several = _Several(options, data, folder, train_run, RunContext(beside=work))
         try:
-            with HeldSignals(lambda: False):
-                SideBySide().run(several.train, seeds, usable_cpus())
+            with HeldSignals(lambda: False) as signals:
+                work.run(several.train, seeds, usable_cpus(), signals)
         except Stopped as stop:
             again = f"--seeds {count} --resume --out {folder}"
             raise Stopped(stop.number, f"saved in {folder}; python -m fastff.train {again} goes on") from None
@@ -70,8 +72,8 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
 class _Several:
     """The trainings of all seeds: what each does in its turn, and what they come to."""
 
-    def __init__(self, options: Config, data: Dataset, folder: Path, train_run: TrainRun) -> None:
-        self.options, self.data, self.folder, self.train_run = options, data, folder, train_run
+    def __init__(self, options: Config, data: Dataset, folder: Path, train_run: TrainRun, context: RunContext) -> None:
+        self.options, self.data, self.folder, self.train_run, self.context = options, data, folder, train_run, context
         self.front = preprocessing(options, data)
         self.compile_seconds = prepare_kernels(options.precision)
         self.networks: dict[int, FeedForwardNeuralNetwork] = {}
@@ -83,9 +85,10 @@ class _Several:
         own = dataclasses.replace(self.options, seed=seed, seeds=None, out=str(folder))
         try:
             run = Run(own, make_trainer(own, self.data, front=self.front), self.data)
+            run.trainer.context = self.context
             with run.start(resume=self.options.resume and has_run(folder)):
                 log = make_log(run, self.data.name)
-                summary = self.train_run(run, self.data, log, self.compile_seconds, alone=False)
+                summary = self.train_run(run, self.data, log, self.compile_seconds)
         except FastffError as error:
             self.errors[seed] = error
             print(f"seed {seed}: {error}", file=sys.stderr, flush=True)

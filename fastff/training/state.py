@@ -110,12 +110,12 @@ def restore_trainer(
         layer.bias_moments[j][: layer.output_dim] = np.asarray(bias)
     for (_, layer), count in zip(_linear(trainer), updates, strict=True):
         layer.updates = count
-    trainer.progress = progress
+    trainer.recorder.progress = progress
     trainer.history.epochs, trainer.history.batch_losses, trainer.history.batch_accuracies = epochs, losses, accuracies
     if best is not None:
         memories = {} if trainer.best is None else trainer.best.arrays
         best.arrays = {name: copied(array, memories.get(name)) for name, array in kept.items()}
-    trainer.best = best
+    trainer.recorder.best = best
     trainer.threads_used = threads_used
 
 
