@@ -16,6 +16,7 @@ from fastff import FeedForwardNeuralNetwork, Trainer
 from fastff.engine.program import Program
 from fastff.engine.threads import run_threads
 from fastff.kernels import spmd, spmd16
+from fastff.training.steps import ProgramSteps
 
 NAMES = {
     spmd.LABELS: "labels",
@@ -42,7 +43,7 @@ def measure(name: str, threads: int, precision: str) -> list[tuple[str, float, f
     X, Y = data(name)
     network = FeedForwardNeuralNetwork(sizes[0], sizes[-1], sizes[1:-1], seed=0)
     trainer = Trainer(network, batch_size=batch, precision=precision)
-    program = trainer._build(X, Y, None, None, 1)[0].program
+    program = ProgramSteps(trainer.what_to_fit(X, Y)).program
     order = np.random.default_rng(0).permutation(len(X))
     return [
         (

@@ -70,8 +70,8 @@ class Follower:
         self.trainer, data = Trainer(network, **settings), self.data
         compile_kernels()
         home = Home(self.group, self.trainer, sharded=sharded)
-        x, y = self._checked(data.x_train, data.y_train)
-        self.steps = SharedSteps(self.trainer, x, y, self.group, home)
+        fit = self.trainer.what_to_fit(*self._checked(data.x_train, data.y_train))
+        self.steps = SharedSteps(fit, self.group, home)
         if data.x_val is not None and data.y_val is not None:
             self.evaluation = SharedEvaluation(self.trainer, *self._checked(data.x_val, data.y_val), self.group)
 

@@ -14,7 +14,7 @@ from fastff.distributed.steps import SharedEvaluation, SharedSteps
 from fastff.errors import ArgumentError
 from fastff.runs.build import make_trainer
 from fastff.runs.config import Config
-from fastff.training.steps import Steps
+from fastff.training.steps import Fit, Steps
 from fastff.training.trainer import Trainer, Validate
 
 
@@ -49,7 +49,7 @@ class LeadingTrainer(Trainer):
     home: Home | None = None
 
     def _build(
-        self, X: Rows, Y: np.ndarray, X_val: Rows | None, Y_val: np.ndarray | None, epochs: int
+        self, fit: Fit, X_val: Rows | None, Y_val: np.ndarray | None, epochs: int
     ) -> tuple[Steps, Validate | None]:
         if self.home is None:
             arrays, description = self.network.state()
@@ -64,10 +64,9 @@ class LeadingTrainer(Trainer):
             self.group.tell("train", copies, description, self.sharded, settings)
             self.home = Home(self.group, self, sharded=self.sharded)
             self.group.done()
-        validated = X_val is not None and Y_val is not None
-        at_once = 1 if validated or self.monitor else epochs  # no epoch is ended within a call
-        steps = LeadingSteps(self, X, Y, self.group, self.home, epochs=at_once)
-        return steps, self._validation(X_val, Y_val)
+        validate = self._validation(X_val, Y_val)
+        at_once = epochs if validate is None and self.monitor is None else 1  # it ends no epochs within a call
+        return LeadingSteps(fit, self.group, self.home, epochs=at_once), validate
 
     def _validation(self, X: Rows | None, Y: np.ndarray | None) -> Validate | None:
         if X is None or Y is None:

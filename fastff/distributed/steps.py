@@ -17,15 +17,14 @@ from fastff.engine.program import Outcome, Program
 from fastff.kernels import spmd, tile
 from fastff.system.signals import SaveDue
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
-from fastff.training.steps import ProgramSteps, reseed
+from fastff.training.steps import Fit, ProgramSteps
 from fastff.training.trainer import Trainer
 
 
 class Shares:
     """Which rows of each of an epoch's batches are this rank's. sizes, firsts: (batches,), the batch's rows `whole`."""
 
-    def __init__(self, rows: int, batch: int, rank: int, size: int) -> None:
-        batches = Batches(rows, batch)
+    def __init__(self, batches: Batches, rank: int, size: int) -> None:
         starts, self.whole = batches.starts, batches.sizes
         self.firsts = self.whole // size * rank + np.minimum(self.whole % size, rank)
         self.sizes = self.whole // size + (rank < self.whole % size)
@@ -53,43 +52,28 @@ class SharedSteps(ProgramSteps):
 
     program: SharedProgram
 
-    def __init__(self, trainer: Trainer, X: Rows, Y: np.ndarray, group: Group, home: Home, *, epochs: int = 1) -> None:
+    def __init__(self, fit: Fit, group: Group, home: Home, *, epochs: int = 1) -> None:
         self.group, self.home = group, home
-        self.shares = Shares(len(X), min(trainer.batch_size, len(X)), group.rank, group.size)
-        super().__init__(
-            trainer.network,
-            trainer.criterion,
-            X,
-            Y,
-            batch_size=trainer.batch_size,
-            seed=trainer.seed,
-            threads=trainer.threads,
-            context=trainer.context,
-            epochs=epochs,
-        )
+        self.shares = Shares(fit.batches, group.rank, group.size)
+        super().__init__(fit, epochs=epochs)
         self.program.finish()
 
-    def make_program(self, precision: str) -> Program:
+    def make_program(self) -> Program:
         return self.home.program(self.shares.rows)
 
     def threads_for(self, steps: int) -> int:
         """The threads of each process, which is what rank 0 says."""
         useful = super().threads_for(steps)
-        return useful if self.threads else min(useful, self.group.threads)
+        return useful if self.fit.threads else min(useful, self.group.threads)
 
     def run(self, epoch: int, orders: np.ndarray, first: int, hyper: np.ndarray, threads: int) -> None:
         """Do this rank's part; `outcome` then has what all of them together have done."""
         self.outcome = None
-        reseed(self.network, self.seed, epoch, epochs=len(orders))
+        self.fit.reseed(epoch, epochs=len(orders))
+        own, numbers = self.shares.pick(orders), self.shares.mark(hyper, first)
         self.home.begin()
         try:
-            self.program.run(
-                self.shares.pick(orders),
-                first_step=first,
-                hyper=self.shares.mark(hyper, first),
-                threads=threads,
-                context=self.context,
-            )
+            self.program.run(own, first_step=first, hyper=numbers, threads=threads, context=self.fit.context)
         except (KeyboardInterrupt, SaveDue):  # which all have seen, and ended at the same step
             self._end(len(orders))
             raise

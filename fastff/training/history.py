@@ -7,9 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from fastff.engine.batches import Batches
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.training.steps import Trained
+from fastff.training.steps import Fit, Trained
 
 HIGHER_IS_BETTER = {"train_loss": False, "train_accuracy": True, "val_loss": False, "val_accuracy": True}
 
@@ -55,13 +54,13 @@ class Best:
 
 
 class Recorder:
-    """Counts what a network's training has done, and keeps the weights of its best epoch.
+    """Counts what training has done, and keeps the network's weights of the best epoch.
 
     monitor: the field of an epoch's record that says how good the epoch was; None keeps no weights.
     """
 
-    def __init__(self, network: FeedForwardNeuralNetwork, monitor: str | None) -> None:
-        self._network, self.monitor = network, monitor
+    def __init__(self, monitor: str | None) -> None:
+        self.monitor = monitor
         self.history, self.progress = History(), Progress()
         self.best: Best | None = None
 
@@ -70,12 +69,13 @@ class Recorder:
         """How many epochs have been closed without becoming the best one since the best epoch; 0 before any."""
         return 0 if self.best is None else self.progress.epoch - self.best.epoch
 
-    def count(self, trained: Trained, batches: Batches, seconds: float) -> None:
+    def count(self, fit: Fit, trained: Trained, seconds: float) -> None:
         """Count the batches that a call has done, and close its epochs but the last that it has come to.
 
         That one may not be at its end, or wait for its validation. Each batch gets the same share of the seconds.
         """
-        history, outcome, done = self.history, trained.outcome, slice(trained.first, trained.outcome.done)
+        history, outcome, batches = self.history, trained.outcome, fit.batches
+        done = slice(trained.first, outcome.done)
         sizes = np.resize(batches.sizes, outcome.steps)[done]
         history.batch_losses += (outcome.losses[done] / sizes).tolist()
         history.batch_accuracies += (outcome.hits[done] / sizes).tolist()
@@ -84,28 +84,24 @@ class Recorder:
         while left > len(batches):
             left -= len(batches)
             self.progress.seconds += (len(batches) - self.progress.batch) * each
-            self._close(batches, trained.validation(epoch), partial(trained.parameters, epoch), later_batches=left)
+            self.close(fit, trained.validation(epoch), partial(trained.parameters, epoch), left)
             epoch += 1
         self.progress.seconds += (left - self.progress.batch) * each
         self.progress.batch = left
 
-    def close(self, batches: Batches, validation: tuple[float, float] | None) -> EpochRecord:
-        """Close the epoch under way, whose batches are all counted, with the network as it is now."""
-        return self._close(batches, validation, None, later_batches=0)
-
-    def _close(
+    def close(
         self,
-        batches: Batches,
+        fit: Fit,
         validation: tuple[float, float] | None,
-        parameters: Callable[[], dict[str, np.ndarray]] | None,
-        *,
-        later_batches: int,
+        parameters: Callable[[], dict[str, np.ndarray]] | None = None,
+        later_batches: int = 0,
     ) -> EpochRecord:
-        """Add an epoch's record to the history, in which `later_batches` of the next epochs follow its own batches.
+        """Add the record of the epoch under way, whose batches are all counted, and keep its weights if it is the best.
 
-        parameters: gives those of the network then; None where they have not changed since.
+        parameters gives the network's after that epoch; None where they are still the same. later_batches: how many
+        batches of the next epochs are counted already.
         """
-        now, history = self.progress, self.history
+        now, history, batches = self.progress, self.history, fit.batches
         end = len(history.batch_losses) - later_batches
         own = slice(end - len(batches), end)
         val_loss, val_accuracy = (None, None) if validation is None else validation
@@ -123,7 +119,7 @@ class Recorder:
         self.progress = Progress(epoch=now.epoch + 1)
         if self.monitor is not None and self._is_best(value := getattr(record, self.monitor)):
             if parameters is None:
-                self._keep(value, record.epoch)
+                self._keep(fit.network, value, record.epoch)
             else:
                 self.best = Best(value, record.epoch, parameters())
         return record
@@ -133,13 +129,13 @@ class Recorder:
             return True
         return value > self.best.value if HIGHER_IS_BETTER[self.monitor or ""] else value < self.best.value
 
-    def _keep(self, value: float, epoch: int) -> None:
+    def _keep(self, network: FeedForwardNeuralNetwork, value: float, epoch: int) -> None:
         """Make the network as it is now the best one, in the memory of the one before."""
         arrays = None if self.best is None else self.best.arrays
         self.best = None  # until all of it is there
         try:
-            arrays = self._network.parameters(arrays)
+            arrays = network.parameters(arrays)
         except KeyboardInterrupt:  # it is half written, and the network is still the same
-            self.best = Best(value, epoch, self._network.parameters(arrays))
+            self.best = Best(value, epoch, network.parameters(arrays))
             raise
         self.best = Best(value, epoch, arrays)

@@ -14,7 +14,7 @@ import numpy as np
 from fastff.data.rows import Rows
 from fastff.engine.batches import Batches
 from fastff.engine.bfloat16 import PROGRAMS
-from fastff.engine.context import ALONE, RunContext
+from fastff.engine.context import RunContext
 from fastff.engine.program import Outcome, Program
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
@@ -43,6 +43,29 @@ def train(
         network.backward(criterion.backward())
         network.step(step_size)
         yield loss, int((logits.argmax(1) == labels).sum())
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit trains, on which rows X (N, D) and labels Y (N,), and how: the rest is as Trainer has it."""
+
+    network: FeedForwardNeuralNetwork
+    criterion: CrossEntropySoftmax
+    X: Rows
+    Y: np.ndarray
+    batches: Batches
+    seed: int
+    precision: str
+    threads: int | None
+    context: RunContext
+
+    def reseed(self, epoch: int, *, epochs: int = 1, step: int = 0) -> None:
+        """Make what is random in these epochs, from this step of the first, a function of the seed, the epoch, the step
+        and the layer's place."""
+        for i, layer in enumerate(self.network.layers):
+            if isinstance(layer, RandomLayer):
+                entropy = [np.random.SeedSequence([self.seed, number, i]) for number in range(epoch, epoch + epochs)]
+                layer.reseed([int(e.generate_state(1)[0]) + step for e in entropy])
 
 
 @dataclass
@@ -91,84 +114,58 @@ class LayerSteps:
 
     most_epochs = 1
 
-    def __init__(
-        self,
-        network: FeedForwardNeuralNetwork,
-        criterion: CrossEntropySoftmax,
-        X: Rows,
-        Y: np.ndarray,
-        *,
-        batch_size: int,
-        seed: int,
-    ) -> None:
-        self.network, self.criterion, self.X, self.Y, self.seed = network, criterion, X, Y, seed
-        self.batches = Batches(len(X), batch_size)
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
         self.trained: Trained | None = None
 
     def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
-        numbers, done = range(first, len(self.batches)), np.full(1, first)
-        outcome = Outcome(np.zeros(len(self.batches)), np.zeros(len(self.batches), np.int64), done, len(self.batches))
+        fit, batches = self.fit, self.fit.batches
+        done = np.full(1, first)
+        outcome = Outcome(np.zeros(len(batches)), np.zeros(len(batches), np.int64), done, len(batches))
         self.trained = Trained(outcome, first)
-        batches, sizes = self._rows(epoch, orders[0], numbers), map(float, step_sizes[first:])
-        steps = train(self.network, self.criterion, batches, sizes)
+        numbers, sizes = range(first, len(batches)), map(float, step_sizes[first:])
+        steps = train(fit.network, fit.criterion, self._rows(epoch, orders[0], numbers), sizes)
         for number, (loss, hits) in zip(numbers, steps, strict=False):
-            outcome.losses[number] = loss * self.batches.sizes[number]
-            outcome.hits[number] = hits
+            outcome.losses[number], outcome.hits[number] = loss * batches.sizes[number], hits
             done[0] = number + 1
         return self.trained
 
     def _rows(self, epoch: int, order: np.ndarray, numbers: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for number in numbers:
-            reseed(self.network, self.seed, epoch, step=number)
-            rows = order[self.batches.slice(number)]
-            yield self.X[rows], self.Y[rows]
+            self.fit.reseed(epoch, step=number)
+            rows = order[self.fit.batches.slice(number)]
+            yield self.fit.X[rows], self.fit.Y[rows]
 
 
 class ProgramSteps:
     """Steps as one program for the kernels: all layers, forward, backward and update.
 
     epochs: how many a call should train, at most. evaluation, keep: what to do at the end of each of them, where a call
-    may train several: validate, and keep the weights. The rest: as Trainer has it.
+    may train several: validate, and keep the weights.
     """
 
-    def __init__(
-        self,
-        network: FeedForwardNeuralNetwork,
-        criterion: CrossEntropySoftmax,
-        X: Rows,
-        Y: np.ndarray,
-        *,
-        batch_size: int,
-        seed: int,
-        precision: str = "float32",
-        threads: int | None = None,
-        context: RunContext = ALONE,
-        epochs: int = 1,
-        evaluation: Evaluation | None = None,
-        keep: bool = False,
-    ) -> None:
-        self.network, self.seed, self.threads, self.context = network, seed, threads, context
-        self.batches = Batches(len(X), min(batch_size, len(X)))
+    def __init__(self, fit: Fit, *, epochs: int = 1, evaluation: Evaluation | None = None, keep: bool = False) -> None:
+        self.fit = fit
         self.outcome: Outcome | None = None  # of the last run, or the run under way
         self.trained: Trained | None = None
-        self.program = self.make_program(precision)
-        labels = self.program.labels(Y)
-        z, saved = network.lower_forward(self.program, X, training=True)
-        g = self.program.cross_entropy(z, labels, criterion.label_smoothing, gradient=True, halt=True)
+        self.program = self.make_program()
+        labels = self.program.labels(fit.Y)
+        z, saved = fit.network.lower_forward(self.program, fit.X, training=True)
+        g = self.program.cross_entropy(z, labels, fit.criterion.label_smoothing, gradient=True, halt=True)
         assert g is not None
-        network.lower_backward(self.program, g, saved)
-        self.most_epochs = max(1, min(epochs, MOST_EPOCHS, ROWS_A_CALL // len(X)))
+        fit.network.lower_backward(self.program, g, saved)
+        self.most_epochs = max(1, min(epochs, MOST_EPOCHS, ROWS_A_CALL // len(fit.X)))
         self._ends = self._add_ends(evaluation, keep) if evaluation is not None or keep else None
 
-    def make_program(self, precision: str) -> Program:
+    def make_program(self) -> Program:
         """An empty program for the batches."""
-        return PROGRAMS[precision](self.batches.size)
+        return PROGRAMS[self.fit.precision](self.fit.batches.size)
 
     def _add_ends(self, evaluation: Evaluation | None, keep: bool) -> EpochEnds | None:
         """Have the program end the epochs; None, and one epoch a call, where it cannot."""
         if evaluation is not None and evaluation.program.streams:  # from files that only a run of its own opens
             self.most_epochs = 1
-        ends = EpochEnds(self.network, evaluation, keep=keep, most_epochs=self.most_epochs)
+        ends = EpochEnds(self.fit.network, evaluation, keep=keep, most_epochs=self.most_epochs)
         self.most_epochs = ends.most_epochs
         if self.most_epochs == 1:
             return None
@@ -176,10 +173,10 @@ class ProgramSteps:
         return ends
 
     def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
-        layers = self.network.linear_layers
+        layers = self.fit.network.linear_layers
         self.outcome, self.trained = cast("Outcome | None", None), None  # `go` sets the outcome
         updates = max((layer.updates for layer in layers), default=0)
-        hyper = self.network.optimizer.hyper(updates + 1, step_sizes[first:])
+        hyper = self.fit.network.optimizer.hyper(updates + 1, step_sizes[first:])
         # of whole epochs, so that one that goes on in the middle of an epoch says the same
         threads = self.threads_for(len(step_sizes))
         for layer in layers:
@@ -197,21 +194,13 @@ class ProgramSteps:
 
     def threads_for(self, steps: int) -> int:
         """How many threads so many steps take."""
-        return self.program.threads_for(self.threads, steps, self.context)
+        return self.program.threads_for(self.fit.threads, steps, self.fit.context)
 
     def go(self, epoch: int, orders: np.ndarray, first: int, hyper: np.ndarray, threads: int) -> None:
         """Run the steps from `first` on with these numbers of the optimizer; `outcome` then says how far they came."""
-        reseed(self.network, self.seed, epoch, epochs=len(orders))
+        self.fit.reseed(epoch, epochs=len(orders))
         try:
-            self.program.run(orders, first_step=first, hyper=hyper, threads=self.threads, context=self.context)
+            threads_wanted, context = self.fit.threads, self.fit.context
+            self.program.run(orders, first_step=first, hyper=hyper, threads=threads_wanted, context=context)
         finally:
             self.outcome = self.program.outcome
-
-
-def reseed(network: FeedForwardNeuralNetwork, seed: int, epoch: int, *, epochs: int = 1, step: int = 0) -> None:
-    """Make what is random in these epochs, from this step of the first, a function of the seed, the epoch, the step
-    and the layer's place."""
-    for i, layer in enumerate(network.layers):
-        if isinstance(layer, RandomLayer):
-            entropy = [np.random.SeedSequence([seed, number, i]) for number in range(epoch, epoch + epochs)]
-            layer.reseed([int(e.generate_state(1)[0]) + step for e in entropy])

@@ -4,7 +4,6 @@ A network of built-in layers is trained by one native call for one or more epoch
 same result (steps.py). Everything random follows from one seed: the order of epoch e is a function of (seed, e) alone.
 """
 
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +25,7 @@ from fastff.system.blocks import row_blocks
 from fastff.training.evaluation import EVALUATION_ROWS, LayerEvaluation, make_evaluation
 from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
 from fastff.training.schedules import SCHEDULES
-from fastff.training.steps import LayerSteps, ProgramSteps, Steps, Trained
+from fastff.training.steps import Fit, LayerSteps, ProgramSteps, Steps, Trained
 
 Validate = Callable[[], tuple[float, float]]
 
@@ -77,7 +76,7 @@ class Trainer:
         self.patience = None if patience is None else check_size("patience", patience)
         if monitor is not None and monitor not in HIGHER_IS_BETTER:
             raise ArgumentError(f"monitor: {monitor!r}, want one of {', '.join(HIGHER_IS_BETTER)}")
-        self.recorder = Recorder(network, "val_loss" if monitor is None and patience is not None else monitor)
+        self.recorder = Recorder("val_loss" if monitor is None and patience is not None else monitor)
         self.context = ALONE  # of all runs; the commands set it before fit
         self.compile_seconds = 0.0
         self.threads_used = 1  # of the last epoch
@@ -131,18 +130,19 @@ class Trainer:
         self.compile_seconds += prepare(self.precision)
 
         self._last_epoch = self.progress.epoch + epochs
-        batches = Batches(len(X), self.batch_size)
-        steps, validate = self._build(X, Y, X_val, Y_val, epochs if on_epoch is None else 1)
+        fit = self.what_to_fit(X, Y)
+        steps, validate = self._build(fit, X_val, Y_val, epochs if on_epoch is None else 1)
 
-        while self.progress.epoch < self._last_epoch:
-            count = self._at_once(steps)
-            trained = self._train(steps, X, batches, count)
+        going_on = True
+        while going_on:
+            # the rest of an interrupted epoch is trained by itself
+            count = 1 if self.progress.batch > 0 else max(1, min(self._epochs_left, steps.most_epochs))
+            trained = self._train(steps, fit, count)
             figures = trained.validation(count - 1)
             if figures is None and validate is not None:
                 figures = validate()
-            record = self.recorder.close(batches, figures)
-            if (on_epoch is not None and on_epoch(record)) or self._patience_left <= 0:
-                break
+            record = self.recorder.close(fit, figures)
+            going_on = not (on_epoch is not None and on_epoch(record)) and self._epochs_left > 0
         if self.patience is not None:
             self.restore_best()
         return self.history
@@ -187,8 +187,13 @@ class Trainer:
             raise ArgumentError(f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own")
         return X, Y, X_val, Y_val
 
+    def what_to_fit(self, X: Rows, Y: np.ndarray) -> Fit:
+        """All that steps on these rows and labels, which are checked, need to know."""
+        batches = Batches(len(X), min(self.batch_size, len(X)))
+        return Fit(self.network, self.criterion, X, Y, batches, self.seed, self.precision, self.threads, self.context)
+
     def _build(
-        self, X: Rows, Y: np.ndarray, X_val: Rows | None, Y_val: np.ndarray | None, epochs: int
+        self, fit: Fit, X_val: Rows | None, Y_val: np.ndarray | None, epochs: int
     ) -> tuple[Steps, Validate | None]:
         """The steps, of which a call may train so many epochs, and validation where there are rows for it."""
         evaluation, validate = None, None
@@ -196,39 +201,19 @@ class Trainer:
             evaluation = make_evaluation(self.network, X_val, Y_val, EVALUATION_ROWS)
             validate = partial(evaluation.run, self.threads, self.context)
         if not self.network.lowers():
-            steps = LayerSteps(self.network, self.criterion, X, Y, batch_size=self.batch_size, seed=self.seed)
-            return steps, validate
+            return LayerSteps(fit), validate
         assert not isinstance(evaluation, LayerEvaluation)
-        return ProgramSteps(
-            self.network,
-            self.criterion,
-            X,
-            Y,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            precision=self.precision,
-            threads=self.threads,
-            context=self.context,
-            epochs=epochs,
-            evaluation=evaluation,
-            keep=self.monitor is not None,
-        ), validate
+        return ProgramSteps(fit, epochs=epochs, evaluation=evaluation, keep=self.monitor is not None), validate
 
     @property
-    def _patience_left(self) -> float:
-        """How many more epochs may pass without a better one."""
-        return math.inf if self.patience is None else self.patience - self.recorder.epochs_since_best
-
-    def _at_once(self, steps: Steps) -> int:
-        """How many epochs the next call trains: none beyond the end of patience, and what is left of one by itself."""
-        if self.progress.batch > 0:
-            return 1
+    def _epochs_left(self) -> int:
+        """How many more epochs to train, unless one of them is the best."""
         left = self._last_epoch - self.progress.epoch
-        return int(max(1, min(left, steps.most_epochs, self._patience_left)))
+        return left if self.patience is None else min(left, self.patience - self.recorder.epochs_since_best)
 
-    def _train(self, steps: Steps, X: Rows, batches: Batches, count: int) -> Trained:
+    def _train(self, steps: Steps, fit: Fit, count: int) -> Trained:
         """Train for `count` epochs from where the first of them stands; the last still waits for its record."""
-        epoch, first = self.progress.epoch, self.progress.batch
+        epoch, first, batches = self.progress.epoch, self.progress.batch, fit.batches
         orders = np.array([self.order(number, batches.rows) for number in range(epoch, epoch + count)])
         start = time.perf_counter()
         try:
@@ -236,12 +221,12 @@ class Trainer:
         finally:
             if steps.trained is not None:
                 self.threads_used = steps.trained.threads
-                self.recorder.count(steps.trained, batches, time.perf_counter() - start)
+                self.recorder.count(fit, steps.trained, time.perf_counter() - start)
         done = trained.outcome.done
         if done < count * len(batches):
             if self.progress.batch == len(batches):  # the first batch of the next epoch has diverged
-                self.recorder.close(batches, trained.validation(done // len(batches) - 1))
-            self._diverged(X, orders[done // len(batches)][batches.slice(self.progress.batch)])
+                self.recorder.close(fit, trained.validation(done // len(batches) - 1))
+            self._diverged(fit.X, orders[done // len(batches)][batches.slice(self.progress.batch)])
         return trained
 
     def _step_sizes(self, batches: int, epochs: int) -> np.ndarray:
