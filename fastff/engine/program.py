@@ -14,9 +14,9 @@ import numpy as np
 
 from fastff.data.rows import Rows, Shards
 from fastff.engine import panels, run
+from fastff.engine.context import ALONE, RunContext
 from fastff.engine.panels import Panels
 from fastff.engine.readahead import Stream
-from fastff.engine.side_by_side import SideBySide
 from fastff.engine.table import EpochEnd, Row, Table
 from fastff.errors import DataError
 from fastff.kernels import files, linear, losses, pointwise, random
@@ -336,9 +336,9 @@ class Program:
         """Compile the operations that the program uses, or load them; the seconds that took."""
         return self.table().seconds
 
-    def threads_for(self, wanted: int | None, steps: int) -> int:
+    def threads_for(self, wanted: int | None, steps: int, context: RunContext = ALONE) -> int:
         """`wanted`, or as many threads as have work enough in a run of so many steps; one beside other trainings."""
-        if SideBySide.in_force() is not None:
+        if context.beside is not None:
             return 1
         if wanted is not None:
             return wanted
@@ -359,6 +359,7 @@ class Program:
         first_step: int = 0,
         hyper: np.ndarray | None = None,
         threads: int | None = None,
+        context: RunContext = ALONE,
     ) -> run.Outcome:
         """Run over the rows that index names, a batch a step, from first_step to the end.
 
@@ -370,10 +371,10 @@ class Program:
         table = self.table()
         index = table.check_index(_counting(self.rows) if index is None else index, self.most_epochs)
         steps = index.size // index.shape[-1] * -(-index.shape[-1] // self.rows) - first_step
-        size = self.threads_for(threads, steps)
+        size = self.threads_for(threads, steps, context)
         own = run.Run(table, index, self.rows, first_step=first_step, hyper=hyper, threads=size)
         self.outcome, self.control = own.outcome, own.control
-        own.go(self.stream, inline=size == 1 and self.flops * steps < FLOPS_INLINE)
+        own.go(self.stream, context, inline=size == 1 and self.flops * steps < FLOPS_INLINE)
         return own.outcome
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from fastff.engine.context import RunContext
 from fastff.engine.readahead import Stream
-from fastff.engine.side_by_side import SideBySide
 from fastff.engine.table import Table, address
-from fastff.engine.threads import run_ranks
+from fastff.engine.threads import run_threads
 from fastff.errors import ArgumentError
 from fastff.kernels import compiler
 from fastff.kernels import run as driver
@@ -58,7 +58,7 @@ class Run:
             address(losses), address(hits),
         )  # fmt: skip
 
-    def go(self, stream: Stream | None, *, inline: bool) -> None:
+    def go(self, stream: Stream | None, context: RunContext, *, inline: bool) -> None:
         """Do the steps. stream: where rows are read from files. inline: in the caller's thread, with Ctrl-C to wait."""
         places = [address(array) for array in (self.control, self._plan, *self._given)]
 
@@ -68,14 +68,13 @@ class Run:
         def stop(abandon: bool) -> None:
             self.control[driver.ABANDON if abandon else driver.STOP] = 1
 
-        others = SideBySide.in_force()
         with nullcontext() if stream is None else stream.running(self._index, self._position):
-            if others is not None:
-                others.native(call, stop)
+            if context.beside is not None:
+                context.beside.native(call, stop)
             elif inline:
                 call(0)
             else:
-                run_ranks(call, self._threads, stop, self.control[driver.SEEN :: driver.LINE])
+                run_threads(call, self._threads, stop, self.control[driver.SEEN :: driver.LINE], context.signals)
 
     def _position(self) -> int:
         """How many rows are done."""
