@@ -14,6 +14,9 @@ if os.environ.get("FASTFF_ISA", "avx512") != "avx512" or not (_FEATURES.get("avx
 
 from fastff.engine import panels  # noqa: E402
 
+# What a failed assert of the shared helpers compared is shown as for asserts in tests
+pytest.register_assert_rewrite("command_line", "derivations")
+
 # No deadlines: the first example of a test may compile kernels
 settings.register_profile("fastff", deadline=None, max_examples=60)
 settings.register_profile("small", deadline=None, max_examples=10)  # for runs of the same tests on other vector sizes
