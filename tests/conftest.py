@@ -36,3 +36,11 @@ def poisoned():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(panels, "aligned", dirty)
         yield
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """The path of a small data set, which is written for each test."""
+    from command_line import write_flowers  # here, as it imports every command
+
+    return write_flowers(tmp_path)

@@ -59,11 +59,6 @@ def digits(tmp_path_factory):
     return folder, succeed("train", "--out", folder, pictures=True)
 
 
-@pytest.fixture
-def flowers(tmp_path):
-    return write_flowers(tmp_path)
-
-
 def weights(path):
     """The arrays of a file, as bytes."""
     return {name: array.tobytes() for name, array in checkpoint.load(path)[0].items()}

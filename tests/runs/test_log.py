@@ -28,11 +28,6 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def flowers(tmp_path):
-    return write_flowers(tmp_path)
-
-
 def metrics(folder, name):
     """What metrics.jsonl has by this name, by epoch."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import PLAIN, run, snapshot, succeed, write_flowers
+from command_line import PLAIN, run, snapshot, succeed
 
 from fastff.data import load_dataset
 from fastff.errors import DivergenceError
@@ -53,11 +53,6 @@ def states(folder):
 
 def parameters(row):
     return {name: row[name] for name in ("layers", "width_1", "step_size", "batch_size", "dropout", "label_smoothing")}
-
-
-@pytest.fixture
-def flowers(tmp_path):
-    return write_flowers(tmp_path)
 
 
 # --- what is found
