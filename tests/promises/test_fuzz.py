@@ -15,6 +15,7 @@ import zipfile
 import fuzz_loaders
 import numpy as np
 import pytest
+from damage import mutate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def test_whole_files_are_read(loader, tmp_path):
 @given(number=st.integers(0, 1 << 32))
 def test_damaged_files_are_refused_or_harmless(loader, tmp_path, number):
     rng = random.Random(number)
-    damaged = fuzz_loaders.mutate(rng, rng.choice(loader.seeds), loader.seeds)
+    damaged = mutate(rng, rng.choice(loader.seeds), loader.seeds)
     assert fuzz_loaders.problem(loader, tmp_path, damaged) is None
 
 
