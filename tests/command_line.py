@@ -1,4 +1,4 @@
-"""Runs fastff's commands inside this process and says what a shell would have seen."""
+"""Runs fastff's commands inside this process and gives what a shell would have seen: status, output and errors."""
 
 import contextlib
 import io

@@ -1,4 +1,8 @@
-"""Hypothesis profiles, bfloat16 on any CPU, and memory that shows whatever leaks out of padding."""
+"""Settings and fixtures of all tests.
+
+Hypothesis's profiles, products of bfloat16 emulated where the CPU has none, a small data set, and kernel memory that
+starts as NaN, so that a kernel that reads padding gives a wrong result.
+"""
 
 import os
 

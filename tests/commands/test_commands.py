@@ -1,4 +1,4 @@
-"""The commands from end to end: digits in; a run's files, figures and guesses out."""
+"""The commands from end to end: from the digits to a run's files, its figures and its predictions."""
 
 import csv
 import dataclasses

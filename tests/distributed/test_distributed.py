@@ -1,6 +1,6 @@
-"""Several processes train one network: as one would, over shared memory and over messages; and none outlives another.
+"""Several processes train one network with the result of a single process, and when one ends they all do.
 
-Each rank is a process that mpiexec starts (tests/distributed/ranks.py says what it runs).
+Each process (rank) is started by mpiexec; tests/distributed/ranks.py says what it runs.
 """
 
 import importlib.util

@@ -1,6 +1,6 @@
-"""Damaged files, some hundreds a loader: only DataError comes out, whatever the bytes. The long run is fuzz_loaders.py.
+"""Damaged files, some hundreds for each loader: whatever the bytes, only DataError comes out.
 
-What the long run found stands below as tests of its own, with the traps that somebody would set on purpose.
+fuzz_loaders.py is the long run. What it found has tests of its own here, with traps that somebody might set on purpose.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""Runs read back as TensorBoard and MLflow read them."""
+"""What a run writes for TensorBoard and MLflow, read back as they read it."""
 
 import json
 import sys

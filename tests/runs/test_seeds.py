@@ -1,4 +1,4 @@
-"""python -m fastff.train --seeds N: each seed's run as if it were alone, mean and spread, and all as one model."""
+"""python -m fastff.train --seeds N: each run is as if it were alone; the mean, the spread, and an ensemble of all."""
 
 import json
 import statistics

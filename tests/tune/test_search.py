@@ -1,4 +1,4 @@
-"""A search finds what is worth training, goes on where it stopped, and loses no trial on the way."""
+"""A search finds options worth training with, goes on where it stopped, and loses no trial on the way."""
 
 import csv
 import gc
