@@ -64,7 +64,6 @@ ELSEWHERE = {
         "fastff/tune/__main__.py",
         "fastff/tune/results.py",
         "fastff/tune/space.py",
-        "fastff/tune/workers.py",
     ],
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
