@@ -1,4 +1,4 @@
-"""CIFAR-10 in its official forms and the course's pickles give the same rows, split the same way, every time."""
+"""CIFAR-10's official archives and the course's pickles give the same rows, split the same way every time."""
 
 import importlib.util
 import io

@@ -1,7 +1,7 @@
-"""The cache of machine code: found again, never trusted blindly, never in the way; and the choice of vectors.
+"""The cache of compiled kernels: entries are found again, a damaged one is compiled anew, and no cache is no error.
 
-What the cache does is tried on a copy of the kernels with one tiny kernel, which compiles in a moment. Only the tests
-marked slow compile the real ones.
+Also which vectors are chosen for a CPU. The cache is tried on a copy of the kernels with one tiny kernel, which
+compiles in a moment. Only the tests marked slow compile the real ones.
 """
 
 import errno
