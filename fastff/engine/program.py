@@ -82,12 +82,7 @@ class Program:
         return Panels(panels.batch(features, self.rows), features)
 
     def gather(
-        self,
-        rows: Rows,
-        mean: np.ndarray | None = None,
-        scale: np.ndarray | None = None,
-        *,
-        in_batch: bool = False,
+        self, rows: Rows, mean: np.ndarray | None = None, scale: np.ndarray | None = None, *, in_batch: bool = False
     ) -> Panels:
         """The batch of rows (N, D), uint8, float32 or float64, as (rows - mean) * scale; mean float64, scale float32.
 

@@ -29,11 +29,7 @@ class SideBySide:
         self._ended = threading.Semaphore(0)
 
     def run(
-        self,
-        function: Callable[[Item], Any],
-        items: Sequence[Item],
-        jobs: int,
-        signals: HeldSignals | None = None,
+        self, function: Callable[[Item], Any], items: Sequence[Item], jobs: int, signals: HeldSignals | None = None
     ) -> None:
         """Call function(item) for all items, `jobs` at a time, begun in their order.
 

@@ -15,16 +15,7 @@ import pytest
 import reference
 from reference import bfloat16
 
-from fastff import (
-    Adam,
-    Dropout,
-    FeedForwardNeuralNetwork,
-    LinearLayer,
-    Sigmoid,
-    Standardize,
-    Tanh,
-    Trainer,
-)
+from fastff import Adam, Dropout, FeedForwardNeuralNetwork, LinearLayer, Sigmoid, Standardize, Tanh, Trainer
 from fastff.engine import bfloat16 as half
 from fastff.errors import ArgumentError, DivergenceError
 from fastff.nn.preprocessing import Augment, Whiten

@@ -58,11 +58,7 @@ ELSEWHERE = {
         "fastff/training/schedules.py",
         "fastff/training/steps.py",
     ],
-    "tests/tune/test_search.py": [
-        "fastff/tune/__main__.py",
-        "fastff/tune/results.py",
-        "fastff/tune/space.py",
-    ],
+    "tests/tune/test_search.py": ["fastff/tune/__main__.py", "fastff/tune/results.py", "fastff/tune/space.py"],
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 400  # of one module

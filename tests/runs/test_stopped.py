@@ -88,11 +88,7 @@ def test_a_kill_while_an_earlier_run_is_replaced_leaves_one_of_the_two(flowers, 
 
 def test_what_killed_writers_left_is_cleared_away(old):
     kept = (".gitignore", ".report.pdf.0123456789abcdef.tmp")  # not a run's: somebody may be writing it
-    for name in (
-        ".checkpoint.safetensors.0123456789abcdef.tmp",
-        ".curves.png.0123456789abcdef.tmp",
-        *kept,
-    ):
+    for name in (".checkpoint.safetensors.0123456789abcdef.tmp", ".curves.png.0123456789abcdef.tmp", *kept):
         (old / name).write_text("half")
     succeed("train", "--resume", "--out", old)
     assert sorted(path.name for path in old.glob(".*")) == sorted(kept)

@@ -13,9 +13,7 @@ FACTORS = {
     "cosine": (1 + np.cos(np.pi * DONE)) / 2,
     # up from 1/25 over the first 30%, as torch's OneCycleLR has it, and down to 0
     "one-cycle": np.where(
-        DONE < 0.3,
-        1 - 24 / 25 * (1 + np.cos(np.pi * DONE / 0.3)) / 2,
-        (1 + np.cos(np.pi * (DONE - 0.3) / 0.7)) / 2,
+        DONE < 0.3, 1 - 24 / 25 * (1 + np.cos(np.pi * DONE / 0.3)) / 2, (1 + np.cos(np.pi * (DONE - 0.3) / 0.7)) / 2
     ),
 }
 
