@@ -1,4 +1,4 @@
-"""The threads of a run start together and end together, also when one fails, hangs, or somebody presses Ctrl-C."""
+"""The ranks of a native call, and what happens when one of them fails or somebody presses Ctrl-C."""
 
 import os
 import signal

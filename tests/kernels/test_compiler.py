@@ -301,11 +301,8 @@ def test_kernels_are_right_on_other_vectors(isa, tmp_path):
         pytest.skip(f"this CPU has no {isa}")
     if isa == cpu.ISA:
         pytest.skip("this CPU's own vectors are what the other tests run on")
-    run_tests(
-        [*TESTS.glob("kernels/test_[b-z]*.py"), TESTS / "engine" / "test_program.py"],
-        FASTFF_ISA=isa,
-        FASTFF_CACHE_DIR=tmp_path,
-    )
+    kernels = set(TESTS.glob("kernels/test_*.py")) - {Path(__file__)}  # this file would start itself without end
+    run_tests([*kernels, TESTS / "engine" / "test_program.py"], FASTFF_ISA=isa, FASTFF_CACHE_DIR=tmp_path)
 
 
 @pytest.mark.slow
