@@ -129,13 +129,20 @@ class _PartLibrary(JITCodeLibrary):
 class _WholeLibrary(JITCodeLibrary):
     """The code of an operation with all kernels that it calls: optimised in one pass, where Numba takes three.
 
-    Vectors are what the kernels write out; LLVM looks for none in what is left.
+    Vectors are what the kernels write out; LLVM looks for none in what is left. Only `public` can be seen from outside:
+    Numba names functions by a number that each process counts anew, so that a kernel in code from the cache may have
+    the name of another one that is compiled now.
     """
+
+    public = ""
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
     def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.name != self.public:
+                function.linkage = "internal"
         passes, builder = self._codegen._module_pass_manager(loop_vectorize=False, slp_vectorize=False)
         passes.run(self._final_module, builder)
 
@@ -171,6 +178,7 @@ class _WholeCompiler(_CFuncCompiler):
         result = _compile(self, _WholeLibrary, args, return_type, **flags)
         # Numba's own function for C callers looks for exceptions, which no kernel raises, and needs Numba's runtime
         target, name = self.targetdescr.target_context, result.fndesc
+        result.library.public = name.llvm_cfunc_wrapper_name
         module = target.create_module("c_function")
         kind = target.call_conv.get_function_type(name.restype, name.argtypes)
         callee = ir.Function(module, kind, name.llvm_func_name)
@@ -203,8 +211,7 @@ def kernel(function: Any) -> Any:
 class Compiled:
     """A function of int64 that returns one, as C could call it.
 
-    It is compiled, or read from the cache, when its address is first asked for. Numba names machine code by qualified
-    name and a number that each process counts anew, so a function's name must be its own.
+    It is compiled, or read from the cache, when its address is first asked for. Its qualified name must be its own.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
