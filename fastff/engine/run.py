@@ -161,7 +161,8 @@ def runner(program: "Program", index: np.ndarray) -> Callable[[int], None]:
 
 def kernels_cached(name: str = "run.run") -> bool:
     """Whether the machine code of the driver, or of what is called so, is in the cache already."""
-    return any(compiler.cache_dir().glob(f"{name}*.nbi"))
+    folder = compiler.cache_dir()
+    return folder is not None and any(folder.glob(f"{name}*.nbi"))
 
 
 def _checked(hyper: np.ndarray, steps: int) -> np.ndarray:
