@@ -97,7 +97,8 @@ def runner(table: Table, index: np.ndarray, kept: Any) -> Callable[[int], None]:
 
 def kernels_cached(name: str = "run.run") -> bool:
     """Whether the machine code of the driver, or of what is called so, is in the cache already."""
-    return any(compiler.cache_dir().glob(f"{name}*.nbi"))
+    folder = compiler.cache_dir()
+    return folder is not None and any(folder.glob(f"{name}*.nbi"))
 
 
 def _checked(hyper: Any, steps: int) -> np.ndarray:
