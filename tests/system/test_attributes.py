@@ -32,10 +32,10 @@ def test_what_is_assigned_is_checked_as_what_it_was_made_with():
     layer = Layer(3, 4)
     layer.rows = 5
     assert layer.rows == 5
-    with pytest.raises(ArgumentError, match="^rows: 0, want"):
+    with pytest.raises(ArgumentError, match=r"^rows: 0, want"):
         layer.rows = 0
     assert layer.rows == 5
-    with pytest.raises(ArgumentError, match="^rows: -1, want"):
+    with pytest.raises(ArgumentError, match=r"^rows: -1, want"):
         Layer(3, -1)
 
 
