@@ -12,8 +12,8 @@ from fastff.engine.readahead import Stream
 from fastff.engine.table import Table, address
 from fastff.engine.threads import run_threads
 from fastff.errors import ArgumentError
-from fastff.kernels import compiler
 from fastff.kernels import run as driver
+from fastff.kernels.cache import cache_dir
 from fastff.kernels.optimizer import HYPER
 
 _STEP_SLOTS = 32  # int64 that a thread has for what a step gives: no two threads share a cache line
@@ -97,7 +97,7 @@ def runner(table: Table, index: np.ndarray, kept: Any) -> Callable[[int], None]:
 
 def kernels_cached(name: str = "run.run") -> bool:
     """Whether the machine code of the driver, or of what is called so, is in the cache already."""
-    folder = compiler.cache_dir()
+    folder = cache_dir()
     return folder is not None and any(folder.glob(f"{name}*.nbi"))
 
 

@@ -35,7 +35,7 @@ ELSEWHERE = {
     "tests/engine/test_program.py": ["fastff/engine/run.py", "fastff/engine/table.py", "kernels/run.py"],
     "tests/engine/test_threads.py": ["fastff/engine/context.py", "fastff/system/signals.py"],
     "tests/kernels/test_bfloat16.py": ["kernels/linear16.py"],
-    "tests/kernels/test_compiler.py": ["kernels/cpu.py"],
+    "tests/kernels/test_cache.py": ["kernels/compiler.py", "kernels/cpu.py"],
     "tests/kernels/test_losses_softmax.py": ["kernels/losses.py"],
     "tests/kernels/test_pointwise.py": ["kernels/emit.py", "kernels/random.py"],
     "tests/kernels/test_update.py": ["kernels/optimizer.py", "kernels/tile.py"],

@@ -23,7 +23,7 @@ from types import SimpleNamespace
 import pytest
 from llvmlite import binding
 
-from fastff.kernels import compiler, cpu
+from fastff.kernels import cache, compiler, cpu
 
 KERNELS = Path(compiler.__file__).parent
 TESTS = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ CALL = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from tinykernels.tiny import double
-from tinykernels.compiler import cache_dir
+from tinykernels.cache import cache_dir
 print(json.dumps([double(21), double.cache_hits, str(cache_dir())]))
 """
 
@@ -106,7 +106,7 @@ def call(copy, tmp_path, monkeypatch):
         with fresh(copy, "tinykernels") as module:
             double = module("tiny").double
             assert double(21) == 42
-            return double.cache_hits, module("compiler").cache_dir()
+            return double.cache_hits, module("cache").cache_dir()
 
     return run
 
@@ -148,7 +148,7 @@ def test_a_full_disk_costs_time_only(call, tmp_path, monkeypatch):
     def full(self, name, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(compiler.caching.IndexDataCacheFile, "_save_data", full)
+    monkeypatch.setattr(cache.caching.IndexDataCacheFile, "_save_data", full)
     assert call()[0] == 0
     monkeypatch.undo()
     assert call()[0] == 0
@@ -294,11 +294,11 @@ def test_only_an_absolute_xdg_cache_home_counts(monkeypatch, tmp_path, ours, the
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-    assert compiler.cache_dir() == tmp_path / ".cache" / "fastff" / "kernels" / compiler.KEY
+    assert cache.cache_dir() == tmp_path / ".cache" / "fastff" / "kernels" / cache.KEY
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "absolute"))
-    assert compiler.cache_dir() == tmp_path / "absolute" / "fastff" / "kernels" / compiler.KEY
+    assert cache.cache_dir() == tmp_path / "absolute" / "fastff" / "kernels" / cache.KEY
     monkeypatch.setenv("FASTFF_CACHE_DIR", "~/mine")
-    assert compiler.cache_dir() == tmp_path / "mine" / "kernels" / compiler.KEY
+    assert cache.cache_dir() == tmp_path / "mine" / "kernels" / cache.KEY
 
 
 @linux
@@ -327,7 +327,7 @@ def test_a_home_that_is_of_no_use_costs_time_only(copy, tmp_path, monkeypatch, c
 def key_of(root, name):
     """The key of the copy of the kernels in root/name."""
     with fresh(root, name) as module:
-        return module("compiler").KEY
+        return module("cache").KEY
 
 
 @pytest.fixture
@@ -344,14 +344,14 @@ def plain(tmp_path):
 def test_the_same_sources_have_the_same_key(plain, tmp_path):
     plain("one")
     plain("other")
-    assert key_of(tmp_path, "one") == key_of(tmp_path, "other") == compiler.KEY
+    assert key_of(tmp_path, "one") == key_of(tmp_path, "other") == cache.KEY
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_an_edit_in_any_kernel_file_changes_the_key(plain, tmp_path, source):
     with (plain("edited") / source).open("a") as file:
         file.write("# one more line\n")
-    assert key_of(tmp_path, "edited") != compiler.KEY
+    assert key_of(tmp_path, "edited") != cache.KEY
 
 
 @pytest.mark.parametrize("packed", ["sources in a zip file", "bytecode", "bytecode in a zip file"])
@@ -380,9 +380,9 @@ def test_modules_of_a_loader_without_files_count_by_their_bytecode(monkeypatch):
         code = compile(source, "frozen", "exec")
         loader = SimpleNamespace(get_code=lambda name, code=code: code)
         monkeypatch.setattr(
-            compiler.importlib.util, "find_spec", lambda name, loader=loader: SimpleNamespace(loader=loader)
+            cache.importlib.util, "find_spec", lambda name, loader=loader: SimpleNamespace(loader=loader)
         )
-        found.append(compiler._code("fastff.kernels.tile"))
+        found.append(cache._code("fastff.kernels.tile"))
     assert found[0] != found[1]
 
 
@@ -406,24 +406,24 @@ def test_every_choice_of_vectors_has_a_key_of_its_own(plain, tmp_path, monkeypat
 
 def test_another_cpu_python_or_numba_has_another_key(monkeypatch):
     for place, name, value in (
-        (compiler.binding, "get_host_cpu_name", lambda: "another"),
-        (compiler.numba, "__version__", "0.0.1"),
-        (compiler.llvmlite, "__version__", "0.0.1"),
-        (compiler.np, "__version__", "0.0.1"),
-        (compiler.cpu, "FEATURES", {**cpu.FEATURES, "another": True}),
-        (compiler.sys, "version", "3.99"),
+        (cache.binding, "get_host_cpu_name", lambda: "another"),
+        (cache.numba, "__version__", "0.0.1"),
+        (cache.llvmlite, "__version__", "0.0.1"),
+        (cache.np, "__version__", "0.0.1"),
+        (cache.cpu, "FEATURES", {**cpu.FEATURES, "another": True}),
+        (cache.sys, "version", "3.99"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, value)
-            assert compiler._key() != compiler.KEY, name
+            assert cache._key() != cache.KEY, name
 
 
 def test_the_cache_lies_in_the_users_cache_directory_unless_told_otherwise(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTFF_CACHE_DIR", str(tmp_path))
-    assert compiler.cache_dir() == tmp_path / "kernels" / compiler.KEY
+    assert cache.cache_dir() == tmp_path / "kernels" / cache.KEY
     monkeypatch.delenv("FASTFF_CACHE_DIR")
-    assert "fastff" in compiler.cache_dir().parts
-    assert KERNELS not in compiler.cache_dir().parents
+    assert "fastff" in cache.cache_dir().parts
+    assert KERNELS not in cache.cache_dir().parents
 
 
 # --- the vectors ---
