@@ -57,7 +57,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 400  # of one module
-ALL_LINES = 12_700  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 13_900  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):
