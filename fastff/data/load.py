@@ -63,13 +63,12 @@ def _load_known(name: str, data_dir: Path | None) -> Dataset:
     if name in ("mnist", "fashion-mnist"):
         return _load_mnist(name, _mnist_folder(name, data_dir), FASHION if name == "fashion-mnist" else DIGITS)
     folders = [cache_folder("cifar10")] if data_dir is None else _candidates(data_dir, name, "cifar10")
+    (packed,) = SOURCES["cifar10"][1]
+    others = " (unpacked too, or the binary version)"
     if name == "cifar10-hst":
         for folder in folders:
             if (course := _load_course(folder)) is not None:
                 return course
-    (packed,) = SOURCES["cifar10"][1]
-    others = " (unpacked too, or the binary version)"
-    if name == "cifar10-hst":
         others += f", or {', '.join(cifar.COURSE.values())}, or {cifar.COURSE_NPZ}"
     found = next((place for folder in folders if (place := cifar.find_cifar(folder))), None)
     # What is in the cache is checked each time, so that a damaged file is downloaded again.

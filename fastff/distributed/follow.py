@@ -21,10 +21,7 @@ from fastff.training.trainer import Trainer
 
 def follow(group: Group, data: Dataset | None = None) -> None:
     """Serve rank 0 until it says that this is the end. data: where rank 0 does not tell what to load."""
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # launchers pass them to all ranks; rank 0 ends the run, and saves it
+    for number in (signal.SIGINT, signal.SIGTERM):  # launchers pass them to all; rank 0 ends the run, and saves it
         signal.signal(number, signal.SIG_IGN)
     try:
         follower = Follower(group, data)

@@ -72,7 +72,7 @@ class SharedSteps(ProgramSteps):
         self.outcome = None
         self.fit.reseed(epoch, epochs=len(orders))
         own, numbers = self.shares.pick(orders), self.shares.mark(hyper, first)
-        self.home.begin()
+        self.program.begin()
         try:
             self.program.run(own, first_step=first, hyper=numbers, threads=threads, context=self.fit.context)
         except (KeyboardInterrupt, SaveDue):  # which all have seen, and ended at the same step
@@ -83,13 +83,12 @@ class SharedSteps(ProgramSteps):
     def _end(self, epochs: int) -> None:
         failed = int(self.program.control[run.FAILED])
         if failed:
-            raise DistributedError(f"MPI has failed: {self.group.error_text(failed)}")
+            raise DistributedError(f"MPI has failed: {self.group.mpi.Get_error_string(failed)}")
         own, there = self.program.outcome, np.resize(self.shares.sizes > 0, epochs * len(self.shares.sizes))
         assert own is not None
-        ends, losses, hits = zip(
-            *self.group.comm.allgather((own.done, own.losses * there, own.hits * there)), strict=True
-        )
-        self.home.end()
+        sums = self.group.comm.allgather((own.done, own.losses * there, own.hits * there))
+        ends, losses, hits = zip(*sums, strict=True)
+        self.program.end()
         if len(set(ends)) > 1:
             raise DistributedError(f"the ranks ended at different steps: {', '.join(map(str, ends))}")
         # in the ranks' order, so that all have the same bits

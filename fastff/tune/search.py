@@ -39,16 +39,10 @@ _POLL = 1.0  # seconds between looks at the storage while other processes train 
 #   best_epoch, note   for trials.csv
 
 
-def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that have ended, except those that were lost and queued again."""
-    return _finished(study.get_trials(deepcopy=False))
-
-
-def _finished(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    def ended(trial: FrozenTrial) -> bool:
-        return trial.state.is_finished() and (trial.state != TrialState.FAIL or "given_up" in trial.user_attrs)
-
-    return [trial for trial in trials if ended(trial)]
+def finished(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that have ended, except those that were lost and queued again."""
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    return [trial for trial in ended if trial.state != TrialState.FAIL or "given_up" in trial.user_attrs]
 
 
 def _is_given_up(trial: FrozenTrial) -> bool:
@@ -124,7 +118,7 @@ class Search:
     def wait(self) -> bool:
         """Wait for other processes' trials until one can be handed out here (True) or all are finished (False)."""
         said = False
-        while len(_finished(trials := self._tended())) < self.total:
+        while len(finished(trials := self._tended())) < self.total:
             if self._is_open(trials):
                 return True
             theirs = [str(trial.number) for trial in trials if trial.state == TrialState.RUNNING]
@@ -178,7 +172,7 @@ class Search:
 
     def _is_open(self, trials: list[FrozenTrial]) -> bool:
         """Whether there is a trial to hand out, from the queue or a new one."""
-        taken = len(_finished(trials)) + sum(trial.state == TrialState.RUNNING for trial in trials)
+        taken = len(finished(trials)) + sum(trial.state == TrialState.RUNNING for trial in trials)
         queued = any(trial.state == TrialState.WAITING for trial in trials)
         return taken < self.total and (queued or sum(map(_has_place, trials)) < self.total)
 
@@ -224,4 +218,6 @@ class Search:
         self._print(f"trial {number}: {what}{ending}")
 
     def _print(self, what: str) -> None:
-        print(f"{len(finished(self.study))}/{self.total}  {what}", file=sys.stderr, flush=True)
+        print(
+            f"{len(finished(self.study.get_trials(deepcopy=False)))}/{self.total}  {what}", file=sys.stderr, flush=True
+        )
