@@ -43,15 +43,12 @@ def follow(group: Group, data: Dataset | None = None) -> None:
 class Follower:
     """What rank 0 can tell the others, a method each."""
 
-    data: Dataset
     trainer: Trainer
     steps: SharedSteps
     evaluation: SharedEvaluation
 
-    def __init__(self, group: Group, data: Dataset | None) -> None:
-        self.group = group
-        if data is not None:
-            self.data = data
+    def __init__(self, group: Group, data: Any) -> None:
+        self.group, self.data = group, data
 
     def load(self, dataset: str, data_dir: str | None, target: str | None, shapes: list[Any]) -> None:
         """Read the data set that rank 0 has read, from which arrays of these shapes must come."""

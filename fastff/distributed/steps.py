@@ -96,17 +96,17 @@ class SharedSteps(ProgramSteps):
 
 
 class SharedEvaluation:
-    """Loss and hits of a network over all rows, of which each process does its share."""
+    """Loss and accuracy of a network over all rows, of which each process does its share."""
 
     def __init__(self, trainer: Trainer, X: Rows, Y: np.ndarray, group: Group) -> None:
         self.group, self.threads = group, trainer.threads or group.threads
         lo, hi = (len(X) * rank // group.size for rank in (group.rank, group.rank + 1))
-        self.rows = hi - lo
+        self.rows, self.all_rows = hi - lo, len(X)
         part = X.select(np.arange(lo, hi)) if isinstance(X, Shards) else X[lo:hi]
         self.own = Evaluation(trainer.network, part, Y[lo:hi], EVALUATION_ROWS) if self.rows else None
 
-    def __call__(self) -> tuple[float, int]:
-        """The sums, the same on every rank."""
+    def __call__(self) -> tuple[float, float]:
+        """The mean loss and the accuracy, the same on every rank."""
         loss, accuracy = (0.0, 0.0) if self.own is None else self.own.run(self.threads)
         losses, hits = zip(*self.group.comm.allgather((loss * self.rows, round(accuracy * self.rows))), strict=True)
-        return math.fsum(losses), sum(hits)
+        return math.fsum(losses) / self.all_rows, sum(hits) / self.all_rows

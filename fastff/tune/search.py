@@ -101,6 +101,7 @@ class Search:
                 )
 
     def next(self) -> Task | None:
+        """The next trial to train; None if enough are finished or being trained."""
         while self._is_open(self._tended()):
             trial = self.study.ask()
             if self._is_superfluous(trial.number):
@@ -129,6 +130,7 @@ class Search:
         return False
 
     def report(self, task: Task, epoch: int, accuracy: float) -> bool:
+        """Take note of an epoch; True if the trial is to be stopped."""
         try:
             task.trial.report(accuracy, epoch)
         except optuna.exceptions.UpdateFinishedTrialError:
@@ -137,6 +139,7 @@ class Search:
         return task.config != self.start and bool(task.trial.should_prune())
 
     def finish(self, task: Task, outcome: Outcome) -> None:
+        """Take note of the end of a trial."""
         if outcome.diverged is not None:
             ended = self._end(task.trial, state=TrialState.PRUNED, note=outcome.diverged)
             what = "diverged"
@@ -149,6 +152,7 @@ class Search:
         self._say(task.trial.number, what if ended else "taken over by another process, which missed its heartbeat")
 
     def lost(self, task: Task, reason: str) -> None:
+        """Take note that the process that trained it has died."""
         # Retried only once: a trial that needs more memory than there is would kill every worker that tries it.
         again = "died" not in task.trial.user_attrs
         if self._end(task.trial, state=TrialState.FAIL, note=reason, **({} if again else {"given_up": True})) and again:
