@@ -267,21 +267,16 @@ def _amx_block(e, k_blocks, a, a_jump, right, sums, again):
         with start:
             for _, _, tile, _ in halves:
                 e.llvm("llvm.x86.tilezero", ir.VoidType(), I8(tile))
-    entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
-    b.branch(loop)
-    b.position_at_end(loop)
-    k, pa, pb = b.phi(I64), b.phi(I64), b.phi(I64)
-    for i in range(2):
-        _tile(e, "load", 4 + i, pa, 2 * NR * SIDE * i, 2 * NR)
-        _tile(e, "load", 6 + i, pb, 4 * SIDE * i, 4 * NR)
-    for i, j, tile, _ in halves:
-        e.llvm("llvm.x86.tdpbf16ps", ir.VoidType(), I8(tile), I8(4 + i), I8(6 + j))
-    k1 = b.sub(k, I64(1))
-    for phi, first, step in ((k, k_blocks, None), (pa, a, a_jump), (pb, right, I64(BLOCK))):
-        phi.add_incoming(first, entry)
-        phi.add_incoming(k1 if step is None else b.add(phi, step), loop)
-    b.cbranch(b.icmp_signed("!=", k1, I64(0)), loop, done)
-    b.position_at_end(done)
+
+    def add(pa, pb):
+        for i in range(2):
+            _tile(e, "load", 4 + i, pa, 2 * NR * SIDE * i, 2 * NR)
+            _tile(e, "load", 6 + i, pb, 4 * SIDE * i, 4 * NR)
+        for i, j, tile, _ in halves:
+            e.llvm("llvm.x86.tdpbf16ps", ir.VoidType(), I8(tile), I8(4 + i), I8(6 + j))
+        return b.add(pa, a_jump), b.add(pb, I64(BLOCK))
+
+    e.repeat(k_blocks, (a, right), add)
     for _, _, tile, offset in halves:
         _tile(e, "store", tile, sums, offset, 4 * NR)
 
@@ -293,7 +288,7 @@ def _register_block(e, k_blocks, a, a_jump, right, sums, again):
     with e.loop(NR // MR) as strip:
         pa = b.add(a, b.mul(strip, I64(2 * NR * MR)))
         out = b.add(sums, b.mul(strip, I64(4 * NR * MR)))
-        tile = accumulate(e, VECTORS, words, pa, right, side_by_side=False, jump=jump, row=NR // 2, multiply=_MULTIPLY)
+        tile = accumulate(e, VECTORS, words, pa, right, jump, row=NR // 2, multiply=_MULTIPLY)
         with b.if_else(b.icmp_signed("!=", again, I64(0))) as (more, start):
             with more:
                 for _, _, o, v in each(tile):
