@@ -25,8 +25,8 @@ from numba import types
 from .compiler import kernel
 from .cpu import BF16, LANES, MR, NR, VECTORS
 from .emit import I8, I64, IVEC, VEC, address, cgutils, emits, i64, load_f32, store_f32
-from .operation import Memory, Rows, array, operation
-from .panels import GATHER_LANES, batch, padded, round_up, transpose_block, weights
+from .operation import Field, array, operation, rows_of
+from .panels import GATHER_LANES, WEIGHTS, batch, padded, round_up, transpose_block
 from .tile import accumulate, each
 
 BLOCK = 2 * NR * NR  # bytes of a block in either form
@@ -58,7 +58,7 @@ def form_size(rows: int, columns: int) -> int:
     return round_up(rows, NR) * round_up(columns, NR)
 
 
-def form(n_in: str, n_out: str | None = None, *, dtype: type = np.uint16, optional: bool = False) -> Memory:
+def form(n_in: str, n_out: str | None = None, *, dtype: type = np.uint16, optional: bool = False) -> Field:
     """The field of an operation that is a matrix in either form: of two fields' sizes, or of a batch's rows."""
 
     def least(fields, rows):
@@ -156,7 +156,7 @@ def round_weight_block(w, left, left_t, n_in, n_out, r, q):
 
 @operation
 def round_weights(
-    w: weights(), left: form("n_in", "n_out", optional=True), left_t: form("n_in", "n_out"), n_in, n_out,
+    w: WEIGHTS, left: form("n_in", "n_out", optional=True), left_t: form("n_in", "n_out"), n_in, n_out,
     /, thread, threads,
 ):  # fmt: skip
     """The left forms of W (in x out), which backward reads where there is one, and of its transpose, for forward."""
@@ -183,8 +183,8 @@ def _gather(dtype):
     gather_lanes = GATHER_LANES[dtype]
 
     def gather16(
-        data: Rows(dtype), row_stride, stride, mean: array(np.float64, "n_in"), scale: array(np.float32, "n_in"), n_in,
-        left: form("n_in"), right: form("n_in"), places: array(np.int64, lambda _, rows: rows, optional=True),
+        data: rows_of(dtype), row_stride, stride, mean: array(np.float64, "n_in"), scale: array(np.float32, "n_in"),
+        n_in, left: form("n_in"), right: form("n_in"), places: array(np.int64, lambda _, rows: rows, optional=True),
         /, index, rows, thread, threads,
     ):  # fmt: skip
         """The gather of fastff.kernels.panels straight into both forms, as round_input would make them."""

@@ -27,7 +27,6 @@ from fastff.kernels.operation import Operation
 from fastff.kernels.pointwise import RELU
 from fastff.system.limits import check_room, usable_cpus
 
-_DTYPES = {np.dtype(np.float32): random.FLOAT32, np.dtype(np.uint8): random.UINT8, np.dtype(np.float64): random.FLOAT64}
 # Work that a thread must have to be worth its barriers, and to be worth starting: floating-point operations of a step,
 # and of a run
 FLOPS_PER_STEP = 400_000
@@ -119,9 +118,8 @@ class Program:
             self._indexed.append(rows)
         batch = panels.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
         self.add(
-            random.augment, data=rows, dtype=_DTYPES[rows.dtype], row_stride=rows.strides[0],
-            row_bytes=rows.shape[1] * rows.itemsize, keys=key, shape=np.array([*shape, mirror, shift], np.int64),
-            out=batch.reshape(-1).view(np.uint8), places=places,
+            random.augment, data=rows, row_stride=rows.strides[0], row_bytes=rows.shape[1] * rows.itemsize, keys=key,
+            shape=np.array([*shape, mirror, shift], np.int64), out=batch.reshape(-1).view(np.uint8), places=places,
         )  # fmt: skip
         return batch
 
@@ -160,7 +158,7 @@ class Program:
             if function == RELU:
                 x.maker.set(relu=1)
                 return y
-        self.add(pointwise.FORWARD[function], x=x, y=y, features=x.features)
+        self.add(pointwise.FORWARD[function], to=y, by=x, features=x.features)
         return y
 
     def derive(self, g: Panels, h: Panels, function: int) -> Panels:
@@ -168,7 +166,7 @@ class Program:
         if function == RELU and g.maker is not None and "masked" in g.maker.fields:
             g.maker.set(h=h.memory, masked=1)
         else:
-            self.add(pointwise.BACKWARD[function], g=g, h=h, features=g.features)
+            self.add(pointwise.BACKWARD[function], to=g, by=h, features=g.features)
         return Panels(g.memory, g.features)
 
     def dropout(self, x: Panels, rate: float, key: np.ndarray) -> Panels:
