@@ -73,18 +73,18 @@ def blocks(count):
     return (count + NR - 1) // NR
 
 
-@emits(address)
-def blocks_of_floats(e):
-    """Room for two blocks of NR x NR floats on the stack of the function that this is written in."""
-    kind = ir.ArrayType(ir.VectorType(ir.FloatType(), NR), 2 * NR)
-    return e.b.ptrtoint(cgutils.alloca_once(e.b, kind), I64)
+def _room(kind, vectors):
+    """An intrinsic: room for so many vectors of NR on the stack of the function that it is written in."""
+
+    @emits(address)
+    def room(e):
+        return e.b.ptrtoint(cgutils.alloca_once(e.b, ir.ArrayType(ir.VectorType(kind, NR), vectors)), I64)
+
+    return room
 
 
-@emits(address)
-def block_of_words(e):
-    """Room for a block in one form, on the stack."""
-    kind = ir.ArrayType(ir.VectorType(ir.IntType(16), NR), NR)
-    return e.b.ptrtoint(cgutils.alloca_once(e.b, kind), I64)
+blocks_of_floats = _room(ir.FloatType(), 2 * NR)  # two blocks of NR x NR
+block_of_words = _room(ir.IntType(16), NR)  # a block in one form
 
 
 def _round(e, v):
@@ -290,12 +290,10 @@ def _register_block(e, k_blocks, a, a_jump, right, sums, again):
         out = b.add(sums, b.mul(strip, I64(4 * NR * MR)))
         tile = accumulate(e, VECTORS, words, pa, right, jump, row=NR // 2, multiply=_MULTIPLY)
         with b.if_else(b.icmp_signed("!=", again, I64(0))) as (more, start):
-            with more:
-                for _, _, o, v in each(tile):
-                    e.store(b.fadd(v, e.load(out, o)), out, o)
-            with start:
-                for _, _, o, v in each(tile):
-                    e.store(v, out, o)
+            for branch, adds in ((more, True), (start, False)):
+                with branch:
+                    for _, _, o, v in each(tile):
+                        e.store(b.fadd(v, e.load(out, o)) if adds else v, out, o)
 
 
 @emits(types.void, i64, address, i64, address, address, i64)
