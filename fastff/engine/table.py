@@ -25,10 +25,6 @@ class Row:
         self.operation.check(self.fields.keys() | fields.keys())
         self.fields.update(fields)
 
-    def encode(self) -> list[int]:
-        """The row as the kernels read it. Raises FieldError for what they could not work on."""
-        return self.operation.encode(self.fields, barrier=self.barrier, rows=self.rows)
-
 
 @dataclass
 class EpochEnd:
@@ -57,7 +53,7 @@ class Table:
             each.load()
         self.seconds = time.perf_counter() - start
         try:
-            encoded = [row.encode() for row in rows]
+            encoded = [row.operation.encode(row.fields, barrier=row.barrier, rows=row.rows) for row in rows]
         except operation.FieldError as error:
             raise ArgumentError(str(error)) from None
         width = max(map(len, encoded), default=1)

@@ -52,7 +52,7 @@ ELSEWHERE = {
     "tests/runs/test_sweep.py": ["fastff/engine/side_by_side.py"],
     "tests/sklearn/test_estimators.py": ["fastff/sklearn/epochs.py"],
     "tests/system/test_checkpoint.py": ["fastff/system/blocks.py"],
-    "tests/training/test_trainer.py": ["fastff/training/epoch_ends.py", "fastff/training/steps.py"],
+    "tests/training/test_trainer.py": ["fastff/training/steps.py"],
     "tests/tune/test_search.py": ["fastff/tune/__main__.py", "fastff/tune/results.py", "fastff/tune/space.py"],
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
