@@ -10,6 +10,7 @@ from fastff.engine.table import Row
 from fastff.kernels.cpu import MR, NR
 from fastff.kernels.panels import batch_size, round_up, weights_size
 from fastff.system.blocks import Sliceable, row_blocks
+from fastff.system.hold import hold
 from fastff.system.limits import check_room
 
 LINE = 64  # bytes of a cache line: arrays start on one
@@ -20,6 +21,7 @@ def aligned(count: int, dtype: type = np.float32) -> np.ndarray:
     itemsize = np.dtype(dtype).itemsize
     check_room("an array of the network", count * itemsize)
     raw = np.zeros(count * itemsize + LINE, np.uint8)
+    hold(raw)
     start = -raw.ctypes.data % LINE
     return raw[start : start + count * itemsize].view(dtype)
 

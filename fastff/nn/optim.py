@@ -5,6 +5,7 @@ kernel applies them to the weights while the gradient is still in registers. All
 also those of fastff.sklearn. Weight decay applies to weights, never to biases.
 """
 
+import warnings
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, Protocol
 
@@ -57,6 +58,7 @@ class Adam:
     def __post_init__(self) -> None:
         check_number("beta1", self.beta1, 0.0, 1.0)
         check_number("beta2", self.beta2, 0.0, 1.0)
+        _warn_if_step_size("Adam", "beta1", self.beta1)
         check_number("epsilon", self.epsilon, 0.0, np.inf, above=True)
         check_number("weight_decay", self.weight_decay, 0.0, np.inf)
         _choice("decay", self.decay, ("l2", "decoupled"))
@@ -64,8 +66,8 @@ class Adam:
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
         """The numbers of updates first, first + 1, ..., counted from 1, one for each step size: see Optimizer."""
-        l2, shrink = (self.weight_decay, 1.0) if self.decay == "l2" else (0.0, 1.0 - step_sizes * self.weight_decay)
-        return adam_numbers(first, step_sizes, self.beta1, self.beta2, self.epsilon, self.bias_correction, l2, shrink)
+        own = self.beta1, self.beta2, self.epsilon, self.bias_correction
+        return adam_numbers(first, step_sizes, *own, *_decay(self, step_sizes))
 
 
 @dataclass(frozen=True)
@@ -73,20 +75,29 @@ class SGD:
     """Stochastic gradient descent with momentum, as torch.optim.SGD (Sutskever et al. 2013).
 
     g = dL/dw + weight_decay * w,   m = momentum m + g,   w -= step_size * m, or with nesterov (g + momentum m).
-    Biases are never decayed. Raises ArgumentError for a momentum outside [0, 1) or a negative decay.
+    decay="decoupled" as in Adam. Biases are never decayed. Raises ArgumentError for a momentum outside [0, 1), a
+    negative decay, or nesterov without momentum, which torch.optim.SGD refuses too.
     """
 
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    _: KW_ONLY
+    decay: Literal["l2", "decoupled"] = "l2"
 
     def __post_init__(self) -> None:
         check_number("momentum", self.momentum, 0.0, 1.0)
         check_number("weight_decay", self.weight_decay, 0.0, np.inf)
+        _warn_if_step_size("SGD", "momentum", self.momentum)
+        if not isinstance(self.nesterov, bool):
+            raise ArgumentError(f"nesterov: {self.nesterov!r}, want True or False")
+        if self.nesterov and not self.momentum:
+            raise ArgumentError("nesterov: True without momentum changes nothing, want a momentum above 0")
+        _choice("decay", self.decay, ("l2", "decoupled"))
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
         """The numbers of one update for each step size: see Optimizer. The count `first` does not matter here."""
-        return sgd_numbers(step_sizes, self.momentum, self.nesterov, self.weight_decay)
+        return sgd_numbers(step_sizes, self.momentum, self.nesterov, *_decay(self, step_sizes))
 
 
 def adam_numbers(
@@ -150,6 +161,19 @@ def _numbers(rule: float, rate: np.ndarray, l2: float | np.ndarray, shrink: floa
 def check_step_size(step_size: float) -> float:
     """step_size as a float, if it is a finite number above 0; ArgumentError otherwise."""
     return check_number("step_size", step_size, 0.0, np.inf, above=True)
+
+
+def _decay(optimizer: Adam | SGD, step_sizes: np.ndarray) -> tuple[float, float | np.ndarray]:
+    """l2 and shrink, as adam_numbers takes them."""
+    if optimizer.decay == "l2":
+        return optimizer.weight_decay, 1.0
+    return 0.0, 1.0 - step_sizes * optimizer.weight_decay
+
+
+def _warn_if_step_size(kind: str, name: str, value: float) -> None:
+    """Warn of Adam(0.001): the first argument of other libraries' optimizers is the step size."""
+    if 0.0 < value <= 0.1:
+        warnings.warn(f"{kind}: {name} is {value:g}; a step size is given to Trainer or step", stacklevel=4)
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -16,7 +16,9 @@ from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.layers import Layer, RandomLayer
 from fastff.system.arguments import check_numbers, check_size
+from fastff.system.attributes import Fixed
 from fastff.system.blocks import row_blocks
+from fastff.system.hold import hold
 
 # A direction whose variance is below this share of the largest holds rounding errors, and no data
 NOISE = 1e-7
@@ -31,6 +33,7 @@ class Augment(RandomLayer, saved_as="augment"):
     """
 
     setting_names = ("image_shape", "mirror", "shift")
+    image_shape, mirror, shift, features_in = Fixed(), Fixed(), Fixed(), Fixed()
 
     def __init__(
         self, image_shape: tuple[int, int, int], *, mirror: bool = True, shift: int = 0, seed: int | None = None
@@ -42,6 +45,8 @@ class Augment(RandomLayer, saved_as="augment"):
         self.image_shape = channels, height, width
         if isinstance(shift, bool) or not isinstance(shift, int | np.integer) or not 0 <= shift < min(height, width):
             raise ArgumentError(f"shift: {shift!r}, want a whole number of pixels from 0 to {min(height, width) - 1}")
+        if not isinstance(mirror, bool | np.bool_):
+            raise ArgumentError(f"mirror: {mirror!r}, want True or False")
         self.mirror, self.shift = bool(mirror), int(shift)
         self.features_in = channels * height * width
 
@@ -69,9 +74,10 @@ class Standardize(Layer, saved_as="standardize"):
 
     array_names = ("mean", "std")
 
+    mean, std, scale, features_in = Fixed(), Fixed(), Fixed(), Fixed()
+
     def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
-        self.mean = _feature_vector(mean, "mean")
-        self.std = _feature_vector(std, "std")
+        self.mean, self.std = _feature_vector(mean, "mean"), _feature_vector(std, "std")
         if self.mean.shape != self.std.shape:
             raise ArgumentError(f"std: {self.std.size} values, want as many as mean has, {self.mean.size}")
         if (self.std < 0).any():
@@ -79,7 +85,7 @@ class Standardize(Layer, saved_as="standardize"):
         self.features_in = self.mean.size
         most = np.finfo(np.float32).max
         inverse = np.minimum(1 / np.where(self.std > 1 / most, self.std, 1 / most), most)
-        self.scale = np.where(self.std > 0, inverse, 1).astype(np.float32)
+        self.scale = _kept(np.where(self.std > 0, inverse, 1), np.float32)
 
     @classmethod
     def fit(cls, X: Rows) -> "Standardize":
@@ -119,7 +125,7 @@ class Whiten(Layer, saved_as="whiten"):
     """
 
     array_names = ("projection", "shift")
-    output_dim: int
+    projection, shift, features_in, output_dim = Fixed(), Fixed(), Fixed(), Fixed()
 
     def __init__(self, projection: np.ndarray, shift: np.ndarray) -> None:
         matrix = check_numbers("projection", projection, np.float32, "numbers, (features, components)")
@@ -131,7 +137,7 @@ class Whiten(Layer, saved_as="whiten"):
             )
         if not (np.isfinite(matrix).all() and np.isfinite(vector).all()):
             raise ArgumentError("projection: holds a value that is not finite, want finite numbers")
-        self.projection, self.shift = matrix, vector
+        self.projection, self.shift = _kept(matrix, np.float32), _kept(vector, np.float32)
         self.features_in, self.output_dim = matrix.shape
         self._panels = panels.aligned(panels.panel_size(matrix.shape))
         self._shift = panels.aligned(panels.round_up(vector.size, panels.NR))
@@ -170,14 +176,22 @@ class Whiten(Layer, saved_as="whiten"):
         return program.linear(x, self._panels, self._shift, self.output_dim), None
 
     def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
-        return program.linear_backward(g, self._panels, self.projection.shape[0], barrier=True)
+        return program.linear_backward(g, self._panels, self.features_in, barrier=True)
 
 
 def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
-    """values (D,) or (1, D) as float64 (D,); ArgumentError if one is not finite, or there is none."""
+    """values (D,) or (1, D) as float64 (D,), a copy; ArgumentError if one is not finite, or there is none."""
     vector = check_numbers(name, values, np.float64, "one finite number a feature").reshape(-1)
     bad = vector[~np.isfinite(vector)]
     if bad.size or not vector.size:
         found = f"holds {bad[0]}" if bad.size else "empty"
         raise ArgumentError(f"{name}: {found}, want one finite number a feature")
-    return vector
+    return _kept(vector, np.float64)
+
+
+def _kept(array: np.ndarray, dtype: type) -> np.ndarray:
+    """A copy that nobody can write to or resize: what was made from it would not change with it."""
+    array = np.array(array, dtype, order="C")
+    hold(array)
+    array.flags.writeable = False
+    return array

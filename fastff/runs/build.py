@@ -66,7 +66,7 @@ def make_trainer(
 
 def _optimizer(options: Config) -> Optimizer:
     if options.optimizer == "sgd":
-        return SGD(momentum=options.momentum, weight_decay=options.weight_decay)
+        return SGD(momentum=options.momentum, weight_decay=options.weight_decay, decay=options.decay)
     return Adam(
         options.beta1,
         options.beta2,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reference import U
 
 from fastff import SGD, Adam, ArgumentError, FeedForwardNeuralNetwork, LinearLayer
+from fastff.kernels import optimizer as slots
 
 ROWS, COLUMNS, STEPS, STEP_SIZE = 5, 3, 20, 0.01
 
@@ -115,8 +116,7 @@ def test_the_three_forms_of_adam_are_three():
         assert np.abs(results[i] - results[i - 1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_sgd_follows_its_equations(momentum, nesterov, weight_decay):
     layer, weights, bias = run_layer(SGD(momentum, nesterov, weight_decay), seed=3)
@@ -129,8 +129,9 @@ def test_sgd_follows_its_equations(momentum, nesterov, weight_decay):
 @pytest.mark.parametrize(
     "optimizer",
     [Adam(weight_decay=0.5), Adam(weight_decay=0.5, decay="decoupled"),
-     Adam(weight_decay=0.5, bias_correction="constant"), SGD(0.9, weight_decay=0.5)],
-    ids=["l2", "decoupled", "constant", "sgd"],
+     Adam(weight_decay=0.5, bias_correction="constant"), SGD(0.9, weight_decay=0.5),
+     SGD(0.9, weight_decay=0.5, decay="decoupled")],
+    ids=["l2", "decoupled", "constant", "sgd", "sgd decoupled"],
 )  # fmt: skip
 def test_with_no_gradient_only_weights_decay(optimizer):
     layer = LinearLayer(4, 3, seed=0)
@@ -187,3 +188,22 @@ def test_step_sizes_that_are_refused(step_size):
         layer.step(step_size)
     np.testing.assert_array_equal(layer.weights, before)
     assert layer.updates == 0
+
+
+@pytest.mark.parametrize("make", [lambda: Adam(1e-3), lambda: SGD(0.01), lambda: Adam(beta1=0.1)])
+def test_what_looks_like_a_step_size_in_its_place_is_said(make):
+    with pytest.warns(UserWarning, match="a step size is given to Trainer or step"):
+        make()
+
+
+def test_decoupled_decay_of_sgd_shrinks_weights_by_the_step_size():
+    weights, biases = SGD(weight_decay=0.1, decay="decoupled").hyper(1, np.array([0.5]))[0]
+    assert (weights[slots.SHRINK], weights[slots.DECAY]) == (np.float32(0.95), 0)
+    assert (biases[slots.SHRINK], biases[slots.DECAY]) == (1, 0)
+
+
+def test_nesterov_without_momentum_is_refused():
+    with pytest.raises(ArgumentError, match="^nesterov: True without momentum"):
+        SGD(nesterov=True)
+    with pytest.raises(ArgumentError, match="^nesterov: 'yes', want"):
+        SGD(0.9, "yes")
