@@ -1,7 +1,6 @@
 """python -m fastff.train: train a network on a data set, and write it with its figures and pictures into a folder."""
 
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from fastff.runs.run import Run
 from fastff.runs.seeds import train_seeds
 from fastff.runs.summary import closing_lines, draw, summarise
 from fastff.system.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
+from fastff.system.streams import say
 from fastff.training.history import EpochRecord
 from fastff.training.trainer import Trainer
 
@@ -89,7 +89,7 @@ def _fit(run: Run, data: Dataset, log: Log, alone: bool) -> None:
                 except SaveDue:
                     run.save()
                 except DivergenceError as error:
-                    print(run.back_off(error), file=sys.stderr)
+                    say(run.back_off(error))
         except StoppedAtOnce:
             raise
         except KeyboardInterrupt as stop:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastff.errors import FastffError, MissingExtra
+from fastff.system import streams
 from fastff.system.limits import usable_cpus
 from fastff.system.signals import StoppedAtOnce
 
@@ -47,8 +48,7 @@ def abort(status: int) -> None:
     """End all processes of the job, at once."""
     from mpi4py import MPI
 
-    sys.stdout.flush()
-    sys.stderr.flush()
+    streams.close(status)
     time.sleep(PASSING_ON)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # all was said, and some libraries repeat it at length
     MPI.COMM_WORLD.Abort(status)
@@ -191,7 +191,7 @@ class Group:
 def say(group: Group, what: object) -> None:
     """One line on standard error that says which rank it comes from."""
     text = f"rank {group.rank} of {group.size}: error: {what or type(what).__name__}"
-    print(" ".join(text.split()), file=sys.stderr, flush=True)
+    streams.say(" ".join(text.split()))
 
 
 def _namespace() -> object:

@@ -7,7 +7,6 @@ standard deviation of the figures, and ensemble.safetensors with all networks as
 import dataclasses
 import json
 import statistics
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from fastff.system.arguments import check_size
 from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
 from fastff.system.signals import HeldSignals, Stopped
+from fastff.system.streams import say
 
 FIGURES = ("val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "best_epoch")
 TrainRun = Callable[..., dict[str, Any]]  # fastff.train._train_run
@@ -90,10 +90,10 @@ class _Several:
                 summary = self.train_run(run, self.data, log, alone=False)
         except FastffError as error:
             self.errors[seed] = error
-            print(f"seed {seed}: {error}", file=sys.stderr, flush=True)
+            say(f"seed {seed}: {error}")
             return
         self.networks[seed], self.summaries[seed] = run.trainer.network, summary
-        print(f"seed {seed}: {accuracies(summary)}, of epoch {summary['best_epoch']}", file=sys.stderr, flush=True)
+        say(f"seed {seed}: {accuracies(summary)}, of epoch {summary['best_epoch']}")
 
     def write_summary(self) -> str:
         """Write seeds.json and the ensemble; returns lines for the user that say what they hold."""
