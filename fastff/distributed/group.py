@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import sys
-import threading
 import time
 from types import TracebackType
 from typing import Any
@@ -22,6 +21,7 @@ from fastff.errors import FastffError, MissingExtra
 from fastff.system import streams
 from fastff.system.limits import usable_cpus
 from fastff.system.signals import StoppedAtOnce
+from fastff.system.threads import Thread
 
 POLLS = 1000  # looks for a command, some 0.3 ms, before a follower sleeps between looks
 PAUSE = 0.0005  # seconds
@@ -75,7 +75,7 @@ class Group:
         everybody = self.node.allgather((self.rank, os.getpid(), own))
         peers = [(rank, process) for rank, process, space in everybody if rank != self.rank and space == own]
         if hasattr(os, "pidfd_open"):
-            threading.Thread(target=self._watch, args=(peers,), daemon=True).start()
+            Thread(self._watch, (peers,)).start()
 
     def _threads(self) -> int:
         """This process's part of the CPUs that the processes of its machine may use, all together."""

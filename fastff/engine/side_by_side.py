@@ -2,7 +2,7 @@
 
 Between native calls, which run without Python's lock, a training takes a turn at Python. The turns are whole: left to
 itself, Python hands its lock to and fro hundreds of times a training, and each time costs a wake-up. Imports the
-standard library and fastff.system.signals only.
+standard library and fastff.system only.
 """
 
 import signal
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fastff.system.signals import HeldSignals, Stopped
+from fastff.system.threads import Lock, Thread
 
 POLL = 0.1  # seconds between looks at signals
 Item = TypeVar("Item")
@@ -27,12 +28,10 @@ class SideBySide:
         return getattr(cls._here, "work", None)
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._turn = Lock()
         self._stopped: int | None = None  # by which signal
         self._under_way: dict[int, Callable[[bool], None]] = {}  # how to stop each thread's native call
         self._failures: list[BaseException] = []
-        # Counts threads at their end: before Python 3.13 an interrupted join takes a living thread for dead.
-        self._ended = threading.Semaphore(0)
 
     def run(self, function: Callable[[Item], Any], items: Sequence[Item], jobs: int) -> None:
         """Call function(item) for all items, begun in their order. What it raises ends all and is raised here.
@@ -42,23 +41,20 @@ class SideBySide:
         """
         left = iter(list(items))
         threads = [
-            threading.Thread(target=self._work, args=(function, left), daemon=True)
-            for _ in range(min(jobs, len(items)))
+            Thread(self._work, (function, left)) for _ in range(min(jobs, len(items)))
         ]
         held = HeldSignals.in_force()
         try:
             for thread in threads:
                 thread.start()
-            for _ in threads:
-                while not self._ended.acquire(timeout=POLL):
+            for thread in threads:
+                while not thread.join(POLL):
                     if held is not None:
                         held.check()
-            for thread in threads:
-                thread.join()
         except BaseException as error:
             self._stop(getattr(error, "number", signal.SIGINT))
             for thread in threads:
-                if thread.ident is not None:
+                if thread.started:
                     thread.join()
             raise
         if self._failures:
@@ -98,5 +94,3 @@ class SideBySide:
             if self._stopped is None:
                 self._failures.append(error)
                 self._stop(signal.SIGINT)
-        finally:
-            self._ended.release()

@@ -1,4 +1,4 @@
-"""How many threads this process may use, and running the ranks of a native call on plain Python threads."""
+"""How many threads this process may use, and running the ranks of a native call on threads."""
 
 import signal
 import threading
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastff.errors import ArgumentError, StalledError
 from fastff.system.signals import HeldSignals
+from fastff.system.threads import Event, Thread
 
 POLL = 0.1  # seconds between looks at waiting ranks
 LOOKS = 600  # looks without any progress, before a rank that sleeps elsewhere is given up: a minute
@@ -39,9 +40,9 @@ def run_ranks(
     """
     failures: list[BaseException] = []
     interrupts: list[BaseException] = []
-    done = [threading.Event() for _ in range(size)]
-    ranks: list[threading.Thread] = []
-    started, go = 0, threading.Event()
+    done = [Event() for _ in range(size)]
+    ranks: list[Thread] = []
+    started, go = 0, Event()
 
     def rank_main(rank: int) -> None:
         go.wait()
@@ -69,7 +70,7 @@ def run_ranks(
             held.watch(stop)
         try:
             for rank in range(size):
-                ranks.append(threading.Thread(target=rank_main, args=(rank,), daemon=True))
+                ranks.append(Thread(rank_main, (rank,)))
                 ranks[-1].start()
                 started += 1
         except BaseException as error:
@@ -104,7 +105,7 @@ class _Watch:
     core or for the disk is slow, and a suspended machine does not look.
     """
 
-    def __init__(self, ranks: list[threading.Thread], done: list[threading.Event], arrivals: np.ndarray) -> None:
+    def __init__(self, ranks: list[Thread], done: list[Event], arrivals: np.ndarray) -> None:
         self.lost: set[int] = set()
         self._ranks, self._done, self._arrivals = ranks, done, arrivals
         self._idle, self._before = 0, b""
@@ -132,7 +133,7 @@ class _Watch:
         )
 
 
-def _idle(thread: threading.Thread) -> bool:
+def _idle(thread: Thread) -> bool:
     """Whether a thread sleeps, as one does that waits for another's lock, or has ended. False where nobody can tell."""
     if not thread.is_alive():
         return True

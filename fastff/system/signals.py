@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM during work that must not be left half done: they wait for the next moment that can be saved.
+"""SIGINT, SIGTERM and SIGHUP during work that must not be left half done: they wait for the next moment that can be saved.
 
 An exception that Python raises between any two bytecodes could leave a trainer with an epoch counted and not recorded.
 Imports the standard library only.
@@ -9,6 +9,9 @@ import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, ClassVar
+
+# Ctrl-C, what schedulers send first, and a terminal that goes (Windows has no such signal)
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Stopped(KeyboardInterrupt):
@@ -28,7 +31,7 @@ class SaveDue(Exception):
 
 
 class HeldSignals:
-    """A context in which the first SIGINT or SIGTERM waits for `check`, which raises Stopped; a second raises at once.
+    """A context in which the first of STOPPING waits for `check`, which raises Stopped; a second raises at once.
 
     save_due: when it is true, `check` raises SaveDue instead. Native runs ask `wants_stop` while they
     wait, and end at the next step. In another thread than the main one signals stay as they are, and so does
@@ -51,7 +54,7 @@ class HeldSignals:
     def __enter__(self) -> "HeldSignals":
         if threading.current_thread() is threading.main_thread():
             HeldSignals._current = self
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 before = signal.getsignal(number)
                 if before not in (signal.SIG_IGN, None):  # None: not Python's, so not ours to put back
                     self._before[number] = before
