@@ -14,7 +14,7 @@ from peers import WORKLOADS, data, tile_ceiling
 
 from fastff import FeedForwardNeuralNetwork, Trainer
 from fastff.engine.program import Program
-from fastff.engine.threads import run_ranks
+from fastff.engine.threads import run_threads
 from fastff.kernels import spmd, spmd16
 from fastff.training.steps import ProgramSteps
 
@@ -43,7 +43,7 @@ def measure(name: str, threads: int, precision: str) -> list[tuple[str, float, f
     X, Y = data(name)
     network = FeedForwardNeuralNetwork(sizes[0], sizes[-1], sizes[1:-1], seed=0)
     trainer = Trainer(network, batch_size=batch, precision=precision)
-    program = ProgramSteps(trainer, X, Y).program
+    program = ProgramSteps(trainer.what_to_fit(X, Y)).program
     order = np.random.default_rng(0).permutation(len(X))
     return [
         (
@@ -62,8 +62,8 @@ def _time(program: Program, table: np.ndarray, order: np.ndarray, trainer: Train
     control = np.zeros(spmd.control_slots(threads), np.int64)
     table = np.ascontiguousarray(table)
 
-    def call(rank: int) -> None:
-        program.call(rank, threads, control.ctypes.data, table, order.ctypes.data, len(order), program.rows, 0, steps,
+    def call(thread: int) -> None:
+        program.call(thread, threads, control.ctypes.data, table, order.ctypes.data, len(order), program.rows, 0, steps,
                  hyper.ctypes.data, losses.ctypes.data, hits.ctypes.data)  # fmt: skip
 
     best = float("inf")
@@ -73,7 +73,7 @@ def _time(program: Program, table: np.ndarray, order: np.ndarray, trainer: Train
         if threads == 1:
             call(0)
         else:
-            run_ranks(call, threads, lambda abandon: None, control[spmd.SEEN :: spmd.LINE])
+            run_threads(call, threads, lambda abandon: None, control[spmd.SEEN :: spmd.LINE])
         best = min(best, (time.perf_counter() - start) / steps)
     return best
 

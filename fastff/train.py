@@ -1,5 +1,6 @@
 """python -m fastff.train: train a network on a data set, and write it with its figures and pictures into a folder."""
 
+import dataclasses
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -47,13 +48,10 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
     print(closing_lines(run, summary))
 
 
-def _train_run(run: Run, data: Dataset, log: Log, *, alone: bool = True) -> dict[str, Any]:
-    """Train the epochs that are left, write the summary and the pictures, and return the summary.
-
-    alone: False for one of several runs side by side (--seeds), which shows no progress bar.
-    """
+def _train_run(run: Run, data: Dataset, log: Log) -> dict[str, Any]:
+    """Train the epochs that are left, write the summary and the pictures, and return the summary."""
     with log:
-        _fit(run, data, log, alone)
+        _fit(run, data, log)
         run.trainer.restore_best()
         summary = summarise(run, data)
         draw(run, data, summary)
@@ -62,17 +60,19 @@ def _train_run(run: Run, data: Dataset, log: Log, *, alone: bool = True) -> dict
     return summary
 
 
-def _fit(run: Run, data: Dataset, log: Log, alone: bool) -> None:
+def _fit(run: Run, data: Dataset, log: Log) -> None:
     """Train the epochs that are left, saving on the way.
 
     Ctrl-C or SIGTERM saves and raises Stopped, whose message says how to go on; a second one stops without saving.
     """
     if run.finished:
         return
+    trainer, context = run.trainer, run.trainer.context
     with (
-        TrainingProgress(run.options.epochs, run.trainer.progress.epoch, alone=alone) as progress,
+        TrainingProgress(run.options.epochs, trainer.progress.epoch, alone=context.beside is None) as progress,
         HeldSignals(run.save_due) as signals,
     ):
+        trainer.context = dataclasses.replace(context, signals=signals)
 
         def on_epoch(record: EpochRecord) -> None:
             log.epoch(record)
@@ -82,10 +82,10 @@ def _fit(run: Run, data: Dataset, log: Log, alone: bool) -> None:
 
         try:
             while not run.finished:
-                left = run.options.epochs - run.trainer.progress.epoch
+                left = run.options.epochs - trainer.progress.epoch
                 try:
                     signals.check()
-                    run.trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
+                    trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
                 except SaveDue:
                     run.save()
                 except DivergenceError as error:
@@ -99,6 +99,8 @@ def _fit(run: Run, data: Dataset, log: Log, alone: bool) -> None:
             else:
                 text = f"nothing was trained yet, {run.folder} is as it was"
             raise Stopped(getattr(stop, "number", signal.SIGINT), text) from None
+        finally:
+            trainer.context = context
 
 
 if __name__ == "__main__":

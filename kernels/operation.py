@@ -126,8 +126,7 @@ class Operation:
         """1 where its machine code was read from the cache, 0 where it was compiled or has not been used."""
         return self._code.cache_hits
 
-    @property
-    def address(self) -> int:
+    def load(self) -> int:
         """Where its machine code begins: compiled now, or read from the cache, if it was not before."""
         return self._code.address
 
@@ -145,7 +144,7 @@ class Operation:
 
     def encode(self, fields: Fields, *, barrier: bool, rows: int) -> list[int]:
         """The row of a table, for batches of at most so many rows. FieldError for what the kernel could not work on."""
-        row = [self.address, int(barrier)]
+        row = [self.load(), int(barrier)]
         for name, kind in self.fields.items():
             row.append(kind.address(f"{self.name}: {name}", fields[name], fields, rows))
         return row

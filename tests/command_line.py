@@ -1,4 +1,4 @@
-"""Runs fastff's commands inside this process and says what a shell would have seen."""
+"""Runs fastff's commands inside this process and gives what a shell would have seen: status, output and errors."""
 
 import contextlib
 import io
@@ -55,8 +55,23 @@ def run(name, *arguments, pictures=False):
 def succeed(name, *arguments, pictures=False):
     """Run a command that must succeed and say nothing on standard error; returns its standard output."""
     result = run(name, *arguments, pictures=pictures)
-    assert (result.status, result.err) == (0, ""), result  # pytest takes asserts apart in test files only
+    assert (result.status, result.err) == (0, ""), result
     return result.out
+
+
+def refuse(folder, name, *arguments, status, saying):
+    """Run a command that must fail, in one line, without touching anything in the folder."""
+    before, names = snapshot(folder), sorted(folder.rglob("*"))
+    result = run(name, *arguments)
+    assert result.status == status, result
+    assert result.out == ""
+    assert result.err.count("\n") == 1, result.err
+    assert result.err.endswith("\n")
+    assert result.err.startswith("error: ")
+    for part in [saying] if isinstance(saying, str) else saying:
+        assert part in result.err
+    assert snapshot(folder) == before
+    assert sorted(folder.rglob("*")) == names
 
 
 def write_flowers(folder, **changes):

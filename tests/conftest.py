@@ -1,4 +1,8 @@
-"""Hypothesis profiles, bfloat16 on any CPU, and memory that shows whatever leaks out of padding."""
+"""Settings and fixtures of all tests.
+
+Hypothesis's profiles, products of bfloat16 emulated where the CPU has none, a small data set, and kernel memory that
+starts as NaN, so that a kernel that reads padding gives a wrong result.
+"""
 
 import os
 
@@ -13,6 +17,9 @@ if os.environ.get("FASTFF_ISA", "avx512") != "avx512" or not (_FEATURES.get("avx
     os.environ.setdefault("FASTFF_BF16", "emulated")
 
 from fastff.engine import panels  # noqa: E402
+
+# What a failed assert of the shared helpers compared is shown as for asserts in tests
+pytest.register_assert_rewrite("command_line", "derivations")
 
 # No deadlines: the first example of a test may compile kernels
 settings.register_profile("fastff", deadline=None, max_examples=60)
@@ -33,3 +40,11 @@ def poisoned():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(panels, "aligned", dirty)
         yield
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """The path of a small data set, which is written for each test."""
+    from command_line import write_flowers  # here, as it imports every command
+
+    return write_flowers(tmp_path)

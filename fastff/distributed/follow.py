@@ -3,7 +3,6 @@
 A rank that fails says why in one line, and ends the whole job: the others would wait for it.
 """
 
-import dataclasses
 import signal
 import traceback
 from typing import Any
@@ -69,17 +68,16 @@ class Follower:
         network = FeedForwardNeuralNetwork.holding(arrays, layers, "rank 0's network")
         self.trainer, data = Trainer(network, **settings), self.data
         home = Home(self.group, self.trainer, sharded=sharded)
-        x, y = self._checked(data.x_train, data.y_train)
-        self.steps = SharedSteps(self.trainer, x, y, self.group, home)
+        fit = self.trainer.what_to_fit(*self._checked(data.x_train, data.y_train))
+        self.steps = SharedSteps(fit, self.group, home)
         if data.x_val is not None and data.y_val is not None:
             self.evaluation = SharedEvaluation(self.trainer, *self._checked(data.x_val, data.y_val), self.group)
 
     def run(self, epoch: int, count: int, first: int, hyper: np.ndarray, threads: int) -> None:
         """Steps of `count` epochs from this one on, from step `first` of it."""
-        self.trainer.progress = dataclasses.replace(self.trainer.progress, epoch=epoch)
         rows = len(self.data.x_train)
         orders = np.array([self.trainer.order(e, rows) for e in range(epoch, epoch + count)])
-        self.steps.run(orders, first, hyper, threads)
+        self.steps.run(epoch, orders, first, hyper, threads)
 
     def validate(self) -> None:
         """Take part in a validation."""

@@ -14,8 +14,8 @@ from fastff.distributed.steps import SharedEvaluation, SharedSteps
 from fastff.errors import ArgumentError
 from fastff.runs.build import make_trainer
 from fastff.runs.config import Config
-from fastff.training.steps import Steps
-from fastff.training.trainer import Trainer
+from fastff.training.steps import Fit, Steps
+from fastff.training.trainer import Trainer, Validate
 
 
 def run(command: Callable[[list[str], Callable[[Config, Dataset], Trainer]], None], arguments: list[str]) -> None:
@@ -48,7 +48,9 @@ class LeadingTrainer(Trainer):
     sharded = False
     home: Home | None = None
 
-    def _steps(self, X: Rows, Y: np.ndarray) -> Steps:
+    def _build(
+        self, fit: Fit, X_val: Rows | None, Y_val: np.ndarray | None, epochs: int
+    ) -> tuple[Steps, Validate | None]:
         if self.home is None:
             arrays, description = self.network.contents()
             settings = {
@@ -62,9 +64,11 @@ class LeadingTrainer(Trainer):
             self.group.tell("train", copies, description, self.sharded, settings)
             self.home = Home(self.group, self, sharded=self.sharded)
             self.group.done()
-        return LeadingSteps(self, X, Y, self.group, self.home)
+        validate = self._validation(X_val, Y_val)
+        at_once = epochs if validate is None and self.monitor is None else 1  # it ends no epochs within a call
+        return LeadingSteps(fit, self.group, self.home, epochs=at_once), validate
 
-    def _validation(self, X: Rows | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
+    def _validation(self, X: Rows | None, Y: np.ndarray | None) -> Validate | None:
         if X is None or Y is None:
             return None
         share, rows = SharedEvaluation(self, X, Y, self.group), len(X)
@@ -81,11 +85,10 @@ class LeadingTrainer(Trainer):
 class LeadingSteps(SharedSteps):
     """Rank 0's share of the steps, of which it tells the others."""
 
-    def go(self, orders: np.ndarray, first: int, hyper: np.ndarray) -> None:
-        trainer = self.trainer
-        self.group.tell("run", trainer.progress.epoch, len(orders), first, hyper, trainer.threads_used)
+    def go(self, epoch: int, orders: np.ndarray, first: int, hyper: np.ndarray, threads: int) -> None:
+        self.group.tell("run", epoch, len(orders), first, hyper, threads)
         try:
-            self.run(orders, first, hyper, trainer.threads_used)
+            self.run(epoch, orders, first, hyper, threads)
         finally:
             if self.outcome is not None:
                 self.group.done()

@@ -14,7 +14,8 @@ import numpy as np
 
 from fastff.distributed.group import Group
 from fastff.engine import panels
-from fastff.engine.program import Panels, Program
+from fastff.engine.panels import Panels
+from fastff.engine.program import Program
 from fastff.kernels import linear, processes, run
 from fastff.kernels.cpu import MR, NR
 from fastff.kernels.processes import FLAGS

@@ -12,21 +12,21 @@ from fastff.data.rows import Rows, Shards
 from fastff.distributed.group import DistributedError, Group
 from fastff.distributed.home import Home
 from fastff.distributed.programs import SharedProgram
+from fastff.engine.batches import Batches
 from fastff.engine.program import Program
 from fastff.engine.run import Outcome
 from fastff.kernels import optimizer, run
 from fastff.system.signals import SaveDue
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
-from fastff.training.steps import ProgramSteps, reseed
+from fastff.training.steps import Fit, ProgramSteps
 from fastff.training.trainer import Trainer
 
 
 class Shares:
     """Which rows of each of an epoch's batches are this rank's. sizes, firsts: (batches,), the batch's rows `whole`."""
 
-    def __init__(self, rows: int, batch: int, rank: int, size: int) -> None:
-        starts = np.arange(0, rows, batch)
-        self.whole = np.diff(np.append(starts, rows))
+    def __init__(self, batches: Batches, rank: int, size: int) -> None:
+        starts, self.whole = batches.starts, batches.sizes
         self.firsts = self.whole // size * rank + np.minimum(self.whole % size, rank)
         self.sizes = self.whole // size + (rank < self.whole % size)
         # a row that counts nothing where there is none
@@ -53,32 +53,28 @@ class SharedSteps(ProgramSteps):
 
     program: SharedProgram
 
-    def __init__(self, trainer: Trainer, X: Rows, Y: np.ndarray, group: Group, home: Home) -> None:
+    def __init__(self, fit: Fit, group: Group, home: Home, *, epochs: int = 1) -> None:
         self.group, self.home = group, home
-        self.shares = Shares(len(X), min(trainer.batch_size, len(X)), group.rank, group.size)
-        super().__init__(trainer, X, Y)
+        self.shares = Shares(fit.batches, group.rank, group.size)
+        super().__init__(fit, epochs=epochs)
         self.program.finish()
 
-    def make_program(self, rows: int) -> Program:
+    def make_program(self) -> Program:
         return self.home.program(self.shares.rows)
-
-    def ends(self, evaluation: Evaluation | None, *, keep: bool, epochs: int) -> None:
-        """None: the processes share out validation too."""
 
     def threads_for(self, steps: int) -> int:
         """The threads of each process, which is what rank 0 says."""
         useful = super().threads_for(steps)
-        return useful if self.trainer.threads else min(useful, self.group.threads)
+        return useful if self.fit.threads else min(useful, self.group.threads)
 
-    def run(self, orders: np.ndarray, first: int, hyper: np.ndarray, threads: int) -> None:
+    def run(self, epoch: int, orders: np.ndarray, first: int, hyper: np.ndarray, threads: int) -> None:
         """Do this rank's part; `outcome` then has what all of them together have done."""
         self.outcome = None
-        reseed(self.trainer, len(orders))
+        self.fit.reseed(epoch, epochs=len(orders))
+        own, numbers = self.shares.pick(orders), self.shares.mark(hyper, first)
         self.home.begin()
         try:
-            self.program.run(
-                self.shares.pick(orders), first_step=first, hyper=self.shares.mark(hyper, first), threads=threads
-            )
+            self.program.run(own, first_step=first, hyper=numbers, threads=threads, context=self.fit.context)
         except (KeyboardInterrupt, SaveDue):  # which all have seen, and ended at the same step
             self._end(len(orders))
             raise

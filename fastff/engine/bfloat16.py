@@ -14,7 +14,9 @@ from functools import lru_cache
 import numpy as np
 
 from fastff.engine import panels
-from fastff.engine.program import Panels, Program, Row
+from fastff.engine.panels import Panels
+from fastff.engine.program import Program
+from fastff.engine.table import Row
 from fastff.errors import ArgumentError
 from fastff.kernels import bfloat16, cpu, linear16
 from fastff.kernels.bfloat16 import TILES, form_size

@@ -1,10 +1,12 @@
 """The memory that kernels work on: aligned arrays, and weights between NumPy's (in, out) and the kernels' panels."""
 
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fastff.engine.table import Row
 from fastff.kernels.cpu import MR, NR
 from fastff.kernels.panels import batch_size, round_up, weights_size
 from fastff.system.blocks import Sliceable, row_blocks
@@ -126,3 +128,13 @@ class Matrix:
         # two references, the attribute and getrefcount's argument: nobody else can write to it any more
         if sys.getrefcount(self._shown) <= 2:
             self._shown = None
+
+
+@dataclass(eq=False)
+class Panels:
+    """A batch of `features` values a row, in panels, and the row of the program that makes it."""
+
+    memory: np.ndarray
+    features: int
+    maker: Row | None = None
+    rounded: np.ndarray | None = None  # the right form, of bfloat16 (fastff.engine.bfloat16)

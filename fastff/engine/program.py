@@ -7,7 +7,6 @@ and fastff.engine.run how it is started.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +14,10 @@ import numpy as np
 
 from fastff.data.rows import Rows, Shards
 from fastff.engine import panels, run
+from fastff.engine.context import ALONE, RunContext
+from fastff.engine.panels import Panels
 from fastff.engine.readahead import Stream
-from fastff.engine.side_by_side import SideBySide
+from fastff.engine.table import EpochEnd, Row, Table
 from fastff.errors import DataError
 from fastff.kernels import files, linear, losses, pointwise, random
 from fastff.kernels import panels as kernel_panels
@@ -31,34 +32,9 @@ _DTYPES = {np.dtype(np.float32): random.FLOAT32, np.dtype(np.uint8): random.UINT
 # and of a run
 FLOPS_PER_STEP = 400_000
 FLOPS_PER_START = 40_000_000
+# A call this small runs in the caller's thread: starting another would take longer, and Ctrl-C can wait as long
+FLOPS_INLINE = 100_000_000
 MOST_EPOCHS = 64  # of a run, each of which needs a key for what is random
-
-
-class Row:
-    """An operation of a program for batches of at most `rows` rows, with what stands in its fields."""
-
-    def __init__(self, operation: Operation, rows: int, *, barrier: bool = False, **fields: Any) -> None:
-        operation.check(fields.keys())
-        self.operation, self.rows, self.barrier, self.fields = operation, rows, barrier, fields
-
-    def set(self, **fields: Any) -> None:
-        """Put something else into some of the fields."""
-        self.operation.check(self.fields.keys() | fields.keys())
-        self.fields.update(fields)
-
-    def encode(self) -> list[int]:
-        """The row as the kernels read it. Raises FieldError for what they could not work on."""
-        return self.operation.encode(self.fields, barrier=self.barrier, rows=self.rows)
-
-
-@dataclass(eq=False)
-class Panels:
-    """A batch of `features` values a row, in panels, and the row of the program that makes it."""
-
-    memory: np.ndarray
-    features: int
-    maker: Row | None = None
-    rounded: np.ndarray | None = None  # the right form, of bfloat16 (fastff.engine.bfloat16)
 
 
 class Program:
@@ -76,16 +52,16 @@ class Program:
         self.other: list[Row] = []
         self.once: list[Row] = []
         self.after: list[Row] = []
-        self.epoch_end: run.EpochEnd | None = None
+        self._epoch_end: EpochEnd | None = None
         self.stream: Stream | None = None  # the rows, where they are read from files
         self.outcome: run.Outcome | None = None  # of the last run, or the run under way
         self.control = np.zeros(driver.control_slots(1), np.int64)  # of that run
-        self.indexed: list[Any] = []  # what the numbers of a run's rows pick from
-        self.filled: list[np.ndarray] = []  # what all rows of a run are written to
+        self._indexed: list[Any] = []  # what the numbers of a run's rows pick from
+        self._filled: list[np.ndarray] = []  # what all rows of a run are written to
         self.most_epochs = MOST_EPOCHS  # of a run
         self._classes = 0  # that the labels need
         self._room = 0  # bytes of activations and gradients
-        self._table: run.Table | None = None  # of the rows so far
+        self._table: Table | None = None  # of the rows so far
 
     # --- building ---
 
@@ -106,12 +82,7 @@ class Program:
         return Panels(panels.batch(features, self.rows), features)
 
     def gather(
-        self,
-        rows: Rows,
-        mean: np.ndarray | None = None,
-        scale: np.ndarray | None = None,
-        *,
-        in_batch: bool = False,
+        self, rows: Rows, mean: np.ndarray | None = None, scale: np.ndarray | None = None, *, in_batch: bool = False
     ) -> Panels:
         """The batch of rows (N, D), uint8, float32 or float64, as (rows - mean) * scale; mean float64, scale float32.
 
@@ -121,7 +92,7 @@ class Program:
         if isinstance(rows, Shards):
             rows, in_batch = self._read(rows), True
         elif not in_batch:
-            self.indexed.append(rows)
+            self._indexed.append(rows)
         x = self.panels(rows.shape[1])
         zeros, ones = _neutral(rows.shape[1])
         x.maker = self.add(
@@ -145,7 +116,7 @@ class Program:
             rows, places = self._read(rows), _counting(self.rows)
         else:
             rows = rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
-            self.indexed.append(rows)
+            self._indexed.append(rows)
         batch = panels.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
         self.add(
             random.augment, data=rows, dtype=_DTYPES[rows.dtype], row_stride=rows.strides[0],
@@ -157,7 +128,7 @@ class Program:
     def _read(self, rows: Shards) -> np.ndarray:
         """The batch of rows as they are in their files."""
         stream = self.stream = Stream(rows)
-        self.indexed.append(rows)
+        self._indexed.append(rows)
         batch = panels.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
         self.add(
             files.read, files=stream.table, count=len(rows.files), picked=stream.picked, width=stream.width,
@@ -170,7 +141,7 @@ class Program:
         """A new array (rows, features), float32, that the program fills batch by batch."""
         check_room(f"an array of {rows:,} x {x.features:,} values", 4 * rows * x.features)
         out = np.empty((rows, x.features), np.float32)
-        self.filled.append(out)
+        self._filled.append(out)
         self.add(kernel_panels.scatter, x=x, n_in=x.features, out=out)
         return out
 
@@ -262,7 +233,7 @@ class Program:
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """The labels (N,) int64 of the batch, in its order; put this before the gather, whose barrier it shares."""
         self._classes = int(labels.max()) + 1
-        self.indexed.append(labels)
+        self._indexed.append(labels)
         batch = panels.aligned(panels.round_up(self.rows, LANES), np.int32)
         self.add(losses.labels, numbers=labels, out=batch, barrier=False)
         return batch
@@ -329,7 +300,7 @@ class Program:
         losses (float64), hits (int64): (epochs, batches of that program). copies: pairs of an array and a place for it
         after each epoch, (epochs, size). The epochs are those of a run.
         """
-        self.epoch_end = run.EpochEnd(order, 1 if program is None else program.rows, losses, hits)
+        self._epoch_end = EpochEnd(order, 1 if program is None else program.rows, losses, hits)
         self.most_epochs = min(self.most_epochs, len(losses))
         if program is not None:
             self.other = program.step
@@ -350,19 +321,19 @@ class Program:
         decide = Row(driver.decide, self.rows, asked=asked)
         return [self.before, [decide, *self.step], self.other, self.once, self.after]
 
-    def table(self) -> run.Table:
+    def table(self) -> Table:
         """The table of the rows so far, whose operations are compiled."""
         if self._table is None:
-            self._table = run.Table(self)
+            self._table = Table(self.sections(), self._epoch_end, self._indexed, self._filled)
         return self._table
 
     def compile(self) -> float:
         """Compile the operations that the program uses, or load them; the seconds that took."""
         return self.table().seconds
 
-    def threads_for(self, wanted: int | None, steps: int) -> int:
+    def threads_for(self, wanted: int | None, steps: int, context: RunContext = ALONE) -> int:
         """`wanted`, or as many threads as have work enough in a run of so many steps; one beside other trainings."""
-        if SideBySide.in_force() is not None:
+        if context.beside is not None:
             return 1
         if wanted is not None:
             return wanted
@@ -374,7 +345,7 @@ class Program:
 
         For programs without a loss or an update, which `run` would have to make room for.
         """
-        return run.runner(self, _counting(self.rows))
+        return run.runner(self.table(), _counting(self.rows), self)
 
     def run(
         self,
@@ -383,15 +354,23 @@ class Program:
         first_step: int = 0,
         hyper: np.ndarray | None = None,
         threads: int | None = None,
-    ) -> "run.Outcome":
+        context: RunContext = ALONE,
+    ) -> run.Outcome:
         """Run over the rows that index names, a batch a step, from first_step to the end.
 
         index: int64, (rows,), or (epochs, rows) for several epochs one after the other, whose steps are counted
         through; None takes rows 0, 1, ... of one batch. hyper: the optimizer's numbers, a row a step from first_step
         on. Raises KeyboardInterrupt after the step during which Ctrl-C came; `outcome` says how far it came.
         """
-        index = _counting(self.rows) if index is None else index
-        return run.run(self, index, first_step=first_step, hyper=hyper, threads=threads)
+        self.outcome = None
+        table = self.table()
+        index = table.check_index(_counting(self.rows) if index is None else index, self.most_epochs)
+        steps = index.size // index.shape[-1] * -(-index.shape[-1] // self.rows) - first_step
+        size = self.threads_for(threads, steps, context)
+        own = run.Run(table, index, self.rows, first_step=first_step, hyper=hyper, threads=size)
+        self.outcome, self.control = own.outcome, own.control
+        own.go(self.stream, context, inline=size == 1 and self.flops * steps < FLOPS_INLINE)
+        return own.outcome
 
 
 @lru_cache(maxsize=32)

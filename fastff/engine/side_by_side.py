@@ -1,8 +1,8 @@
-"""Many trainings at once, one a thread of this process: they share the data, and wait for nobody.
+"""Many trainings at once, each in a thread of this process: they share the data, and none waits for another.
 
-Between native calls, which run without Python's lock, a training takes a turn at Python. The turns are whole: left to
-itself, Python hands its lock to and fro hundreds of times a training, and each time costs a wake-up. Imports the
-standard library and fastff.system only.
+Native calls run without Python's lock. Between them a training takes its turn at Python, one training at a time and for
+as long as it needs: left to itself, Python would pass its lock to and fro hundreds of times in each training, and wake
+up a thread each time. Imports the standard library and fastff.system only.
 """
 
 import signal
@@ -18,39 +18,31 @@ Item = TypeVar("Item")
 
 
 class SideBySide:
-    """Runs a function for many items, `jobs` at a time."""
-
-    _here = threading.local()
-
-    @classmethod
-    def in_force(cls) -> "SideBySide | None":
-        """The work that this thread is part of."""
-        return getattr(cls._here, "work", None)
+    """Runs a function for many items, several at a time; native calls of that function go through `native`."""
 
     def __init__(self) -> None:
-        self._turn = Lock()
-        self._stopped: int | None = None  # by which signal
+        self._turn = Lock()  # held by the one thread that is at work in Python
+        self._stopped: int | None = None  # the signal that ended the work
         self._under_way: dict[int, Callable[[bool], None]] = {}  # how to stop each thread's native call
         self._failures: list[BaseException] = []
 
-    def run(self, function: Callable[[Item], Any], items: Sequence[Item], jobs: int) -> None:
-        """Call function(item) for all items, begun in their order. What it raises ends all and is raised here.
+    def run(
+        self, function: Callable[[Item], Any], items: Sequence[Item], jobs: int, signals: HeldSignals | None = None
+    ) -> None:
+        """Call function(item) for all items, `jobs` at a time, begun in their order.
 
-        So does Ctrl-C, at the next step of every training, which raises Stopped there; under HeldSignals SIGTERM does,
-        too, and Stopped is raised here.
+        What a call raises ends all of them and is raised here. Ctrl-C ends them at their next step, where `native`
+        raises Stopped in each; with `signals`, SIGTERM does so too, and Stopped is raised here.
         """
         left = iter(list(items))
-        threads = [
-            Thread(self._work, (function, left)) for _ in range(min(jobs, len(items)))
-        ]
-        held = HeldSignals.in_force()
+        threads = [Thread(self._work, (function, left)) for _ in range(min(jobs, len(items)))]
         try:
             for thread in threads:
                 thread.start()
             for thread in threads:
                 while not thread.join(POLL):
-                    if held is not None:
-                        held.check()
+                    if signals is not None:
+                        signals.check()
         except BaseException as error:
             self._stop(getattr(error, "number", signal.SIGINT))
             for thread in threads:
@@ -83,10 +75,9 @@ class SideBySide:
             stop(False)
 
     def _work(self, function: Callable[[Item], Any], left: Any) -> None:
-        SideBySide._here.work = self
         try:
             with self._turn:
-                for item in left:  # whoever has the turn takes the next
+                for item in left:  # the thread that has its turn takes the next item
                     if self._stopped is not None:
                         return
                     function(item)

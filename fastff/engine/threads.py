@@ -1,4 +1,4 @@
-"""How many threads this process may use, and running the ranks of a native call on threads."""
+"""The threads of a native call: how many there may be, and running them together."""
 
 import signal
 import threading
@@ -11,8 +11,8 @@ from fastff.errors import ArgumentError, StalledError
 from fastff.system.signals import HeldSignals
 from fastff.system.threads import Event, Thread
 
-POLL = 0.1  # seconds between looks at waiting ranks
-LOOKS = 600  # looks without any progress, before a rank that sleeps elsewhere is given up: a minute
+POLL = 0.1  # seconds between looks at the threads
+LOOKS = 600  # looks without any progress, a minute, before a thread that is not at work is given up
 
 
 def check_threads(threads: int | None) -> int | None:
@@ -26,62 +26,66 @@ def check_threads(threads: int | None) -> int | None:
     return int(threads)
 
 
-def run_ranks(
-    call: Callable[[int], None], size: int, stop: Callable[[bool], None], arrivals: np.ndarray | None = None
+def run_threads(
+    call: Callable[[int], None],
+    size: int,
+    stop: Callable[[bool], None],
+    arrivals: np.ndarray | None = None,
+    signals: HeldSignals | None = None,
 ) -> None:
-    """Run call(0) .. call(size - 1) at the same time and return when all have.
+    """Run call(0) .. call(size - 1) at the same time, each in a thread, and return when all have ended.
 
-    The caller's thread only waits, so that Ctrl-C reaches it: then stop(False) asks the ranks to end at the next step,
-    and KeyboardInterrupt is raised once they have; under HeldSignals, what its `check` raises. stop(True) tells the
-    others that a rank has failed.
+    The caller's thread only waits, so that Ctrl-C reaches it: then stop(False) asks the threads to end at the next
+    step, and KeyboardInterrupt is raised once they have; with `signals`, what its `check` raises. stop(True) tells the
+    others that a thread has failed.
 
-    arrivals: (size,) how often each rank has come to a barrier, if they have any. Raises StalledError, which names the
-    rank, where the others wait at one for a rank that will not come.
+    arrivals: (size,), how often each thread has come to a barrier, if they have any. Raises StalledError, which names
+    the thread, where the others wait at a barrier for one that will not come.
     """
     failures: list[BaseException] = []
     interrupts: list[BaseException] = []
     done = [Event() for _ in range(size)]
-    ranks: list[Thread] = []
+    threads: list[Thread] = []
     started, go = 0, Event()
 
-    def rank_main(rank: int) -> None:
+    def work(number: int) -> None:
         go.wait()
         try:
             if started == size:  # else one could not be started, and the others would wait for it at a barrier
-                call(rank)
+                call(number)
         except BaseException as error:
             failures.append(error)
             stop(True)
         finally:
-            done[rank].set()
+            done[number].set()
 
     def interrupted(*_: object) -> None:
         interrupts.append(KeyboardInterrupt())
         stop(False)
 
-    # An exception may be raised between any two bytecodes of a waiting thread; a flag can't be missed.
+    # Python's own handler raises an exception between any two bytecodes of this thread, where none could be caught for
+    # certain; one that only sets a flag is never missed.
     ours = threading.current_thread() is threading.main_thread()
     ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    held = HeldSignals.in_force()
     if ours:
         signal.signal(signal.SIGINT, interrupted)
     try:
-        if held is not None:
-            held.watch(stop)
+        if signals is not None:
+            signals.watch(stop)
         try:
-            for rank in range(size):
-                ranks.append(Thread(rank_main, (rank,)))
-                ranks[-1].start()
+            for number in range(size):
+                threads.append(Thread(work, (number,)))
+                threads[-1].start()
                 started += 1
         except BaseException as error:
             failures.append(error)
         go.set()
-        watch = _Watch(ranks[:started], done, np.zeros(size) if arrivals is None else arrivals)
-        for rank in range(started):
-            while not done[rank].is_set() and rank not in watch.lost:
+        watch = _Watch(threads[:started], done, np.zeros(size) if arrivals is None else arrivals)
+        for number in range(started):
+            while not done[number].is_set() and number not in watch.lost:
                 try:
-                    late = not done[rank].wait(POLL)
-                    if held is not None and held.wants_stop():
+                    late = not done[number].wait(POLL)
+                    if signals is not None and signals.wants_stop():
                         stop(False)
                     if late and watch.stalled():
                         failures.append(watch.error())
@@ -90,33 +94,35 @@ def run_ranks(
                     interrupts.append(error)
                     stop(False)
     finally:
-        if held is not None:
-            held.unwatch()
+        if signals is not None:
+            signals.unwatch()
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-    if held is not None and not (failures or interrupts):
-        held.check()
+    if signals is not None and not (failures or interrupts):
+        signals.check()
     if failures or interrupts:
         raise (failures + interrupts)[0]
 
 
 class _Watch:
-    """Notices a rank for which the others wait at a barrier in vain, and no other: a rank that computes, waits for a
-    core or for the disk is slow, and a suspended machine does not look.
+    """Notices that the threads at a barrier wait in vain, because one that is missing there sleeps or has ended.
+
+    A thread that computes, or waits for a core or for the disk, is only slow; and while the machine is suspended nobody
+    looks, so that this does not count either.
     """
 
-    def __init__(self, ranks: list[Thread], done: list[Event], arrivals: np.ndarray) -> None:
+    def __init__(self, threads: list[Thread], done: list[Event], arrivals: np.ndarray) -> None:
         self.lost: set[int] = set()
-        self._ranks, self._done, self._arrivals = ranks, done, arrivals
+        self._threads, self._done, self._arrivals = threads, done, arrivals
         self._idle, self._before = 0, b""
 
     def stalled(self) -> bool:
-        """Whether, at LOOKS looks on end, nothing has moved and a rank that is missing has slept or has gone."""
+        """Whether nothing has moved at LOOKS looks on end, and a thread that is missing slept or had ended at each."""
         now = self._arrivals.tobytes() + bytes(event.is_set() for event in self._done)
         missing = {
-            rank
-            for rank, thread in enumerate(self._ranks)
-            if self._arrivals[rank] < self._arrivals.max() and (self._done[rank].is_set() or _idle(thread))
+            number
+            for number, thread in enumerate(self._threads)
+            if self._arrivals[number] < self._arrivals.max() and (self._done[number].is_set() or _idle(thread))
         }
         self._idle = self._idle + 1 if missing and now == self._before else 0
         self._before = now
@@ -126,15 +132,16 @@ class _Watch:
         return True
 
     def error(self) -> StalledError:
-        ranks = ", ".join(map(str, sorted(self.lost)))
+        """What to raise, once `stalled` has been True."""
+        numbers = ", ".join(map(str, sorted(self.lost)))
         return StalledError(
-            f"rank {ranks} of {len(self._ranks)} has not come to where the other threads have waited for "
+            f"thread {numbers} of {len(self._threads)} has not come to where the other threads have waited for "
             f"{LOOKS * POLL:.0f} s; the step under way is lost, its weights are not whole: go on from a checkpoint"
         )
 
 
 def _idle(thread: Thread) -> bool:
-    """Whether a thread sleeps, as one does that waits for another's lock, or has ended. False where nobody can tell."""
+    """Whether a thread has ended, or sleeps as one does that waits for a lock. False where the system does not say."""
     if not thread.is_alive():
         return True
     try:

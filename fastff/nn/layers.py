@@ -12,7 +12,8 @@ import numpy as np
 
 from fastff.data.rows import check_rows
 from fastff.engine import panels
-from fastff.engine.program import Panels, Program
+from fastff.engine.panels import Panels
+from fastff.engine.program import Program
 from fastff.errors import ArgumentError
 from fastff.kernels import pointwise
 from fastff.kernels.cpu import NR

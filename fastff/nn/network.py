@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastff.data.rows import Rows, check_rows
-from fastff.engine.program import Panels, Program
+from fastff.engine.context import ALONE, RunContext
+from fastff.engine.panels import Panels
+from fastff.engine.program import Program
 from fastff.errors import ArgumentError
 from fastff.nn import predictor
 from fastff.nn.layers import Layer, LinearLayer, ReLU
@@ -164,7 +166,7 @@ class FeedForwardNeuralNetwork:
 
     # --- prediction ---
 
-    def logits(self, X: Rows) -> np.ndarray:
+    def logits(self, X: Rows, *, context: RunContext = ALONE) -> np.ndarray:
         """The logits (N, output_dim) of the rows X (N, input_dim), without dropout or any other random change."""
         few = self.__dict__.pop("_few", None)  # taken out while it is used, so that another thread makes its own
         if few is None or not few.fits(self.layers, X):
@@ -177,7 +179,7 @@ class FeedForwardNeuralNetwork:
                 program = Program(min(len(X), PREDICT_ROWS))
                 z, _ = self.lower_forward(program, X, training=False)
                 out = program.scatter(z, len(X))
-                program.run(np.arange(len(X)))
+                program.run(np.arange(len(X)), context=context)
                 return out
             X = X[:]  # of Shards an array
             few = Predictor(self.layers, self.lower_forward, X)
@@ -189,9 +191,9 @@ class FeedForwardNeuralNetwork:
         """The number of the most likely class of each row of X (N, input_dim): int64 (N,)."""
         return self.logits(X).argmax(1)
 
-    def predict_proba(self, X: Rows) -> np.ndarray:
+    def predict_proba(self, X: Rows, *, context: RunContext = ALONE) -> np.ndarray:
         """The probability of each class for each row of X (N, input_dim): float32 (N, output_dim); rows sum to 1."""
-        z = self.logits(X)
+        z = self.logits(X, context=context)
         z -= z.max(1, keepdims=True)
         np.exp(z, out=z)
         z /= z.sum(1, keepdims=True)

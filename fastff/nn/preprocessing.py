@@ -11,7 +11,8 @@ import numpy as np
 from fastff.data import statistics
 from fastff.data.rows import Rows, check_finite, check_rows
 from fastff.engine import panels
-from fastff.engine.program import Panels, Program
+from fastff.engine.panels import Panels
+from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.layers import Layer, RandomLayer
 from fastff.system.arguments import check_numbers, check_size

@@ -27,10 +27,7 @@ def preprocessing(options: Config, data: Dataset) -> list[Standardize | Whiten]:
 
 
 def make_trainer(
-    options: Config,
-    data: Dataset,
-    kind: type[Trainer] = Trainer,
-    front: list[Standardize | Whiten] | None = None,
+    options: Config, data: Dataset, kind: type[Trainer] = Trainer, front: list[Standardize | Whiten] | None = None
 ) -> Trainer:
     """The trainer that the options describe, with its network, for this data.
 

@@ -91,14 +91,7 @@ _FAST: Options = {
     "step_size": 0.003,
     "epochs": 10,
 }
-_BEST: Options = {
-    **_PICTURES,
-    "whiten": 256,
-    "hidden": (1024, 512),
-    "dropout": 0.2,
-    "step_size": 0.001,
-    "epochs": 100,
-}
+_BEST: Options = {**_PICTURES, "whiten": 256, "hidden": (1024, 512), "dropout": 0.2, "step_size": 0.001, "epochs": 100}
 
 PRESETS: dict[str, Options] = {"course": _COURSE, "fast": _FAST, "best": _BEST, "tabular": _TABULAR, **DEFAULTS}
 

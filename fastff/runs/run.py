@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastff.data import Dataset
+from fastff.engine.batches import Batches
 from fastff.errors import DataError, DivergenceError
 from fastff.runs import config
 from fastff.runs.config import Config
@@ -48,7 +49,7 @@ class Run:
             check_number("checkpoint_minutes", options.checkpoint_minutes, 0.0, math.inf, above=True)
         self.options, self.trainer = options, trainer
         self._description = {"dataset": data.name, "class_names": data.class_names, "image_shape": data.image_shape}
-        self._batches = math.ceil(len(data.x_train) / trainer.batch_size)
+        self._batches = len(Batches(len(data.x_train), trainer.batch_size))
         self._epoch_due = self._batch_due = 0.0  # the next times to save, by time.monotonic()
         self._backoffs = 0
         self._epoch_end: Copy | None = None  # with backoff: what a divergence goes back to

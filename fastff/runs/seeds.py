@@ -8,11 +8,13 @@ import dataclasses
 import json
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import fastff
 from fastff.data import Dataset
+from fastff.engine.context import RunContext
 from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, DataError, FastffError
 from fastff.nn.ensemble import Ensemble
@@ -29,6 +31,7 @@ from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
 from fastff.system.signals import HeldSignals, Stopped
 from fastff.system.streams import say
+from fastff.training.evaluation import evaluate
 
 FIGURES = ("val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "best_epoch")
 TrainRun = Callable[..., dict[str, Any]]  # fastff.train._train_run
@@ -52,10 +55,11 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
     if has_run(folder):
         raise DataError(f"{folder}: holds a run of one seed, want another --out for --seeds")
     with locked(folder):
-        several = _Several(options, data, folder, train_run)
+        work = SideBySide()
+        several = _Several(options, data, folder, train_run, RunContext(beside=work))
         try:
-            with HeldSignals(lambda: False):
-                SideBySide().run(several.train, seeds, usable_cpus())
+            with HeldSignals(lambda: False) as signals:
+                work.run(several.train, seeds, usable_cpus(), signals)
         except Stopped as stop:
             again = f"--seeds {count} --resume --out {folder}"
             raise Stopped(stop.number, f"saved in {folder}; python -m fastff.train {again} goes on") from None
@@ -72,8 +76,8 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
 class _Several:
     """Trains the runs of all seeds on shared data, and collects their networks, summaries and errors by seed."""
 
-    def __init__(self, options: Config, data: Dataset, folder: Path, train_run: TrainRun) -> None:
-        self.options, self.data, self.folder, self.train_run = options, data, folder, train_run
+    def __init__(self, options: Config, data: Dataset, folder: Path, train_run: TrainRun, context: RunContext) -> None:
+        self.options, self.data, self.folder, self.train_run, self.context = options, data, folder, train_run, context
         self.front = preprocessing(options, data)
         announce_compiling(options.precision)
         self.networks: dict[int, FeedForwardNeuralNetwork] = {}
@@ -85,9 +89,10 @@ class _Several:
         own = dataclasses.replace(self.options, seed=seed, seeds=None, out=str(folder))
         try:
             run = Run(own, make_trainer(own, self.data, front=self.front), self.data)
+            run.trainer.context = self.context
             with run.start(resume=self.options.resume and has_run(folder)):
                 log = make_log(run, self.data.name)
-                summary = self.train_run(run, self.data, log, alone=False)
+                summary = self.train_run(run, self.data, log)
         except FastffError as error:
             self.errors[seed] = error
             say(f"seed {seed}: {error}")
@@ -107,7 +112,7 @@ class _Several:
             if None not in values:
                 deviation = statistics.stdev(values) if len(values) > 1 else None
                 figures[name] = {"mean": statistics.fmean(values), "std": deviation, "values": values}
-        figures["ensemble"] = evaluate_splits(ensemble, data, ("val", "test"))
+        figures["ensemble"] = evaluate_splits(partial(evaluate, ensemble), data, ("val", "test"))
         figures["version"] = fastff.__version__
         write_text(self.folder / SEEDS, json.dumps(figures, indent=2) + "\n")
         spread = ", ".join(

@@ -1,7 +1,6 @@
 """What a finished run says about itself: the content of summary.json, the pictures, and a command's last lines."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,29 +8,32 @@ import numpy as np
 import fastff
 from fastff import plots
 from fastff.data import Dataset
+from fastff.data.rows import Rows
+from fastff.engine.batches import Batches
 from fastff.nn.preprocessing import Whiten
 from fastff.runs.folder import CONFUSION, CURVES, EXAMPLES, WEIGHTS
 from fastff.runs.run import Run
 from fastff.system.blocks import Sliceable
-from fastff.training.evaluation import evaluate
 
 _SPLITS = {"test": "test", "val": "validation", "train": "training"}  # and what a person calls them
 
 
-def evaluate_splits(model: Any, data: Dataset, splits: Sequence[str]) -> dict[str, float]:
-    """Loss and accuracy on each of these splits that the data set has, under names such as val_loss, val_accuracy."""
+def evaluate_splits(
+    evaluate: Callable[[Rows, np.ndarray], tuple[float, float]], data: Dataset, splits: Sequence[str]
+) -> dict[str, float]:
+    """What evaluate(rows, labels) gives of the splits that there are, under names such as val_loss and val_accuracy."""
     figures = {}
     for split in splits:
         rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
         if rows is not None:
-            figures[f"{split}_loss"], figures[f"{split}_accuracy"] = evaluate(model, rows, labels)
+            figures[f"{split}_loss"], figures[f"{split}_accuracy"] = evaluate(rows, labels)
     return figures
 
 
 def summarise(run: Run, data: Dataset) -> dict[str, Any]:
     """The content of summary.json, for the weights that the trainer holds now: those of the best epoch."""
     trainer, epochs = run.trainer, run.trainer.history.epochs
-    figures = evaluate_splits(trainer.network, data, ("train", "val", "test"))
+    figures = evaluate_splits(trainer.evaluate, data, ("train", "val", "test"))
     seconds = sum(record.seconds for record in epochs)
     return {
         "dataset": data.name,
@@ -62,11 +64,11 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
         history.batch_accuracies,
         history.epochs,
         title=title,
-        batches_per_epoch=math.ceil(len(data.x_train) / trainer.batch_size),
+        batches_per_epoch=len(Batches(len(data.x_train), trainer.batch_size)),
     )
     split = "val" if data.x_test is None else "test"
     rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
-    probabilities = trainer.network.predict_proba(rows)
+    probabilities = trainer.network.predict_proba(rows, context=trainer.context)
     guesses = probabilities.argmax(1)
     matrix = np.zeros((data.n_classes, data.n_classes), np.int64)
     np.add.at(matrix, (labels, guesses), 1)

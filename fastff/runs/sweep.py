@@ -6,6 +6,7 @@ from os import PathLike
 
 from fastff.data import Dataset, load_dataset
 from fastff.engine.bfloat16 import resolve_precision
+from fastff.engine.context import ALONE, RunContext
 from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, FastffError
 from fastff.nn.network import FeedForwardNeuralNetwork
@@ -57,9 +58,12 @@ def fit_many(
     fronts = _Fronts(data)
     todo = [item for item in fitted if fronts.prepare(item)]
 
+    work = SideBySide()
+    context = ALONE if jobs == 1 else RunContext(beside=work)
+
     def fit(item: Fitted) -> None:
         try:
-            _fit(item, data, fronts)
+            _fit(item, data, fronts, context)
         except FastffError as error:
             item.error = error
 
@@ -67,7 +71,7 @@ def fit_many(
         for item in todo:
             fit(item)
     else:
-        SideBySide().run(fit, todo, jobs)
+        work.run(fit, todo, jobs)
     return fitted
 
 
@@ -94,8 +98,9 @@ class _Fronts:
         return self._made[key]
 
 
-def _fit(item: Fitted, data: Dataset, fronts: _Fronts) -> None:
+def _fit(item: Fitted, data: Dataset, fronts: _Fronts, context: RunContext) -> None:
     trainer = make_trainer(item.config, data, front=fronts.of(item.config))
+    trainer.context = context
     history = trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=item.config.epochs)
     trainer.restore_best()
     item.network, item.history = trainer.network, history

@@ -8,8 +8,9 @@ from scipy.sparse import issparse
 from scipy.special import xlogy
 
 from fastff.engine import panels
+from fastff.engine.batches import Batches
 from fastff.engine.bfloat16 import PROGRAMS, resolve_precision
-from fastff.engine.program import Panels
+from fastff.engine.panels import Panels
 from fastff.kernels import losses
 from fastff.nn.layers import Dropout
 from fastff.nn.optim import adam_numbers, sgd_numbers
@@ -21,13 +22,11 @@ class Epochs:
     """A fit's program, which is run once an epoch over scikit-learn's minibatches."""
 
     def __init__(self, estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None, batch_size: int) -> None:
-        self.estimator, self.batch_size, self.rows = estimator, batch_size, len(y)
+        self.estimator, self.rows, self.batches = estimator, len(y), Batches(len(y), batch_size)
         self.weights = None if weights is None else np.asarray(weights, np.float32)
         self.seed = int(estimator._random_state.randint(2**31)) if estimator.dropout > 0 else 0
         self.network = estimator._network(training=True)
         self.optimizer, self.order = estimator._optimizer, np.arange(self.rows)
-        self.starts = np.arange(0, self.rows, batch_size)
-        self.sizes = np.diff(np.append(self.starts, self.rows))
         self.threads = estimator._threads()
         self._load_moments()
         self.program = PROGRAMS[resolve_precision(estimator.precision)](batch_size)
@@ -64,7 +63,7 @@ class Epochs:
             drawn = np.arange(self.rows)
             estimator._random_state.shuffle(drawn)
             self.order = self.order[drawn]
-        starts, sizes = self.starts, self.sizes
+        starts, sizes = self.batches.starts, self.batches.sizes
         sums = sizes if self.weights is None else np.add.reduceat(self.weights[self.order].astype(np.float64), starts)
         for i, layer in enumerate(self.network.layers):
             if isinstance(layer, Dropout):

@@ -1,16 +1,16 @@
-"""SIGINT, SIGTERM and SIGHUP during work that must not be left half done: they wait for the next moment that can be saved.
+"""SIGINT, SIGTERM and SIGHUP in work that must not be left half done: they wait for a moment that can be saved.
 
-An exception that Python raises between any two bytecodes could leave a trainer with an epoch counted and not recorded.
-Imports the standard library only.
+Python's own answer to Ctrl-C is an exception between any two bytecodes, which could leave a trainer with an epoch
+counted and not recorded. Imports the standard library only.
 """
 
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, ClassVar
+from typing import Any
 
-# Ctrl-C, what schedulers send first, and a terminal that goes (Windows has no such signal)
+# Ctrl-C, what schedulers send first, and the end of a terminal, which Windows has no signal for
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -31,32 +31,24 @@ class SaveDue(Exception):
 
 
 class HeldSignals:
-    """A context in which the first of STOPPING waits for `check`, which raises Stopped; a second raises at once.
+    """A context in which the first signal of STOPPING waits for `check`, which raises Stopped; a second raises at once.
 
-    save_due: when it is true, `check` raises SaveDue instead. Native runs ask `wants_stop` while they
-    wait, and end at the next step. In another thread than the main one signals stay as they are, and so does
-    a signal that the process ignores (nohup).
+    save_due: when it returns True, `check` raises SaveDue. Native runs that are given this object ask `wants_stop`
+    while they wait, and end at the next step. Signals that the process ignores (nohup) stay ignored, and in any other
+    thread than the main one all signals stay as they are, because Python lets no other thread handle them.
     """
-
-    _current: ClassVar["HeldSignals | None"] = None
-
-    @staticmethod
-    def in_force() -> "HeldSignals | None":
-        """The context that this thread is in, if it is the main thread."""
-        return HeldSignals._current if threading.current_thread() is threading.main_thread() else None
 
     def __init__(self, save_due: Callable[[], bool]) -> None:
         self._save_due = save_due
-        self._number: int | None = None
+        self._number: int | None = None  # of the first signal that has come
         self._stops: list[Callable[[bool], None]] = []
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Any] = {}  # the handlers to put back
 
     def __enter__(self) -> "HeldSignals":
         if threading.current_thread() is threading.main_thread():
-            HeldSignals._current = self
             for number in STOPPING:
                 before = signal.getsignal(number)
-                if before not in (signal.SIG_IGN, None):  # None: not Python's, so not ours to put back
+                if before not in (signal.SIG_IGN, None):  # None: not set by Python, which could not put it back
                     self._before[number] = before
                     signal.signal(number, self)
         return self
@@ -66,8 +58,6 @@ class HeldSignals:
     ) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
-        if HeldSignals._current is self:
-            HeldSignals._current = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self._number is not None:
@@ -84,13 +74,15 @@ class HeldSignals:
             raise SaveDue
 
     def watch(self, stop: Callable[[bool], None]) -> None:
-        """Have a signal call stop(False), until `unwatch`; at once where one has come already."""
+        """Have a signal call stop(False) until `unwatch` is called, and at once if one has come already."""
         self._stops.append(stop)
         if self._number is not None:
             stop(False)
 
     def unwatch(self) -> None:
+        """Call none of the functions given to `watch` any more."""
         self._stops.clear()
 
     def wants_stop(self) -> bool:
+        """Whether `check` would raise."""
         return self._number is not None or self._save_due()

@@ -1,6 +1,6 @@
-"""Standard streams that are missing, closed or full: what a person would be told gets lost there, and nothing else does.
+"""Standard streams that are missing, closed or full: what a person would be told is lost, and nothing else.
 
-A daemon or a job of cron may have none, a program without a console (pythonw) has None for them, and a disk may be full.
+A daemon or a job of cron may have none, a program without a console (pythonw) has None for them, a disk may be full.
 """
 
 import contextlib

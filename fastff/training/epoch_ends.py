@@ -1,7 +1,7 @@
-"""What happens at the end of an epoch, as part of the training's own program: validation, and a copy of the weights.
+"""What happens at the end of an epoch as part of the training's own program: validation, and a copy of the weights.
 
-So a small network, whose epoch takes no longer than Python takes to look at it, is trained for many epochs in one
-native call. The copies tell afterwards what the network was at its best.
+In a small network an epoch takes no longer than Python takes to look at its result. Such a network is trained for many
+epochs in one native call; validation's figures and the copies of the weights say afterwards which epoch was the best.
 """
 
 import numpy as np
@@ -32,20 +32,20 @@ class EpochEnds:
         """Make them part of a training program, to which nothing may be added then."""
         evaluation, epochs = self._evaluation, self.most_epochs
         self._kept = [panels.aligned(array.size * epochs).reshape(epochs, -1) for array in self._arrays]
-        self._losses = np.zeros((epochs, 0 if evaluation is None else evaluation.batches))
+        self._losses = np.zeros((epochs, 0 if evaluation is None else len(evaluation.batches)))
         self._hits = np.zeros(self._losses.shape, np.int64)
         order, own = (np.zeros(0, np.int64), None) if evaluation is None else (evaluation.order, evaluation.program)
         program.end_epochs(order, own, self._losses, self._hits, list(zip(self._arrays, self._kept, strict=True)))
 
-    def figures(self, epoch: int) -> tuple[float, float] | tuple[()]:
-        """Validation's (mean loss, accuracy) after an epoch of the last call, counted from 0; () without validation."""
+    def validation(self, epoch: int) -> tuple[float, float] | None:
+        """Validation's (mean loss, accuracy) after an epoch of the last call, counted from 0; None without it."""
         if self._evaluation is None:
-            return ()
-        rows = len(self._evaluation.order)
+            return None
+        rows = self._evaluation.batches.rows
         return float(self._losses[epoch].sum() / rows), float(self._hits[epoch].sum() / rows)
 
     def parameters(self, epoch: int) -> dict[str, np.ndarray]:
-        """The network's parameters() as they were then."""
+        """The network's parameters() after an epoch of the last call, counted from 0, where they were kept."""
         kept, parameters = iter(self._kept), {}
         for layer, weight, bias in named_parameters(self._network.layers):
             parameters[weight] = panels.unpack(next(kept)[epoch], (layer.input_dim, layer.output_dim))

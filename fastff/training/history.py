@@ -1,8 +1,16 @@
-"""What training leaves behind: a record an epoch, the losses of all batches, how far it came, and the best weights."""
+"""What training leaves behind: the losses of all batches, a record an epoch, how far it came, and the best weights."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
+
+from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.training.steps import Fit, Trained
+
+HIGHER_IS_BETTER = {"train_loss": False, "train_accuracy": True, "val_loss": False, "val_accuracy": True}
 
 
 @dataclass
@@ -14,7 +22,7 @@ class EpochRecord:
     train_accuracy: float
     val_loss: float | None
     val_accuracy: float | None
-    seconds: float  # of training; validation counts where one call trained several epochs
+    seconds: float  # of training; those of validation count where one native call trained several epochs
     examples_per_second: float
 
 
@@ -43,3 +51,91 @@ class Best:
     value: float
     epoch: int
     arrays: dict[str, np.ndarray]
+
+
+class Recorder:
+    """Counts what training has done, and keeps the network's weights of the best epoch.
+
+    monitor: the field of an epoch's record that says how good the epoch was; None keeps no weights.
+    """
+
+    def __init__(self, monitor: str | None) -> None:
+        self.monitor = monitor
+        self.history, self.progress = History(), Progress()
+        self.best: Best | None = None
+
+    @property
+    def epochs_since_best(self) -> int:
+        """How many epochs have been closed without becoming the best one since the best epoch; 0 before any."""
+        return 0 if self.best is None else self.progress.epoch - self.best.epoch
+
+    def count(self, fit: Fit, trained: Trained, seconds: float) -> None:
+        """Count the batches that a call has done, and close its epochs but the last that it has come to.
+
+        That one may not be at its end, or wait for its validation. Each batch gets the same share of the seconds.
+        """
+        history, outcome, batches = self.history, trained.outcome, fit.batches
+        done = slice(trained.first, outcome.done)
+        sizes = np.resize(batches.sizes, outcome.steps)[done]
+        history.batch_losses += (outcome.losses[done] / sizes).tolist()
+        history.batch_accuracies += (outcome.hits[done] / sizes).tolist()
+        each = seconds / max(1, outcome.done - trained.first)
+        left, epoch = outcome.done, 0
+        while left > len(batches):
+            left -= len(batches)
+            self.progress.seconds += (len(batches) - self.progress.batch) * each
+            self.close(fit, trained.validation(epoch), partial(trained.parameters, epoch), left)
+            epoch += 1
+        self.progress.seconds += (left - self.progress.batch) * each
+        self.progress.batch = left
+
+    def close(
+        self,
+        fit: Fit,
+        validation: tuple[float, float] | None,
+        parameters: Callable[[], dict[str, np.ndarray]] | None = None,
+        later_batches: int = 0,
+    ) -> EpochRecord:
+        """Add the record of the epoch under way, whose batches are all counted, and keep its weights if it is the best.
+
+        parameters gives the network's after that epoch; None where they are still the same. later_batches: how many
+        batches of the next epochs are counted already.
+        """
+        now, history, batches = self.progress, self.history, fit.batches
+        end = len(history.batch_losses) - later_batches
+        own = slice(end - len(batches), end)
+        val_loss, val_accuracy = (None, None) if validation is None else validation
+        record = EpochRecord(
+            epoch=now.epoch + 1,
+            # fsum: the same bits whatever BLAS there is, and however many threads it takes
+            train_loss=math.fsum(np.multiply(history.batch_losses[own], batches.sizes)) / batches.rows,
+            train_accuracy=math.fsum(np.multiply(history.batch_accuracies[own], batches.sizes)) / batches.rows,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            seconds=now.seconds,
+            examples_per_second=batches.rows / now.seconds,
+        )
+        history.epochs.append(record)
+        self.progress = Progress(epoch=now.epoch + 1)
+        if self.monitor is not None and self._is_best(value := getattr(record, self.monitor)):
+            if parameters is None:
+                self._keep(fit.network, value, record.epoch)
+            else:
+                self.best = Best(value, record.epoch, parameters())
+        return record
+
+    def _is_best(self, value: float) -> bool:
+        if self.best is None or math.isnan(self.best.value):
+            return True
+        return value > self.best.value if HIGHER_IS_BETTER[self.monitor or ""] else value < self.best.value
+
+    def _keep(self, network: FeedForwardNeuralNetwork, value: float, epoch: int) -> None:
+        """Make the network as it is now the best one, in the memory of the one before."""
+        arrays = None if self.best is None else self.best.arrays
+        self.best = None  # until all of it is there
+        try:
+            arrays = network.parameters(arrays)
+        except KeyboardInterrupt:  # it is half written, and the network is still the same
+            self.best = Best(value, epoch, network.parameters(arrays))
+            raise
+        self.best = Best(value, epoch, arrays)

@@ -1,4 +1,10 @@
-"""A trainer's whole state as named arrays and a dictionary, from which training goes on with the same bits."""
+"""A trainer's state: named arrays and a dictionary, from which training goes on with the same bits.
+
+The names: those of the network's parameters, "0.weight" and so on; Adam's and SGD's two moments of each,
+"0.weight.moment1"; "history.batch_losses" and "history.batch_accuracies"; and the best weights, "best.0.weight".
+Nothing random has a state to be kept: the order of rows, dropout and changed pictures follow from the seed, the epoch
+and the batch.
+"""
 
 import dataclasses
 import re
@@ -20,11 +26,7 @@ Copy = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
 def trainer_state(trainer: Trainer) -> State:
-    """Weights, moments and update counts, place in the epoch, history and best weights so far.
-
-    The arrays are the trainer's own, to be read before it goes on; copied_state copies them. Nothing random has a state
-    to keep: orders, dropout and pictures follow from the seed and the place.
-    """
+    """The state as it is now. Its arrays are the trainer's own memory: read or copy them before training goes on."""
     arrays, layers = trainer.network.contents()
     for layer, weight, bias in named_parameters(trainer.network.layers):
         shape = (layer.input_dim, layer.output_dim)
@@ -50,7 +52,7 @@ def trainer_state(trainer: Trainer) -> State:
 
 
 def copied_state(state: State, earlier: Copy | None) -> Copy:
-    """A state that training leaves as it is, in the memory of an earlier one."""
+    """A copy of a state, which training leaves as it is; earlier: a copy whose memory is used again."""
     memories = {} if earlier is None else earlier[0]
     return {name: copied(array, memories.get(name)) for name, array in state[0].items()}, state[1]
 
@@ -58,10 +60,10 @@ def copied_state(state: State, earlier: Copy | None) -> Copy:
 def restore_trainer(
     trainer: Trainer, arrays: Mapping[str, Sliceable], metadata: dict[str, Any], source: object
 ) -> None:
-    """Put a trainer of the same network and settings into a saved state, which is copied a block at a time.
+    """Bring a trainer of the same network and settings to a saved state, whose arrays are copied a block at a time.
 
     The step size stays the trainer's own. Raises DataError, naming source, where the state belongs to another network,
-    seed or batch size; nothing is changed then.
+    seed or batch size, or is not whole; nothing is changed then.
     """
     own, layers = trainer.network.contents()
     linear = list(named_parameters(trainer.network.layers))
@@ -85,11 +87,11 @@ def restore_trainer(
             for layer, w, b in linear
             for j in range(2)
         ]
-        epochs = [EpochRecord(**_counted(record)) for record in metadata["epochs"]]
-        progress = Progress(**_counted(metadata["progress"]))
+        epochs = [EpochRecord(**_checked(record)) for record in metadata["epochs"]]
+        progress = Progress(**_checked(metadata["progress"]))
         best, kept = None, {}
         if metadata["best"]:
-            best = Best(**_counted(metadata["best"]), arrays={})
+            best = Best(**_checked(metadata["best"]), arrays={})
             kept = {name: _like(own[name], arrays[BEST + name]) for _, *names in linear for name in names}
         updates = [count for _, count in zip(linear, metadata["updates"], strict=True)]
         threads_used = metadata["threads_used"]
@@ -102,38 +104,36 @@ def restore_trainer(
         raise DataError(f"{source}: is not a whole checkpoint of a run: {error!r}") from None
     trainer.network.set_parameters(arrays)
     for i, layer in enumerate(trainer.network.layers):
-        if isinstance(layer, Whiten):  # fitted anew it may differ in the last bits, as other libraries' threads do
-            trainer.network.layers[i] = Whiten(
-                *(np.asarray(arrays[array_name(i, name)]) for name in Whiten.array_names)
-            )
+        if isinstance(layer, Whiten):  # fitted again, its last bits may be others, by the threads of NumPy's libraries
+            own_arrays = (np.asarray(arrays[array_name(i, name)]) for name in Whiten.array_names)
+            trainer.network.layers[i] = Whiten(*own_arrays)
     for layer, j, weight, bias in moments:
         panels.pack(weight, layer.moments[j])
         layer.bias_moments[j][: layer.output_dim] = np.asarray(bias)
     for (layer, _, _), count in zip(linear, updates, strict=True):
         layer.updates = count
-    trainer.progress = progress
     trainer.history.epochs, trainer.history.batch_losses, trainer.history.batch_accuracies = epochs, losses, accuracies
     if best is not None:
         memories = {} if trainer.best is None else trainer.best.arrays
         best.arrays = {name: copied(array, memories.get(name)) for name, array in kept.items()}
-    trainer.best = best
-    trainer.threads_used = threads_used
+    trainer.recorder.progress, trainer.recorder.best, trainer.threads_used = progress, best, threads_used
 
 
 def best_network(arrays: Mapping[str, Sliceable], metadata: dict[str, Any]) -> dict[str, Sliceable]:
-    """The arrays of a state's network with the best weights so far; the last ones where there are no best."""
+    """The network's own arrays of a state, with the best weights so far, or the last ones where none are the best."""
     own = {name: array for name, array in arrays.items() if re.fullmatch(r"\d+\.\w+", name)}
     return own | ({name: arrays[BEST + name] for name in own if BEST + name in arrays} if metadata["best"] else {})
 
 
 def _like(own: Sliceable, found: Sliceable) -> Sliceable:
+    """A saved array, if it has the shape of the trainer's own."""
     if found.shape != own.shape:
         raise ValueError(f"an array of shape {found.shape}, want {own.shape}")
     return found
 
 
-def _counted(fields: dict[str, Any]) -> dict[str, Any]:
-    """fields, if its values are numbers or None, and the counts whole and not negative."""
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+    """Saved fields, if their values are numbers or None, and those of epoch and batch whole and not negative."""
     for name, value in fields.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if name in ("epoch", "batch") and not (isinstance(value, int) and 0 <= value < 1 << 53):

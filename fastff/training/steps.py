@@ -1,137 +1,217 @@
-"""The batches of epochs, in two ways with one result: as one program for the kernels, or layer by layer.
+"""The steps of training: forward, loss, backward and update, one step a batch.
 
-`Trainer` chooses: built-in layers become a program, and a network with a layer of somebody's own is called by hand.
+`train` is what a step is, for layers of any kind, and LayerSteps calls it. ProgramSteps gives the same bits, with all
+steps of one or more epochs as one native call, for a network of built-in layers.
 """
 
 import math
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 import numpy as np
 
 from fastff.data.rows import Rows
+from fastff.engine.batches import Batches
 from fastff.engine.bfloat16 import PROGRAMS
+from fastff.engine.context import RunContext
 from fastff.engine.program import Program
 from fastff.engine.run import Outcome
 from fastff.nn.layers import MOST_EPOCHS, RandomLayer
+from fastff.nn.loss import CrossEntropySoftmax
+from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.training.epoch_ends import EpochEnds
 from fastff.training.evaluation import Evaluation
 
-if TYPE_CHECKING:
-    from fastff.training.trainer import Trainer
+ROWS_A_CALL = 1 << 20  # rows of all epochs of a native call, at most: their order takes 8 MB
 
-ROWS_A_CALL = 1 << 20  # their order is 8 MB
+
+def train(
+    network: FeedForwardNeuralNetwork,
+    criterion: CrossEntropySoftmax,
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    step_sizes: Iterable[float],
+) -> Iterator[tuple[float, int]]:
+    """Train on batches of rows and labels; after each step give its mean loss, and how many rows it had right.
+
+    Ends before a step whose loss is not finite could change the weights.
+    """
+    for (rows, labels), step_size in zip(batches, step_sizes, strict=True):
+        logits = network.forward(rows)
+        loss = criterion.forward(logits, labels)
+        if not math.isfinite(loss):
+            return
+        network.backward(criterion.backward())
+        network.step(step_size)
+        yield loss, int((logits.argmax(1) == labels).sum())
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit trains, on which rows X (N, D) and labels Y (N,), and how: the rest is as Trainer has it."""
+
+    network: FeedForwardNeuralNetwork
+    criterion: CrossEntropySoftmax
+    X: Rows
+    Y: np.ndarray
+    batches: Batches
+    seed: int
+    precision: str
+    threads: int | None
+    context: RunContext
+
+    def reseed(self, epoch: int, *, epochs: int = 1, step: int = 0) -> None:
+        """Make what is random in these epochs, from this step of the first, a function of the seed, the epoch, the step
+        and the layer's place."""
+        for i, layer in enumerate(self.network.layers):
+            if isinstance(layer, RandomLayer):
+                entropy = [np.random.SeedSequence([self.seed, number, i]) for number in range(epoch, epoch + epochs)]
+                layer.reseed([int(e.generate_state(1)[0]) + step for e in entropy])
+
+
+@dataclass
+class Trained:
+    """What a call of Steps has done, in the batches of one or more epochs, counted through from the first epoch's.
+
+    outcome: loss and hits of each batch, and which batch comes next. first: the batch with which the call began.
+    threads: how many it took. ends: what it did at the ends of epochs, None where it did nothing there.
+    """
+
+    outcome: Outcome
+    first: int
+    threads: int = 1
+    ends: EpochEnds | None = None
+
+    def validation(self, epoch: int) -> tuple[float, float] | None:
+        """(loss, accuracy) on the validation rows after an epoch, counted from 0; None where it did not validate."""
+        return None if self.ends is None else self.ends.validation(epoch)
+
+    def parameters(self, epoch: int) -> dict[str, np.ndarray]:
+        """The network's parameters() after an epoch, counted from 0, of a call that keeps them."""
+        assert self.ends is not None
+        return self.ends.parameters(epoch)
 
 
 class Steps(Protocol):
-    """Called with the rows' order in each epoch, (epochs, rows), and the first batch to do, counted through them.
+    """Trains a network on the batches of one or more epochs.
 
-    most_epochs is how many may come at once; `outcome` says how far it came, None if it never began.
+    most_epochs: how many epochs a call may have. trained: what the last call has done, also where it was interrupted;
+    None if it did not come to its first batch.
     """
 
     most_epochs: int
-    outcome: Outcome | None
+    trained: Trained | None
 
-    def ends(self, evaluation: Evaluation | None, *, keep: bool, epochs: int) -> EpochEnds | None:
-        """Have the steps do what ends each of so many epochs too; None where they cannot. Once, before the first."""
+    def compile(self) -> float:
+        """Compile what the steps need, or load it; the seconds it took."""
+        ...
 
-    def __call__(self, orders: np.ndarray, first: int) -> Outcome: ...
+    def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
+        """Train from batch number `first` of epoch number `epoch` on.
+
+        orders: the order of the rows in each epoch, (epochs, rows). step_sizes: of each batch, (epochs * batches,).
+        """
+        ...
+
+
+class LayerSteps:
+    """Steps for layers of any kind, called one by one."""
+
+    most_epochs = 1
+
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
+        self.trained: Trained | None = None
+
+    def compile(self) -> float:
+        return 0.0  # each layer compiles its own when it is called
+
+    def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
+        fit, batches = self.fit, self.fit.batches
+        done = np.full(1, first)
+        outcome = Outcome(np.zeros(len(batches)), np.zeros(len(batches), np.int64), done, len(batches))
+        self.trained = Trained(outcome, first)
+        numbers, sizes = range(first, len(batches)), map(float, step_sizes[first:])
+        steps = train(fit.network, fit.criterion, self._rows(epoch, orders[0], numbers), sizes)
+        for number, (loss, hits) in zip(numbers, steps, strict=False):
+            outcome.losses[number], outcome.hits[number] = loss * batches.sizes[number], hits
+            done[0] = number + 1
+        return self.trained
+
+    def _rows(self, epoch: int, order: np.ndarray, numbers: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for number in numbers:
+            self.fit.reseed(epoch, step=number)
+            rows = order[self.fit.batches.slice(number)]
+            yield self.fit.X[rows], self.fit.Y[rows]
 
 
 class ProgramSteps:
-    """All layers, forward, backward and update, as one program."""
+    """Steps as one program for the kernels: all layers, forward, backward and update.
 
-    def __init__(self, trainer: "Trainer", X: Rows, Y: np.ndarray) -> None:
-        self.trainer, network = trainer, trainer.network
-        self.outcome: Outcome | None = None
-        self.program = self.make_program(min(trainer.batch_size, len(X)))
-        self.most_epochs = max(1, min(MOST_EPOCHS, ROWS_A_CALL // len(X)))
-        labels = self.program.labels(Y)
-        z, saved = network.lower_forward(self.program, X, training=True)
-        g = self.program.cross_entropy(z, labels, trainer.criterion.label_smoothing, gradient=True, halt=True)
+    epochs: how many a call should train, at most. evaluation, keep: what to do at the end of each of them, where a call
+    may train several: validate, and keep the weights.
+    """
+
+    def __init__(self, fit: Fit, *, epochs: int = 1, evaluation: Evaluation | None = None, keep: bool = False) -> None:
+        self.fit = fit
+        self.outcome: Outcome | None = None  # of the last run, or the run under way
+        self.trained: Trained | None = None
+        self.program = self.make_program()
+        labels = self.program.labels(fit.Y)
+        z, saved = fit.network.lower_forward(self.program, fit.X, training=True)
+        g = self.program.cross_entropy(z, labels, fit.criterion.label_smoothing, gradient=True, halt=True)
         assert g is not None
-        network.lower_backward(self.program, g, saved)
+        fit.network.lower_backward(self.program, g, saved)
+        self.most_epochs = max(1, min(epochs, MOST_EPOCHS, ROWS_A_CALL // len(fit.X)))
+        self._ends = self._add_ends(evaluation, keep) if evaluation is not None or keep else None
 
-    def ends(self, evaluation: Evaluation | None, *, keep: bool, epochs: int) -> EpochEnds | None:
+    def make_program(self) -> Program:
+        """An empty program for the batches."""
+        return PROGRAMS[self.fit.precision](self.fit.batches.size)
+
+    def _add_ends(self, evaluation: Evaluation | None, keep: bool) -> EpochEnds | None:
+        """Have the program end the epochs; None, and one epoch a call, where it cannot."""
         if evaluation is not None and evaluation.program.streams:  # from files that only a run of its own opens
-            return None
-        ends = EpochEnds(self.trainer.network, evaluation, keep=keep, most_epochs=min(epochs, self.most_epochs))
-        if ends.most_epochs == 1:
+            self.most_epochs = 1
+        ends = EpochEnds(self.fit.network, evaluation, keep=keep, most_epochs=self.most_epochs)
+        self.most_epochs = ends.most_epochs
+        if self.most_epochs == 1:
             return None
         ends.add_to(self.program)
         return ends
 
-    def make_program(self, rows: int) -> Program:
-        return PROGRAMS[self.trainer.precision](rows)
+    def compile(self) -> float:
+        return self.program.compile()
 
-    def __call__(self, orders: np.ndarray, first: int) -> Outcome:
-        trainer, layers = self.trainer, self.trainer.network.linear_layers
-        self.outcome = cast("Outcome | None", None)  # which `go` sets
-        steps = math.ceil(orders.shape[1] / trainer.batch_size)
+    def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
+        layers = self.fit.network.linear_layers
+        self.outcome, self.trained = cast("Outcome | None", None), None  # `go` sets the outcome
         updates = max((layer.updates for layer in layers), default=0)
-        hyper = trainer.optimizer.hyper(updates + 1, trainer.step_sizes(steps, len(orders))[first:])
+        hyper = self.fit.network.optimizer.hyper(updates + 1, step_sizes[first:])
         # of whole epochs, so that one that goes on in the middle of an epoch says the same
-        trainer.threads_used = self.threads_for(steps * len(orders))
+        threads = self.threads_for(len(step_sizes))
         for layer in layers:
             layer.sync()
         try:
-            self.go(orders, first, hyper)
+            self.go(epoch, orders, first, hyper, threads)
         finally:
             if self.outcome is not None:
                 for layer in layers:
                     layer.updated(self.outcome.done - first)
-        assert self.outcome is not None
-        return self.outcome
+                # without a batch to do, no epoch was ended
+                self.trained = Trained(self.outcome, first, threads, self._ends if first < len(step_sizes) else None)
+        assert self.trained is not None
+        return self.trained
 
     def threads_for(self, steps: int) -> int:
-        return self.program.threads_for(self.trainer.threads, steps)
+        """How many threads so many steps take."""
+        return self.program.threads_for(self.fit.threads, steps, self.fit.context)
 
-    def go(self, orders: np.ndarray, first: int, hyper: np.ndarray) -> None:
-        """Run the steps from `first` on with these optimizer's numbers; `outcome` then says how far they came."""
-        reseed(self.trainer, len(orders))
+    def go(self, epoch: int, orders: np.ndarray, first: int, hyper: np.ndarray, threads: int) -> None:
+        """Run the steps from `first` on with these numbers of the optimizer; `outcome` then says how far they came."""
+        self.fit.reseed(epoch, epochs=len(orders))
         try:
-            self.program.run(orders, first_step=first, hyper=hyper, threads=self.trainer.threads)
+            threads_wanted, context = self.fit.threads, self.fit.context
+            self.program.run(orders, first_step=first, hyper=hyper, threads=threads_wanted, context=context)
         finally:
             self.outcome = self.program.outcome
-
-
-class LayerSteps:
-    """Any layers with forward, backward and step, called one by one."""
-
-    most_epochs = 1
-
-    def __init__(self, trainer: "Trainer", X: Rows, Y: np.ndarray) -> None:
-        self.trainer, self.X, self.Y = trainer, X, Y
-        self.outcome: Outcome | None = None
-
-    def ends(self, evaluation: Evaluation | None, *, keep: bool, epochs: int) -> EpochEnds | None:
-        return None
-
-    def __call__(self, orders: np.ndarray, first: int) -> Outcome:
-        trainer, size, order = self.trainer, self.trainer.batch_size, orders[0]
-        steps = math.ceil(len(order) / size)
-        done = np.full(1, first)
-        outcome = self.outcome = Outcome(np.zeros(steps), np.zeros(steps, np.int64), done, steps)
-        step_sizes = trainer.step_sizes(steps, 1)
-        for step in range(first, steps):
-            reseed(trainer, 1, step)
-            rows = order[step * size : (step + 1) * size]
-            logits, labels = trainer.network.forward(self.X[rows]), self.Y[rows]
-            loss = trainer.criterion.forward(logits, labels)
-            if not math.isfinite(loss):
-                break
-            trainer.network.backward(trainer.criterion.backward())
-            trainer.network.step(float(step_sizes[step]))
-            outcome.losses[step] = loss * len(rows)
-            outcome.hits[step] = (logits.argmax(1) == labels).sum()
-            done[0] = step + 1
-        return outcome
-
-
-def reseed(trainer: "Trainer", epochs: int, step: int = 0) -> None:
-    """Make what is random in the next epochs, from this step of the first, a function of the trainer's seed, the epoch,
-    the step and the layer's place."""
-    for i, layer in enumerate(trainer.network.layers):
-        if isinstance(layer, RandomLayer):
-            now = trainer.progress.epoch
-            entropy = [np.random.SeedSequence([trainer.seed, epoch, i]) for epoch in range(now, now + epochs)]
-            layer.reseed([int(e.generate_state(1)[0]) + step for e in entropy])

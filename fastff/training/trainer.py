@@ -1,20 +1,20 @@
-"""Training: shuffle, run the minibatches as one native call an epoch, look at the validation set, keep the history.
+"""Training: shuffle the rows, run the batches, look at the validation set, keep the history and the best weights.
 
-A network of built-in layers becomes one program for the kernels; any other is trained layer by layer, with the same
-result. Everything random follows from one seed: the order of epoch e is a function of (seed, e) alone.
+A network of built-in layers is trained by one native call for one or more epochs, any other layer by layer, with the
+same result (steps.py). Everything random follows from one seed: the order of epoch e is a function of (seed, e) alone.
 """
 
-import math
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
+from fastff.engine.batches import Batches
 from fastff.engine.bfloat16 import resolve_precision
-from fastff.engine.run import Outcome
+from fastff.engine.context import ALONE
 from fastff.engine.threads import check_threads
 from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.nn.loss import CrossEntropySoftmax
@@ -22,13 +22,12 @@ from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import Optimizer, check_optimizer, check_step_size
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.blocks import row_blocks
-from fastff.training.epoch_ends import EpochEnds
-from fastff.training.evaluation import EVALUATION_ROWS, Evaluation, evaluate
-from fastff.training.history import Best, EpochRecord, History, Progress
+from fastff.training.evaluation import EVALUATION_ROWS, LayerEvaluation, make_evaluation
+from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
 from fastff.training.schedules import SCHEDULES
-from fastff.training.steps import LayerSteps, ProgramSteps, Steps
+from fastff.training.steps import Fit, LayerSteps, ProgramSteps, Steps, Trained
 
-_HIGHER_IS_BETTER = {"train_loss": False, "train_accuracy": True, "val_loss": False, "val_accuracy": True}
+Validate = Callable[[], tuple[float, float]]
 
 
 class Trainer:
@@ -75,20 +74,37 @@ class Trainer:
         self.seed = int(seed)
         self.criterion = CrossEntropySoftmax(label_smoothing)
         self.patience = None if patience is None else check_size("patience", patience)
-        if monitor is not None and monitor not in _HIGHER_IS_BETTER:
-            raise ArgumentError(f"monitor: {monitor!r}, want one of {', '.join(_HIGHER_IS_BETTER)}")
-        self.monitor = "val_loss" if monitor is None and patience is not None else monitor
-        self.history = History()
-        self.progress = Progress()
-        self.best: Best | None = None
+        if monitor is not None and monitor not in HIGHER_IS_BETTER:
+            raise ArgumentError(f"monitor: {monitor!r}, want one of {', '.join(HIGHER_IS_BETTER)}")
+        self.recorder = Recorder("val_loss" if monitor is None and patience is not None else monitor)
+        self.context = ALONE  # of all runs; the commands set it before fit
         self.compile_seconds = 0.0
         self.threads_used = 1  # of the last epoch
-        self._evaluation: Evaluation | None = None
-        self._ends: EpochEnds | None = None  # of the fit under way
 
     @property
     def optimizer(self) -> Optimizer:
+        """The network's."""
         return self.network.optimizer
+
+    @property
+    def monitor(self) -> str | None:
+        """The figure of an epoch that decides which one is the best, None if the best weights are not kept."""
+        return self.recorder.monitor
+
+    @property
+    def history(self) -> History:
+        """What all calls of fit have shown so far."""
+        return self.recorder.history
+
+    @property
+    def progress(self) -> Progress:
+        """How far all calls of fit have come."""
+        return self.recorder.progress
+
+    @property
+    def best(self) -> Best | None:
+        """The best epoch so far and its weights, None where nothing is monitored or no epoch has ended."""
+        return self.recorder.best
 
     def fit(
         self,
@@ -109,166 +125,120 @@ class Trainer:
         Returns the history of this trainer, earlier calls included. Raises DataError for unusable data and
         DivergenceError when a loss is not finite, before that batch could change the weights.
         """
-        classes = self.network.output_dim
-        X = check_rows(X, "X", features=self.network.input_dim)
-        Y = check_labels(Y, "Y", rows=len(X), classes=classes)
-        if not isinstance(X, Shards):  # reading all of them would take as long as an epoch: see _diverged
-            check_finite_rows(X, "X")
-        if (X_val is None) != (Y_val is None):
-            raise ArgumentError("X_val and Y_val: one of the two is missing, want both or neither")
-        if X_val is not None:
-            X_val = check_rows(X_val, "X_val", features=self.network.input_dim)
-            Y_val = check_labels(Y_val, "Y_val", rows=len(X_val), classes=classes)
-            check_finite_rows(X_val, "X_val")
-        elif self.monitor is not None and self.monitor.startswith("val"):
-            raise ArgumentError(f"monitor: {self.monitor}, want X_val and Y_val in fit, or another monitor")
+        X, Y, X_val, Y_val = self._checked(X, Y, X_val, Y_val)
         check_size("epochs", epochs)
 
-        if self.precision != "float32" and not self.network.lowers():
-            raise ArgumentError(f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own")
         self._last_epoch = self.progress.epoch + epochs
-        steps = self._steps(X, Y)
-        self._evaluation = None
-        validate = self._validation(X_val, Y_val)
-        watched = bool(validate or on_epoch or self.monitor)
-        self._ends = None
-        if watched and on_epoch is None:
-            self._ends = steps.ends(self._evaluation, keep=self.monitor is not None, epochs=epochs)
-        batches = math.ceil(len(X) / self.batch_size)
-        while self.progress.epoch < self._last_epoch:
-            count, ended = self._at_once(steps, watched), self._ends is not None and self.progress.batch < batches
-            self._run_epochs(steps, X, count)
-            figures = self._ends.figures(count - 1) if self._ends and ended else validate() if validate else ()
-            record = self._close(len(X), *figures)
-            going_on = self._watch(record)
-            if (on_epoch is not None and on_epoch(record)) or not going_on:
-                break
+        fit = self.what_to_fit(X, Y)
+        steps, validate = self._build(fit, X_val, Y_val, epochs if on_epoch is None else 1)
+        self.compile_seconds += steps.compile()
+
+        going_on = True
+        while going_on:
+            # the rest of an interrupted epoch is trained by itself
+            count = 1 if self.progress.batch > 0 else max(1, min(self._epochs_left, steps.most_epochs))
+            trained = self._train(steps, fit, count)
+            figures = trained.validation(count - 1)
+            if figures is None and validate is not None:
+                figures = validate()
+            record = self.recorder.close(fit, figures)
+            going_on = not (on_epoch is not None and on_epoch(record)) and self._epochs_left > 0
         if self.patience is not None:
             self.restore_best()
         return self.history
+
+    def evaluate(self, X: Rows, Y: np.ndarray) -> tuple[float, float]:
+        """(mean cross-entropy, accuracy in 0..1) of the network over all rows, with the trainer's threads."""
+        X = check_rows(X, "X", features=self.network.input_dim)
+        Y = check_labels(Y, "Y", rows=len(X), classes=self.network.output_dim)
+        return make_evaluation(self.network, X, Y, EVALUATION_ROWS).run(self.threads, self.context)
 
     def restore_best(self) -> None:
         """Give the network the weights of the best epoch so far, where a monitor has kept them."""
         if self.best is not None:
             self.network.set_parameters(self.best.arrays)
 
-    def _at_once(self, steps: Steps, watched: bool) -> int:
-        """How many epochs the next call may train: many where it ends them by itself, none beyond patience's end."""
-        left = self._last_epoch - self.progress.epoch
-        if not watched:
-            return min(left, steps.most_epochs)
-        if self._ends is None or self.progress.batch > 0:
-            return 1
-        if self.patience is not None:
-            left = min(left, self.patience + (self.best.epoch - self.progress.epoch if self.best else 0))
-        return max(1, min(left, self._ends.most_epochs))
-
-    def _run_epochs(self, steps: Steps, X: Rows, count: int) -> None:
-        """Train for `count` epochs from where the first of them stands; the last still waits for its record."""
-        now, batches = self.progress, math.ceil(len(X) / self.batch_size)
-        if now.batch > batches:
-            raise DataError(
-                f"X: {len(X)} rows, but the interrupted epoch had come to batch {now.batch}; want the same data"
-            )
-        orders = np.array([self.order(epoch, len(X)) for epoch in range(now.epoch, now.epoch + count)])
-        first, start = now.batch, time.perf_counter()
-        try:
-            outcome = steps(orders, first)
-        finally:
-            if steps.outcome is not None:
-                self._count(steps.outcome, first, len(X), time.perf_counter() - start)
-        if outcome.done < count * batches:
-            order = orders[outcome.done // batches]
-            self._diverged(X, order[self.progress.batch * self.batch_size :][: self.batch_size])
-
-    def _steps(self, X: Rows, Y: np.ndarray) -> Steps:
-        return (ProgramSteps if self.network.lowers() else LayerSteps)(self, X, Y)
-
     def order(self, epoch: int, rows: int) -> np.ndarray:
         """The order of so many rows in this epoch, counted from 0."""
         return np.random.default_rng([self.seed, epoch]).permutation(rows)
 
-    def _count(self, outcome: Outcome, first: int, rows: int, seconds: float) -> None:
-        """Take the batches that were done, all of them or not, into the history; their seconds are shared out evenly.
+    def _checked(
+        self, X: Rows, Y: np.ndarray, X_val: Rows | None, Y_val: np.ndarray | None
+    ) -> tuple[Rows, np.ndarray, Rows | None, np.ndarray | None]:
+        """What fit is given, as it is used; raises as fit does."""
+        width, classes, batch = self.network.input_dim, self.network.output_dim, self.progress.batch
+        X = check_rows(X, "X", features=width)
+        Y = check_labels(Y, "Y", rows=len(X), classes=classes)
+        if not isinstance(X, Shards):  # to read all of them would take as long as an epoch: see _diverged
+            _check_finite_rows(X, "X")
+        if (X_val is None) != (Y_val is None):
+            raise ArgumentError("X_val and Y_val: one of the two is missing, want both or neither")
+        if X_val is not None:
+            X_val = check_rows(X_val, "X_val", features=width)
+            Y_val = check_labels(Y_val, "Y_val", rows=len(X_val), classes=classes)
+            _check_finite_rows(X_val, "X_val")
+        elif self.monitor is not None and self.monitor.startswith("val"):
+            raise ArgumentError(f"monitor: {self.monitor}, want X_val and Y_val in fit, or another monitor")
+        if batch > len(Batches(len(X), self.batch_size)):
+            raise DataError(
+                f"X: {len(X)} rows, but the interrupted epoch had come to batch {batch}; want the same data"
+            )
+        if self.precision != "float32" and not self.network.lowers():
+            raise ArgumentError(f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own")
+        return X, Y, X_val, Y_val
 
-        rows: of an epoch. Epochs but the last are closed; that one may not be done, or wait for its validation.
-        """
-        batches, history, done = math.ceil(rows / self.batch_size), self.history, slice(first, outcome.done)
-        sizes = np.resize(self._sizes(rows), outcome.steps)[done]
-        history.batch_losses += (outcome.losses[done] / sizes).tolist()
-        history.batch_accuracies += (outcome.hits[done] / sizes).tolist()
-        a_batch = seconds / max(1, outcome.done - first)
-        left, ended = outcome.done, 0
-        while left > batches:
-            left -= batches
-            self.progress.seconds += (batches - self.progress.batch) * a_batch
-            figures = self._ends.figures(ended) if self._ends else ()
-            self._watch(self._close(rows, *figures, behind=len(history.batch_losses) - left), ended)
-            ended += 1
-        self.progress.seconds += (left - self.progress.batch) * a_batch
-        self.progress.batch = left
+    def what_to_fit(self, X: Rows, Y: np.ndarray) -> Fit:
+        """All that steps on these rows and labels, which are checked, need to know."""
+        batches = Batches(len(X), min(self.batch_size, len(X)))
+        return Fit(self.network, self.criterion, X, Y, batches, self.seed, self.precision, self.threads, self.context)
 
-    def _sizes(self, rows: int) -> np.ndarray:
-        """How many rows each batch of an epoch has."""
-        return _batch_sizes(rows, self.batch_size)
-
-    def _close(
-        self, rows: int, val_loss: float | None = None, val_accuracy: float | None = None, *, behind: int | None = None
-    ) -> EpochRecord:
-        """Add the record of the epoch under way, whose batches end the history or lie before its batch `behind`."""
-        sizes, now, history = self._sizes(rows), self.progress, self.history
-        behind = len(history.batch_losses) if behind is None else behind
-        own = slice(behind - len(sizes), behind)
-        record = EpochRecord(
-            epoch=now.epoch + 1,
-            # fsum: the same bits whatever BLAS there is, and however many threads it takes
-            train_loss=math.fsum(np.multiply(history.batch_losses[own], sizes)) / rows,
-            train_accuracy=math.fsum(np.multiply(history.batch_accuracies[own], sizes)) / rows,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            seconds=now.seconds,
-            examples_per_second=rows / now.seconds,
-        )
-        history.epochs.append(record)
-        self.progress = Progress(epoch=now.epoch + 1)
-        return record
-
-    def _validation(self, X: Rows | None, Y: np.ndarray | None) -> Callable[[], tuple[float, float]] | None:
-        if X is None or Y is None:
-            return None
+    def _build(
+        self, fit: Fit, X_val: Rows | None, Y_val: np.ndarray | None, epochs: int
+    ) -> tuple[Steps, Validate | None]:
+        """The steps, of which a call may train so many epochs, and validation where there are rows for it."""
+        evaluation, validate = None, None
+        if X_val is not None and Y_val is not None:
+            evaluation = make_evaluation(self.network, X_val, Y_val, EVALUATION_ROWS)
+            validate = partial(evaluation.run, self.threads, self.context)
         if not self.network.lowers():
-            return lambda: evaluate(self.network, X, Y, EVALUATION_ROWS)
-        evaluation = self._evaluation = Evaluation(self.network, X, Y, EVALUATION_ROWS)
-        return lambda: evaluation.run(self.threads)
+            return LayerSteps(fit), validate
+        assert not isinstance(evaluation, LayerEvaluation)
+        if evaluation is not None:
+            self.compile_seconds += evaluation.program.compile()
+        return ProgramSteps(fit, epochs=epochs, evaluation=evaluation, keep=self.monitor is not None), validate
 
-    def _watch(self, record: EpochRecord, ended: int | None = None) -> bool:
-        """Keep the best weights, where something is monitored; False when patience is at its end.
+    @property
+    def _epochs_left(self) -> int:
+        """How many more epochs to train, unless one of them is the best."""
+        left = self._last_epoch - self.progress.epoch
+        return left if self.patience is None else min(left, self.patience - self.recorder.epochs_since_best)
 
-        ended: which of the last call's epochs this was, if others have followed it.
-        """
-        if self.monitor is None:
-            return True
-        sign, value = (1.0 if _HIGHER_IS_BETTER[self.monitor] else -1.0), getattr(record, self.monitor)
-        if self.best is None or sign * value > sign * self.best.value or math.isnan(self.best.value):
-            if ended is None or self._ends is None:
-                self._keep(value, record.epoch)
-            else:
-                self.best = Best(value, record.epoch, self._ends.parameters(ended))
-            return True
-        return self.patience is None or record.epoch - self.best.epoch < self.patience
-
-    def _keep(self, value: float, epoch: int) -> None:
-        """Make the network as it is now the best, in the memory of the one before."""
-        arrays = None if self.best is None else self.best.arrays
-        self.best = None  # until all of it is there
+    def _train(self, steps: Steps, fit: Fit, count: int) -> Trained:
+        """Train for `count` epochs from where the first of them stands; the last still waits for its record."""
+        epoch, first, batches = self.progress.epoch, self.progress.batch, fit.batches
+        orders = np.array([self.order(number, batches.rows) for number in range(epoch, epoch + count)])
+        start = time.perf_counter()
         try:
-            arrays = self.network.parameters(arrays)
-        except KeyboardInterrupt:  # half of it is there, and the weights are still the same
-            self.best = Best(value, epoch, self.network.parameters(arrays))
-            raise
-        self.best = Best(value, epoch, arrays)
+            trained = steps(epoch, orders, first, self._step_sizes(len(batches), count))
+        finally:
+            if steps.trained is not None:
+                self.threads_used = steps.trained.threads
+                self.recorder.count(fit, steps.trained, time.perf_counter() - start)
+        done = trained.outcome.done
+        if done < count * len(batches):
+            if self.progress.batch == len(batches):  # the first batch of the next epoch has diverged
+                self.recorder.close(fit, trained.validation(done // len(batches) - 1))
+            self._diverged(fit.X, orders[done // len(batches)][batches.slice(self.progress.batch)])
+        return trained
+
+    def _step_sizes(self, batches: int, epochs: int) -> np.ndarray:
+        """The step size of each batch of the next epochs, from the first batch of the epoch under way."""
+        epoch = self.progress.epoch + np.arange(epochs)
+        done = (epoch[:, None] + np.arange(batches) / batches).ravel() / self._last_epoch
+        return self.step_size * SCHEDULES[self.schedule](done)
 
     def _diverged(self, X: Rows, rows: np.ndarray) -> None:
+        """Raise what says why the loss of the next batch, of these rows, is not finite."""
         batch = self.progress.batch
         check_finite(X[rows], f"X, among the rows of batch {batch}")
         logits = self.network.logits(X[rows])
@@ -281,19 +251,8 @@ class Trainer:
             f"Try a step size below {self.step_size:g}, or standardised rows"
         )
 
-    def step_sizes(self, batches: int, epochs: int) -> np.ndarray:
-        """The step size of each batch of the next epochs, from the first batch of the epoch under way."""
-        epoch = self.progress.epoch + np.arange(epochs)
-        done = (epoch[:, None] + np.arange(batches) / batches).ravel() / self._last_epoch
-        return self.step_size * SCHEDULES[self.schedule](done)
 
-
-@lru_cache
-def _batch_sizes(rows: int, batch_size: int) -> np.ndarray:
-    return np.diff(np.append(np.arange(0, rows, batch_size), rows))
-
-
-def check_finite_rows(X: Rows, name: str) -> None:
+def _check_finite_rows(X: Rows, name: str) -> None:
     """check_finite, at the price of one sum where all is well (a sum that overflows only costs the closer look)."""
     if isinstance(X, Shards):
         check_finite(X, name)

@@ -1,4 +1,4 @@
-"""The commands from end to end: digits in; a run's files, figures and guesses out."""
+"""The commands from end to end: from the digits to a run's files, its figures and its predictions."""
 
 import csv
 import dataclasses
@@ -57,11 +57,6 @@ def digits(tmp_path_factory):
     """The folder of a run on digits, all options left alone, and what the command printed."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
     return folder, succeed("train", "--out", folder, pictures=True)
-
-
-@pytest.fixture
-def flowers(tmp_path):
-    return write_flowers(tmp_path)
 
 
 def weights(path):

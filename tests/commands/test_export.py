@@ -1,4 +1,4 @@
-"""Networks that travel: to ONNX and through onnxruntime, and to PyTorch and back."""
+"""A network that is exported to ONNX, or copied to PyTorch and back, gives the same probabilities there."""
 
 import sys
 

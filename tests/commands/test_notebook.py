@@ -1,4 +1,4 @@
-"""docs/quickstart.ipynb runs from top to bottom, anywhere, and the outputs saved in it are those of such a run."""
+"""docs/quickstart.ipynb runs from top to bottom in any folder, and shows the outputs that such a run gives."""
 
 import os
 import re

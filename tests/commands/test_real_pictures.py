@@ -1,4 +1,4 @@
-"""The course's task on real pictures: its files as they come, its network, an accuracy to expect after two epochs."""
+"""The course's task on its real pictures: the files are read as they come, and its network learns in two epochs."""
 
 import json
 import subprocess

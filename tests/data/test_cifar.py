@@ -1,4 +1,4 @@
-"""CIFAR-10 in its official forms and the course's pickles give the same rows, split the same way, every time."""
+"""CIFAR-10's official archives and the course's pickles give the same rows, split the same way every time."""
 
 import importlib.util
 import io
@@ -173,10 +173,7 @@ def course(folder, kind=np.uint8, column=True, **changes):
 @pytest.mark.parametrize("column", [False, True])
 def test_course_pickles_become_bytes(tmp_path, kind, column):
     expected = course(tmp_path / "course", kind, column)
-    for loaded in (
-        load_dataset(tmp_path / "course"),
-        load_dataset("cifar10-hst", data_dir=tmp_path / "course"),
-    ):
+    for loaded in (load_dataset(tmp_path / "course"), load_dataset("cifar10-hst", data_dir=tmp_path / "course")):
         assert (loaded.name, loaded.class_names) == ("cifar10-hst", ("horse", "ship", "truck"))
         assert (loaded.image_shape, loaded.n_features) == ((3, 32, 32), 3072)
         for split, (x, y) in expected.items():

@@ -1,4 +1,4 @@
-"""Folders of Parquet files: shards once made of them hold their rows, and are made again when the files change."""
+"""A folder of Parquet files is turned into shards with the same rows, once, and again when a file has changed."""
 
 import numpy as np
 import pytest

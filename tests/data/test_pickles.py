@@ -1,4 +1,4 @@
-"""Pickles give their arrays, and never run anything; damaged or forged ones are refused in one line."""
+"""Pickles give the arrays in them and never run code; damaged and forged ones are refused in one line."""
 
 import contextlib
 import pickle

@@ -1,4 +1,4 @@
-"""Rows and labels that a network cannot use are refused in one line; those it can are handed on without a copy."""
+"""Rows and labels that a network cannot use are refused in one line; others are passed on, uncopied where possible."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Data larger than memory: shards train to the same bits as the array they make up, in little memory, and go on."""
+"""Rows that stay on disk, in shards, train to the bits of one array in memory, in little memory, and can be resumed."""
 
 import itertools
 import json

@@ -1,7 +1,9 @@
-"""What each rank of test_distributed.py runs: mpiexec -n 2 python tests/distributed/ranks.py WHAT [OPTIONS of train]
+"""What each process (rank) of test_distributed.py runs.
 
-same    trains a small network in several ways, and prints how far rank 0 and a single process are apart
-others  is the command, with something that happens to one of its ranks
+    mpiexec -n 2 python tests/distributed/ranks.py WHAT [OPTIONS of train]
+
+WHAT is `same`: train a small network in several ways, and print how far it is from what a single process trains.
+Any other WHAT is the command train, in which the thing of that name happens to one of the ranks.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Several processes train one network: as one would, over shared memory and over messages; and none outlives another.
+"""Several processes train one network with the result of a single process, and when one ends they all do.
 
-Each rank is a process that mpiexec starts (tests/distributed/ranks.py says what it runs).
+Each process (rank) is started by mpiexec; tests/distributed/ranks.py says what it runs.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import run, succeed, write_flowers
+from command_line import run, succeed
 
 from fastff.system import checkpoint
 
@@ -55,11 +55,6 @@ def write_shards(folder, source):
         for number, piece in enumerate(np.array_split(array, 3)):
             np.save(folder / f"{name}-{number:05}.npy", piece)
     return folder
-
-
-@pytest.fixture
-def flowers(tmp_path):
-    return write_flowers(tmp_path)
 
 
 @needs_mpi

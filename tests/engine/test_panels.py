@@ -1,4 +1,4 @@
-"""Weights between NumPy's (in, out) and the kernels' panels: a Matrix behaves like the ordinary array that it shows."""
+"""A weight matrix is kept in the kernels' panels, and behaves like the ordinary (in, out) array that it shows."""
 
 import gc
 

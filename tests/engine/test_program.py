@@ -1,4 +1,4 @@
-"""Whole networks as programs: against the twin, and the same bits however a run is divided, threaded or interrupted."""
+"""Whole networks as programs: as the float64 twin, and the same bits with any threads, divisions and interruptions."""
 
 from itertools import pairwise
 

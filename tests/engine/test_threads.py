@@ -11,9 +11,10 @@ import pytest
 
 from fastff.engine import panels, threads
 from fastff.engine.program import Program
-from fastff.errors import ArgumentError, StalledError
+from fastff.errors import ArgumentError, FastffError, StalledError
 from fastff.kernels import run as driver
 from fastff.kernels.cpu import NR
+from fastff.system.threads import Event, Thread
 
 
 @pytest.mark.parametrize("value", [None, 1, 7])
@@ -30,11 +31,11 @@ def test_bad_numbers_of_threads_are_one_line(value):
     assert "\n" not in message
 
 
-# --- running ranks ---
+# --- running threads ---
 
 
-class Ranks:
-    """Ranks that wait, as at a barrier, until somebody stops them; `stops` is what they were told."""
+class Waiting:
+    """Threads that wait, as at a barrier, until somebody stops them; `stops` is what they were told."""
 
     def __init__(self):
         self.stops, self.finished, self.released = [], [], threading.Event()
@@ -43,40 +44,40 @@ class Ranks:
         self.stops.append(abandon)
         self.released.set()
 
-    def wait(self, rank):
+    def wait(self, number):
         assert self.released.wait(60)
-        self.finished.append(rank)
+        self.finished.append(number)
 
 
-def test_every_rank_runs_once_and_at_the_same_time():
+def test_every_thread_runs_once_and_at_the_same_time():
     together, seen = threading.Barrier(5), []
 
-    def call(rank):
+    def call(number):
         together.wait(60)  # breaks unless all five are there
-        seen.append(rank)
+        seen.append(number)
 
-    threads.run_ranks(call, 5, lambda abandon: None)
+    threads.run_threads(call, 5, lambda abandon: None)
     assert sorted(seen) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("culprit", [0, 1, 2])
-def test_an_error_in_a_rank_is_raised_and_releases_the_others(culprit):
-    ranks = Ranks()
+def test_an_error_in_a_thread_is_raised_and_releases_the_others(culprit):
+    waiting = Waiting()
 
-    def call(rank):
-        if rank == culprit:
+    def call(number):
+        if number == culprit:
             raise MemoryError("no room")
-        ranks.wait(rank)
+        waiting.wait(number)
 
     with pytest.raises(MemoryError, match="no room"):
-        threads.run_ranks(call, 3, ranks.stop)
-    assert ranks.stops == [True]
-    assert sorted(ranks.finished) == sorted({0, 1, 2} - {culprit})
+        threads.run_threads(call, 3, waiting.stop)
+    assert waiting.stops == [True]
+    assert sorted(waiting.finished) == sorted({0, 1, 2} - {culprit})
 
 
-@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
-def test_ranks_that_started_are_released_when_another_could_not(monkeypatch, error):
-    ranks, start = Ranks(), threading.Thread.start
+@pytest.mark.parametrize("error", [FastffError("threads: the system starts no more"), KeyboardInterrupt()])
+def test_threads_that_started_are_released_when_another_could_not(monkeypatch, error):
+    waiting, start = Waiting(), Thread.start
     began = []
 
     def failing(thread):
@@ -85,40 +86,40 @@ def test_ranks_that_started_are_released_when_another_could_not(monkeypatch, err
         began.append(thread)
         start(thread)
 
-    monkeypatch.setattr(threading.Thread, "start", failing)
+    monkeypatch.setattr(Thread, "start", failing)
     try:
         with pytest.raises(type(error)):
-            threads.run_ranks(ranks.wait, 4, ranks.stop)
+            threads.run_threads(waiting.wait, 4, waiting.stop)
         for thread in began:
             thread.join(10)  # it has ended its work, but may not have left yet
         left = [thread for thread in began if thread.is_alive()]
     finally:
-        ranks.released.set()  # whatever happened: no thread stays behind
+        waiting.released.set()  # whatever happened: no thread stays behind
     assert left == []
 
 
-def test_ctrl_c_stops_at_a_step_and_is_raised_when_all_ranks_have_ended():
-    ranks = Ranks()
+def test_ctrl_c_stops_at_a_step_and_is_raised_when_all_threads_have_ended():
+    waiting = Waiting()
 
-    def call(rank):
-        if rank == 2:
+    def call(number):
+        if number == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        ranks.wait(rank)
+        waiting.wait(number)
 
     with pytest.raises(KeyboardInterrupt):
-        threads.run_ranks(call, 3, ranks.stop)
-    assert ranks.stops == [False]  # not abandoned: each finishes its step
-    assert sorted(ranks.finished) == [0, 1, 2]
+        threads.run_threads(call, 3, waiting.stop)
+    assert waiting.stops == [False]  # not abandoned: each finishes its step
+    assert sorted(waiting.finished) == [0, 1, 2]
 
 
 class PressAt:
-    """A trace function that presses Ctrl-C when the traced thread comes to its line number `when` in run_ranks."""
+    """A trace function that presses Ctrl-C when the traced thread comes to its line number `when` in run_threads."""
 
     def __init__(self, when):
         self.when, self.lines = when, 0
 
     def __call__(self, frame, event, argument):
-        if frame.f_code is not threads.run_ranks.__code__:
+        if frame.f_code is not threads.run_threads.__code__:
             return None
         if event == "line":
             self.lines += 1
@@ -127,26 +128,26 @@ class PressAt:
         return self
 
 
-def test_ctrl_c_at_any_line_leaves_no_rank_behind():
+def test_ctrl_c_at_any_line_leaves_no_thread_behind():
     before, when, pressed = sys.gettrace(), 0, True
     while pressed:
         when += 1
         stopped, entered, finished = threading.Event(), [], []
 
-        def call(rank, stopped=stopped, entered=entered, finished=finished):
-            entered.append(rank)
+        def call(number, stopped=stopped, entered=entered, finished=finished):
+            entered.append(number)
             stopped.wait(0.05)  # work that ends by itself, though late for who does not wait for it
-            finished.append(rank)
+            finished.append(number)
 
         press, interrupted = PressAt(when), False
         sys.settrace(press)
         try:
-            threads.run_ranks(call, 2, lambda abandon, stopped=stopped: stopped.set())
+            threads.run_threads(call, 2, lambda abandon, stopped=stopped: stopped.set())
         except KeyboardInterrupt:
             interrupted = True
         finally:
             sys.settrace(before)
-        assert entered == [] or sorted(finished) == sorted(entered), f"ranks still run: pressed at line {when}"
+        assert entered == [] or sorted(finished) == sorted(entered), f"threads still run: pressed at line {when}"
         pressed = press.lines >= when
         assert interrupted == pressed
     assert when > 5
@@ -190,15 +191,15 @@ def slow_copy(rows, total):
     return program, out
 
 
-def test_a_failing_rank_releases_those_that_wait_at_a_barrier(monkeypatch):
+def test_a_failing_thread_releases_those_that_wait_at_a_barrier(monkeypatch):
     rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
     program, out = slow_copy(rows, 8)
     run = driver.run
 
-    def failing(rank, *rest):
-        if rank == 1:
+    def failing(number, *rest):
+        if number == 1:
             raise MemoryError("no room")
-        run(rank, *rest)
+        run(number, *rest)
 
     monkeypatch.setattr(driver, "run", failing)
     with pytest.raises(MemoryError, match="no room"):
@@ -236,9 +237,9 @@ def test_ctrl_c_during_a_short_run_is_raised_after_it(monkeypatch, size):
     program.flops = 1
     run = driver.run
 
-    def pressing(rank, *rest):
-        run(rank, *rest)
-        if rank == 0:
+    def pressing(number, *rest):
+        run(number, *rest)
+        if number == 0:
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(driver, "run", pressing)
@@ -248,7 +249,7 @@ def test_ctrl_c_during_a_short_run_is_raised_after_it(monkeypatch, size):
     np.testing.assert_array_equal(out, rows[:, :1])
 
 
-# --- ranks that will not come
+# --- threads that will not come
 
 
 @pytest.fixture
@@ -257,24 +258,24 @@ def impatient(monkeypatch):
     monkeypatch.setattr(threads, "LOOKS", 3)
 
 
-def test_a_rank_that_sleeps_elsewhere_is_named_and_the_others_are_released(monkeypatch, impatient):
+def test_a_thread_that_sleeps_elsewhere_is_named_and_the_others_are_released(monkeypatch, impatient):
     if not os.path.exists("/proc/self/stat"):
         pytest.skip("only Linux says what a thread does")
     rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
     program, out = slow_copy(rows, 8)
     run, left, locked, ended = driver.run, [], threading.Event(), threading.Event()
 
-    def stuck(rank, *rest):
-        if rank == 1:
+    def stuck(number, *rest):
+        if number == 1:
             assert locked.wait(60)
-        run(rank, *rest)
-        left.append(rank)
-        if rank == 1:
+        run(number, *rest)
+        left.append(number)
+        if number == 1:
             ended.set()
 
     monkeypatch.setattr(driver, "run", stuck)
     try:
-        with pytest.raises(StalledError, match=r"^rank 1 of 3 has not come to where the other threads have waited"):
+        with pytest.raises(StalledError, match=r"^thread 1 of 3 has not come to where the other threads have waited"):
             program.run(np.arange(8), threads=3)
         assert sorted(left) == [0, 2]
     finally:
@@ -285,20 +286,20 @@ def test_a_rank_that_sleeps_elsewhere_is_named_and_the_others_are_released(monke
     np.testing.assert_array_equal(out, rows[:, :1])
 
 
-def test_a_rank_that_left_early_is_named(monkeypatch, impatient):
+def test_a_thread_that_left_early_is_named(monkeypatch, impatient):
     rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
     program, _ = slow_copy(rows, 8)
     run = driver.run
-    monkeypatch.setattr(driver, "run", lambda rank, *rest: None if rank == 0 else run(rank, *rest))
-    with pytest.raises(StalledError, match=r"^rank 0 of 2 "):
+    monkeypatch.setattr(driver, "run", lambda number, *rest: None if number == 0 else run(number, *rest))
+    with pytest.raises(StalledError, match=r"^thread 0 of 2 "):
         program.run(np.arange(8), threads=2)
 
 
-def test_a_rank_that_is_slow_is_waited_for(monkeypatch, impatient):
+def test_a_thread_that_is_slow_is_waited_for(monkeypatch, impatient):
     arrivals, looks, enough = np.zeros(2), [], threading.Event()
 
-    def call(rank):
-        if rank == 0:
+    def call(number):
+        if number == 0:
             arrivals[0] = 1  # waits for the other
         assert enough.wait(60)
 
@@ -309,13 +310,13 @@ def test_a_rank_that_is_slow_is_waited_for(monkeypatch, impatient):
         return False
 
     monkeypatch.setattr(threads, "_idle", awake)
-    threads.run_ranks(call, 2, lambda abandon: None, arrivals)
+    threads.run_threads(call, 2, lambda abandon: None, arrivals)
     assert len(looks) > 50
 
 
 def test_progress_starts_the_count_again(impatient):
-    done, arrivals = [threading.Event(), threading.Event()], np.array([1, 0])
-    gone = threading.Thread(target=lambda: None)
+    done, arrivals = [Event(), Event()], np.array([1, 0])
+    gone = Thread(lambda: None)
     watch = threads._Watch([gone, gone], done, arrivals)
     for _ in range(20):
         assert not watch.stalled()

@@ -111,5 +111,5 @@ def test_weights_of_softmax_with_cross_entropy():
     exact = z.astype(np.float64)
     assert outcome.losses[0] == pytest.approx((w * reference.cross_entropy(exact, labels, 0.1)).sum(), rel=20 * U)
     truth = reference.cross_entropy_gradient(exact, labels, 0.1) * 37 * w[:, None] / w.sum()
-    # as in test_kernels_softmax.py, where the terms are below 20 U for logits this small, of a value of at most 1
+    # as in test_losses_softmax.py, where the terms are below 20 U for logits this small, of a value of at most 1
     np.testing.assert_allclose(g, truth, rtol=0, atol=20 * U * w.max() / w.sum())

@@ -1,4 +1,4 @@
-"""Rows into lanes and back: the gather equals float32 NumPy bit for bit, whatever the rows' type, layout and order."""
+"""Rows that are gathered into panels equal float32 NumPy bit for bit, whatever their type, layout and order."""
 
 import numpy as np
 import pytest

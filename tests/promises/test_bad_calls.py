@@ -1,5 +1,6 @@
-"""What is wrong in a call ends in one line that says so, and leaves the network as it was. test_bad_input.py does the
-same for commands.
+"""Wrong arguments and arrays in calls from Python: an error of one line, and the network stays as it was.
+
+The commands' wrong arguments, data and runs are in test_bad_arguments.py, test_bad_data.py and test_bad_runs.py.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
-"""Damaged files, some hundreds a loader: only DataError comes out, whatever the bytes. The long run is fuzz_loaders.py.
+"""Damaged files, some hundreds for each loader: whatever the bytes, only DataError comes out.
 
-What the long run found stands below as tests of its own, with the traps that somebody would set on purpose.
+fuzz_loaders.py is the long run. What it found has tests of its own here, with traps that somebody might set on purpose.
 """
 
 import gzip
@@ -15,6 +15,7 @@ import zipfile
 import fuzz_loaders
 import numpy as np
 import pytest
+from damage import mutate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def test_whole_files_are_read(loader, tmp_path):
 @given(number=st.integers(0, 1 << 32))
 def test_damaged_files_are_refused_or_harmless(loader, tmp_path, number):
     rng = random.Random(number)
-    damaged = fuzz_loaders.mutate(rng, rng.choice(loader.seeds), loader.seeds)
+    damaged = mutate(rng, rng.choice(loader.seeds), loader.seeds)
     assert fuzz_loaders.problem(loader, tmp_path, damaged) is None
 
 

@@ -1,4 +1,4 @@
-"""The bits that training gave before the house was rebuilt are the bits that it gives now (golden.py says of what)."""
+"""Training gives the bits that are recorded in golden.json; golden.py says of which networks and ways of training."""
 
 import importlib.util
 import json

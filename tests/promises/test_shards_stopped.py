@@ -1,6 +1,6 @@
-"""Runs from shards that are interrupted, or whose files change under them: one clear line, and going on gives the bits.
+"""Runs from shards that are interrupted, or whose files change meanwhile: one clear line, and the same bits at the end.
 
-SIGKILL is tests/promises/kill_and_resume.py's, and several processes tests/distributed/test_distributed.py's.
+kill_and_resume.py has the runs that are killed, and test_distributed.py those of several processes.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A finished run as a report: everything in it, in HTML and PDF, with nothing made up and nothing fetched."""
+"""The report of a finished run holds all of it, in HTML and PDF, invents nothing, and needs no network to be read."""
 
 import base64
 import dataclasses

@@ -1,4 +1,7 @@
-"""Where an option's value comes from, and that a config file says all of it."""
+"""Where an option's value comes from: the command line, a config file, a preset or the data set, in this order.
+
+A config that is written to a file and read back is the same.
+"""
 
 import contextlib
 import dataclasses

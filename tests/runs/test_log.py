@@ -1,4 +1,4 @@
-"""Runs read back as TensorBoard and MLflow read them."""
+"""What a run writes for TensorBoard and MLflow, read back as they read it."""
 
 import json
 import sys
@@ -26,11 +26,6 @@ TAGS = {
 def elsewhere(tmp_path, monkeypatch):
     """MLflow 3.7 leaves an empty folder where it is used."""
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def flowers(tmp_path):
-    return write_flowers(tmp_path)
 
 
 def metrics(folder, name):

@@ -1,7 +1,6 @@
-"""A run's folder: which one it is, and what can be read back from it."""
+"""What a run keeps in its folder while it trains, and what is read back from it: the model and the state."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +8,8 @@ import pytest
 from fastff import FeedForwardNeuralNetwork, Trainer, load_dataset
 from fastff.errors import ArgumentError, DataError
 from fastff.runs.config import Config
-from fastff.runs.folder import choose_folder, find_run
 from fastff.runs.model import load_model
 from fastff.runs.run import Run
-from fastff.system import checkpoint
 from fastff.training.state import restore_trainer, trainer_state
 
 DIGITS = load_dataset("digits")
@@ -29,26 +26,6 @@ def fit(one, epochs):
 
 def saying(**options):
     return dataclasses.replace(Config(), **options)
-
-
-def test_a_new_run_takes_the_first_free_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for folder in ("runs/digits", "runs/digits-2", "runs/digits-4"):
-        assert str(choose_folder(saying(out="mine"))) == "mine"
-        (tmp_path / folder).mkdir(parents=True)
-    assert choose_folder(saying()) == Path("runs/digits-3")
-
-
-def test_the_folder_to_resume_is_the_latest_of_the_data_set(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for number in ("", "-2"):
-        folder = tmp_path / "runs" / f"flowers{number}"
-        folder.mkdir(parents=True)
-        checkpoint.save(folder / "checkpoint.safetensors", {}, {"options": {"seed": 3}})
-    folder, saved = find_run(saying(dataset="data/flowers.npz"))
-    assert (folder.name, saved) == ("flowers-2", {"seed": 3})
-    with pytest.raises(DataError, match=r"digits: has no checkpoint\.safetensors"):
-        find_run(saying())
 
 
 def test_the_model_is_the_best_network_and_its_classes(tmp_path):

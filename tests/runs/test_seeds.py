@@ -1,10 +1,10 @@
-"""python -m fastff.train --seeds N: each seed's run as if it were alone, mean and spread, and all as one model."""
+"""python -m fastff.train --seeds N: each run is as if it were alone; the mean, the spread, and an ensemble of all."""
 
 import json
 import statistics
 
 import pytest
-from command_line import run, succeed, write_flowers
+from command_line import run, succeed
 
 from fastff import DivergenceError, Ensemble, evaluate, load_dataset
 from fastff.system import checkpoint
@@ -12,11 +12,6 @@ from fastff.system.signals import Stopped
 from fastff.training.trainer import Trainer
 
 SMALL = ("--hidden", 8, "--dropout", 0.2, "--batch-size", 16, "--epochs", 3)
-
-
-@pytest.fixture
-def flowers(tmp_path):
-    return write_flowers(tmp_path)
 
 
 def seeds(*arguments):

@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted, out of disk or out of bounds: nothing is lost, going on gives the same bits."""
+"""Runs that are killed, interrupted or out of disk: nothing is lost, and going on gives the same bits."""
 
 import errno
 import os
@@ -8,67 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from command_line import run, snapshot, succeed, write_flowers
+from command_line import run, snapshot, succeed
 from kill_and_resume import contents
+from stopping import BACKOFF, SMALL, at_epoch, go_on, one_line, send
 
-from fastff import train
-from fastff.runs.config import Config
-from fastff.runs.folder import choose_folder
-from fastff.runs.progress import TrainingProgress
 from fastff.system import checkpoint, files
 from fastff.training.trainer import Trainer
 
-SMALL = ("--hidden", 16, "--dropout", 0.2, "--batch-size", 16)
-# Decay alone makes the weights 1.4 times larger in every step, until epoch 9; with half the step size it does not.
-GROWING = ("--hidden", "--optimizer", "sgd", "--momentum", 0, "--batch-size", 2, "--weight-decay", 48)
-BACKOFF = (*GROWING, "--step-size", 0.05, "--on-divergence", "backoff", "--epochs", 16)
 RHYTHMS = {
     "often": (*SMALL, "--epochs", 3, "--checkpoint-epochs", 1),
     "seldom": (*SMALL, "--epochs", 3, "--checkpoint-epochs", 2, "--schedule", "cosine"),
     "patience": (*SMALL, "--epochs", 9, "--checkpoint-epochs", 1, "--patience", 2, "--step-size", 1e-9),
     "backoff": (*BACKOFF, "--checkpoint-epochs", 3),
 }
-
-
-@pytest.fixture
-def flowers(tmp_path):
-    return write_flowers(tmp_path)
-
-
-@pytest.fixture
-def old(flowers, tmp_path):
-    """The folder of a finished run."""
-    succeed("train", flowers, *SMALL, "--epochs", 2, "--out", tmp_path / "old")
-    return tmp_path / "old"
-
-
-def one_line(result, status, saying):
-    assert (result.status, result.out) == (status, ""), result
-    assert result.err.count("\n") == 1, result.err
-    for part in saying if isinstance(saying, tuple) else (saying,):
-        assert part in result.err
-
-
-def go_on(folder):
-    return run("train", "--resume", "--out", folder)
-
-
-def at_epoch(monkeypatch, epoch, what):
-    """Have what() called when this epoch has ended, before it is saved."""
-    show = TrainingProgress.show
-
-    def shown(self, record):
-        show(self, record)
-        if record.epoch == epoch:
-            what()
-
-    monkeypatch.setattr(TrainingProgress, "show", shown)
-
-
-def send(number):
-    os.kill(os.getpid(), number)
 
 
 # --- killed
@@ -135,11 +88,7 @@ def test_a_kill_while_an_earlier_run_is_replaced_leaves_one_of_the_two(flowers, 
 
 def test_what_killed_writers_left_is_cleared_away(old):
     kept = (".gitignore", ".report.pdf.0123456789abcdef.tmp")  # not a run's: somebody may be writing it
-    for name in (
-        ".checkpoint.safetensors.0123456789abcdef.tmp",
-        ".curves.png.0123456789abcdef.tmp",
-        *kept,
-    ):
+    for name in (".checkpoint.safetensors.0123456789abcdef.tmp", ".curves.png.0123456789abcdef.tmp", *kept):
         (old / name).write_text("half")
     succeed("train", "--resume", "--out", old)
     assert sorted(path.name for path in old.glob(".*")) == sorted(kept)
@@ -259,47 +208,6 @@ def test_ctrl_c_before_the_first_batch_leaves_an_earlier_run_alone(flowers, monk
     assert snapshot(old) == before
 
 
-# --- two runs
-
-
-@pytest.mark.skipif(os.name != "posix", reason="no locks here")
-def test_a_folder_takes_one_run_at_a_time(flowers, old):
-    with files.locked(old):
-        before = snapshot(old)
-        for arguments in ((flowers, "--out", old), ("--resume", "--out", old)):
-            one_line(run("train", *arguments), 1, (f"{old}: another run is writing to this folder",))
-        assert snapshot(old) == before
-    succeed("train", "--resume", "--out", old)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="no locks here")
-def test_the_lock_goes_with_its_owner(tmp_path, old):
-    script = "import sys; from pathlib import Path; from fastff.system.files import locked\n"
-    script += "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", script, old], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        assert owner.stdout.readline() == b"held\n"
-        assert go_on(old).status == 1
-        owner.kill()
-        owner.wait()
-        assert (old / ".lock").exists()
-        assert go_on(old).status == 0
-    assert not (old / ".lock").exists()
-
-
-def test_runs_that_start_at_once_take_folders_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    mkdir, others = Path.mkdir, []
-
-    def beaten(self, *arguments, **options):
-        if not others:
-            others.append(self)
-            mkdir(self, *arguments, **options)
-        mkdir(self, *arguments, **options)
-
-    monkeypatch.setattr(Path, "mkdir", beaten)
-    assert choose_folder(Config()) == Path("runs/digits-2")
-
-
 # --- the disk
 
 
@@ -364,77 +272,3 @@ def test_a_folder_that_vanishes_is_one_line(flowers, monkeypatch, old):
     at_epoch(monkeypatch, 3, lambda: shutil.rmtree(old))
     result = run("train", "--resume", "--epochs", 4, "--out", old)
     one_line(result, 1, (f"cannot write {old / 'checkpoint.safetensors'}: No such file or directory",))
-
-
-# --- divergence
-
-
-def test_a_run_that_diverges_at_once_leaves_an_earlier_one_alone(flowers, old):
-    before = snapshot(old)
-    one_line(
-        run("train", flowers, *SMALL, "--no-standardize", "--step-size", 1e30, "--epochs", 3, "--out", old),
-        1,
-        ("the loss is not finite at epoch 1, batch ", "step ", "largest |logit| ", "largest |weight| ", "Try a step"),
-    )
-    assert snapshot(old) == before
-
-
-def test_the_checkpoint_before_a_divergence_can_be_gone_on_from(flowers, tmp_path):
-    result = run("train", flowers, *GROWING, "--step-size", 0.05, "--epochs", 16, "--out", tmp_path / "run")
-    one_line(result, 1, ("not finite", f"{tmp_path / 'run'} holds epoch "))
-    succeed("train", "--resume", "--step-size", 0.001, "--epochs", 14, "--out", tmp_path / "run")
-    assert len(contents(tmp_path / "run")["metrics"]) == 14
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_weights_that_are_not_finite_are_never_saved(flowers, tmp_path, monkeypatch, bad):
-    trainers = []
-
-    def spoil():
-        layer = trainers[0].network.linear_layers[0]
-        layer.weights = np.full(layer.weights.shape, bad)
-
-    make = train.make_trainer
-    monkeypatch.setattr(train, "make_trainer", lambda *given: trainers.append(make(*given)) or trainers[0])
-    at_epoch(monkeypatch, 2, spoil)
-    result = run("train", flowers, *SMALL, "--epochs", 3, "--checkpoint-epochs", 1, "--out", tmp_path / "run")
-    one_line(result, 1, ("weight holds numbers that are not finite", "Try a step size", "holds epoch 1"))
-    arrays, notes = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
-    assert all(np.isfinite(array).all() for array in arrays.values())
-    assert len(notes["epochs"]) == 1
-
-
-def test_backing_off_halves_the_step_size_and_says_so(flowers, tmp_path):
-    result = run("train", flowers, *BACKOFF, "--out", tmp_path / "run")
-    assert result.status == 0
-    assert result.err.count("\n") == 1
-    assert result.err.startswith("diverged: the loss is not finite at epoch ")
-    assert "with step size 0.025 (1 of 5)" in result.err
-    found = contents(tmp_path / "run")
-    assert [line["epoch"] for line in found["metrics"]] == list(range(1, 17))
-    assert found["checkpoint"][1]["step_size"] == 0.025
-    assert found["config"]["step_size"] == 0.05
-
-
-@pytest.mark.parametrize("epoch", [2, 8, 12])
-def test_an_interrupted_run_backs_off_as_if_nothing_had_been(flowers, tmp_path, monkeypatch, epoch):
-    run("train", flowers, *BACKOFF, "--out", tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        at_epoch(patch, epoch, lambda: send(signal.SIGINT))
-        assert run("train", flowers, *BACKOFF, "--out", tmp_path / "run").status == 130
-    assert go_on(tmp_path / "run").status == 0
-    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
-
-
-def test_backing_off_ends(flowers, tmp_path):
-    options = ("--step-size", 1e30, "--no-standardize", "--on-divergence", "backoff")
-    result = run("train", flowers, *SMALL, *options, "--out", tmp_path / "run")
-    assert (result.status, result.out) == (1, "")
-    assert [line[:9] for line in result.err.splitlines()] == ["diverged:"] * 5 + ["error: th"]
-    assert "after 5 halvings" in result.err
-
-
-def test_a_step_size_given_anew_is_not_halved(flowers, tmp_path):
-    run("train", flowers, *BACKOFF, "--out", tmp_path / "run")
-    succeed("train", "--resume", "--epochs", 17, "--step-size", 0.01, "--out", tmp_path / "run")
-    assert contents(tmp_path / "run")["checkpoint"][1]["step_size"] == 0.01

@@ -1,4 +1,4 @@
-"""Many networks at once: the same bits as one by one, in order, one failure costing the others nothing."""
+"""fit_many trains many networks at once: the bits of one at a time, in order; a failure costs the others nothing."""
 
 import dataclasses
 import os

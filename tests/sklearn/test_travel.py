@@ -1,6 +1,6 @@
-"""Fitted estimators go to disk and back, by joblib as most people do it and by skops, which runs nothing it reads.
+"""Fitted estimators are saved and loaded, by joblib as most people do it and by skops, which runs nothing it reads.
 
-Pickle itself is tested in test_sklearn.py.
+Pickle itself is tested in test_estimators.py.
 """
 
 import numpy as np

@@ -1,4 +1,8 @@
-"""Training takes four times its parameters and no more; what needs more memory than there is is refused beforehand."""
+"""The memory and the CPUs that this process may use.
+
+Training takes the data and four times its parameters and no more. What needs more memory than there is is refused
+before it is allocated. Control groups and affinity limit the number of threads.
+"""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""evaluate: exact over all rows, whatever the batch size, the kind of array, and the kind of model."""
+"""evaluate is exact over all rows, whatever the batch size, the kind of array and the kind of model."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Numbers and arrays at the edges of what they can be: the result is right, or the refusal clear."""
+"""Extreme numbers, and arrays of every type and layout: the result is right, or the refusal is clear."""
 
 import numpy as np
 import pytest

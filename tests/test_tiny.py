@@ -1,4 +1,4 @@
-"""A smoke of everything in seconds: load, train, evaluate, save, load, predict. Run this one first."""
+"""A quick check of the whole package, in seconds: load, train, evaluate, save, load, predict. Run this one first."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Training beside itself: in threads, under joblib, in forked and spawned processes, on fewer cores than threads."""
+"""Training beside other training: in threads, under joblib, in forked and spawned processes, with too few cores."""
 
 import multiprocessing
 import os

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastff.data import load_dataset
-from fastff.errors import DataError, MissingExtra
+from fastff.errors import ArgumentError, DataError, MissingExtra
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -309,3 +309,39 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"pip install 'fastff\[parquet\]'"):
         load_dataset(tmp_path / "table.parquet", target="b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "found"),
+    [
+        (
+            {"name_or_path": "digit"},
+            DataError,
+            "digit: no such file or folder, and not one of the names digits, cifar10-hst",
+        ),
+        ({"name_or_path": "a.csv", "target": "b"}, DataError, "a.csv: no such file or folder"),
+        ({"name_or_path": "digits", "target": "b"}, ArgumentError, "target: 'b' for digits"),
+        ({"name_or_path": "x.npz", "data_dir": "."}, ArgumentError, "data_dir: . beside the path x.npz"),
+        ({"name_or_path": "mnist", "data_dir": "nowhere"}, DataError, "data_dir: nowhere is not a folder"),
+        (
+            {"name_or_path": "mnist", "data_dir": "."},
+            DataError,
+            ".: has no files of mnist, want train-images-idx3-ubyte",
+        ),
+        (
+            {"name_or_path": "cifar10", "data_dir": "."},
+            DataError,
+            ".: has no files of cifar10, want cifar-10-python.tar",
+        ),
+        ({"name_or_path": "cifar10-hst", "data_dir": "."}, DataError, "cifar10_hst_train, cifar10_hst_val"),
+        ({"name_or_path": "."}, DataError, ".: no data found, want x_train.npy and y_train.npy"),
+        ({"name_or_path": "notes.txt"}, DataError, "notes.txt: a file of an unknown kind, want .npz, .csv"),
+    ],
+)
+def test_what_is_not_there_is_explained(tmp_path, monkeypatch, arguments, error, found):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(error) as caught:
+        load_dataset(**arguments)
+    assert found in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,102 @@
+"""The table of a program: its rows, and the addresses that they become when the program first runs."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastff.errors import ArgumentError
+from fastff.kernels import operation
+from fastff.kernels import run as driver
+from fastff.kernels.operation import Operation
+
+
+class Row:
+    """An operation of a program for batches of at most `rows` rows, with what stands in its fields."""
+
+    def __init__(self, operation: Operation, rows: int, *, barrier: bool = False, **fields: Any) -> None:
+        operation.check(fields.keys())
+        self.operation, self.rows, self.barrier, self.fields = operation, rows, barrier, fields
+
+    def set(self, **fields: Any) -> None:
+        """Put something else into some of the fields."""
+        self.operation.check(self.fields.keys() | fields.keys())
+        self.fields.update(fields)
+
+    def encode(self) -> list[int]:
+        """The row as the kernels read it. Raises FieldError for what they could not work on."""
+        return self.operation.encode(self.fields, barrier=self.barrier, rows=self.rows)
+
+
+@dataclass
+class EpochEnd:
+    """What is run on other rows at an epoch's end: their order, the rows of a batch, and where its figures go."""
+
+    order: np.ndarray
+    rows: int
+    losses: np.ndarray
+    hits: np.ndarray
+
+
+class Table:
+    """The rows of a program's sections as the kernels read them, in a plan for runs over them.
+
+    indexed: what the numbers of a run's rows pick from. filled: what all rows of a run are written to. seconds: what
+    compiling or loading the operations took. Raises ArgumentError for arrays that the operations could not work on.
+    """
+
+    def __init__(
+        self, sections: Sequence[Sequence[Row]], end: EpochEnd | None, indexed: Sequence[Any], filled: Sequence[Any]
+    ) -> None:
+        rows = [row for section in sections for row in section]
+        start = time.perf_counter()
+        driver.run.load()
+        for each in {row.operation for row in rows}:
+            each.load()
+        self.seconds = time.perf_counter() - start
+        try:
+            encoded = [row.encode() for row in rows]
+        except operation.FieldError as error:
+            raise ArgumentError(str(error)) from None
+        width = max(map(len, encoded), default=1)
+        self.memory = np.zeros((len(rows), width), np.int64)
+        for line, values in zip(self.memory, encoded, strict=True):
+            line[: len(values)] = values
+        self.plan = np.zeros(driver.PLAN, np.int64)
+        self.plan[driver.TABLE], self.plan[driver.COLUMNS] = address(self.memory), width
+        self.plan[driver.BEFORE : driver.AFTER + 1] = np.cumsum([len(section) for section in sections])
+        self.plan[driver.OTHER_BATCH] = 1
+        if end is not None:
+            other = slice(driver.OTHER_INDEX, driver.OTHER_HITS + 1)
+            self.plan[other] = address(end.order), len(end.order), end.rows, address(end.losses), address(end.hits)
+        self._indexed, self._filled = indexed, filled
+        # Arrays may belong to a user, who may do with them what he likes between two runs
+        self._before = [(a, address(a), a.shape, a.strides) for a in indexed if isinstance(a, np.ndarray)]
+
+    def check_index(self, index: Any, most_epochs: int) -> np.ndarray:
+        """index, which must be int64, (rows,) or (epochs, rows), and name rows that there are; else ArgumentError."""
+        if not isinstance(index, np.ndarray) or index.dtype != np.int64 or index.ndim not in (1, 2) or not index.size:
+            found = f"{index.dtype} {index.shape}" if isinstance(index, np.ndarray) else type(index).__name__
+            raise ArgumentError(f"the order of the rows: {found}, want int64 row numbers, (rows,) or (epochs, rows)")
+        for array, *before in self._before:
+            if [address(array), array.shape, array.strides] != before:
+                raise ArgumentError(
+                    f"an array of {len(array)} rows was resized while it was in use, want it left alone until the end"
+                )
+        rows = min(map(len, self._indexed), default=None)
+        if rows is not None and (index.min() < 0 or index.max() >= rows):
+            raise ArgumentError(
+                f"the order of the rows: goes from {index.min()} to {index.max()}, want row numbers below {rows}"
+            )
+        if any(len(array) < index.shape[-1] for array in self._filled):
+            raise ArgumentError(f"the order of the rows: {index.shape[-1]} rows, want at most {len(self._filled[0])}")
+        if index.ndim == 2 and len(index) > most_epochs:
+            raise ArgumentError(f"the order of the rows: {len(index)} epochs, want at most {most_epochs} in one run")
+        return np.ascontiguousarray(index)
+
+
+def address(array: np.ndarray) -> int:
+    """Where an array begins."""
+    return array.__array_interface__["data"][0]

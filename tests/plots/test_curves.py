@@ -1,0 +1,112 @@
+"""Curves of loss and accuracy say what the numbers say: of one batch or many, of a diverged or a resumed run."""
+
+import numpy as np
+import pytest
+from drawn import line, records, texts
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastff import plots
+from fastff.errors import ArgumentError
+from fastff.plots import curves
+
+
+def test_curves_show_batches_and_validation_where_they_belong(tmp_path, figure):
+    epochs = records([0.8, 0.5], [0.6, 0.75])
+    plots.draw_curves(tmp_path / "c.png", [1.2, 0.9, 0.7, 0.4], [0.3, 0.5, 0.6, 0.7], epochs, title="my run")
+    left, right = figure().axes
+    np.testing.assert_allclose(
+        line(left, "loss, training batch").get_xydata(), [[0.5, 1.2], [1, 0.9], [1.5, 0.7], [2, 0.4]]
+    )
+    np.testing.assert_allclose(line(left, "loss, validation").get_xydata(), [[1, 0.8], [2, 0.5]])
+    np.testing.assert_allclose(line(right, "accuracy, training batch").get_ydata(), [30, 50, 60, 70])
+    np.testing.assert_allclose(line(right, "accuracy, validation").get_xydata(), [[1, 60], [2, 75]])
+    assert (left.get_xlabel(), left.get_ylabel(), right.get_ylabel()) == ("epoch", "loss", "accuracy (%)")
+    assert left.get_title(loc="left") == "my run"
+    assert texts(left) == ["epoch 2: training loss 0.6, accuracy 65.0%; validation loss 0.5, accuracy 75.0%"]
+    (legend,) = figure().legends
+    assert len(legend.get_texts()) == 4
+
+
+def test_without_validation_the_epochs_training_means_are_drawn(tmp_path, figure):
+    plots.draw_curves(tmp_path / "c.png", [1, 0.5], [0.5, 0.5], records([0.6], [0.7], validated=False), title="run")
+    left, right = figure().axes
+    assert line(left, "loss, epoch mean").get_ydata() == pytest.approx([0.7])
+    assert line(right, "accuracy, epoch mean").get_ydata() == pytest.approx([60])
+    assert "validation" not in texts(left)[0]
+
+
+def test_validation_every_other_epoch(tmp_path, figure):
+    epochs = records([0.9, 0.8, 0.7, 0.6], [0.5, 0.6, 0.7, 0.8])
+    epochs[0].val_loss = epochs[0].val_accuracy = epochs[2].val_loss = epochs[2].val_accuracy = None
+    plots.draw_curves(tmp_path / "c.png", np.ones(8), np.ones(8) / 2, epochs, title="run")
+    np.testing.assert_allclose(line(figure().axes[0], "loss, validation").get_xydata(), [[2, 0.8], [4, 0.6]])
+
+
+def test_a_resumed_run_starts_where_its_first_record_does(tmp_path, figure):
+    epochs = records([0.9, 0.8, 0.7], [0.5, 0.6, 0.7])[1:]
+    plots.draw_curves(tmp_path / "c.png", np.ones(4), np.ones(4), epochs, title="run")
+    np.testing.assert_allclose(line(figure().axes[0], "loss, training batch").get_xdata(), [1.5, 2, 2.5, 3])
+
+
+def test_many_batches_become_a_band_that_holds_them_and_a_light_file(tmp_path, figure):
+    random = np.random.default_rng(0)
+    losses = random.uniform(0.5, 1.0, 50_000)
+    losses[12_345] = 1.4
+    path = tmp_path / "c.png"
+    plots.draw_curves(path, losses, random.uniform(0, 1, 50_000), records([0.7] * 50, [0.5] * 50), title="long")
+    left, _ = figure().axes
+    assert len(line(left, "loss, training batch").get_xdata()) <= 400
+    band = left.collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == 1.4
+    assert band[:, 1].min() == losses.min()
+    assert path.stat().st_size < 300_000
+
+
+def test_one_batch_and_no_epoch(tmp_path, figure):
+    plots.draw_curves(tmp_path / "c.png", [1.1], [0.25], [], title="run")
+    assert figure().axes[0].get_xlabel() == "batch"
+    assert texts(figure().axes[0]) == ["batch 1: training loss 1.1, accuracy 25.0%"]
+
+
+def test_a_diverged_run_is_marked_and_its_explosion_does_not_flatten_the_rest(tmp_path, figure):
+    losses = np.concatenate([np.linspace(1.1, 0.4, 90), np.geomspace(1, 1e30, 8), [np.inf, np.nan]])
+    epochs = records([0.6, 1e20], [0.7, 0.3])
+    plots.draw_curves(tmp_path / "c.png", losses, np.full(100, 0.5), epochs, title="run", batches_per_epoch=45)
+    left, right = figure().axes
+    assert left.get_ylim()[1] < 5
+    assert texts(right) == ["loss not finite from batch 99"]
+    assert line(left, "loss, training batch").get_xdata()[89] == pytest.approx(2)
+
+
+def test_losses_that_were_never_finite(tmp_path, figure):
+    epochs = records([np.nan], [0.3])
+    plots.draw_curves(tmp_path / "c.png", np.full(1000, np.nan), np.full(1000, 0.3), epochs, title="run")
+    assert texts(figure().axes[1]) == ["loss not finite from batch 1"]
+
+
+def test_a_first_spike_does_not_flatten_the_rest_but_overfitting_stays_in_view(tmp_path, figure):
+    losses = np.concatenate([[300, 40], np.geomspace(1.1, 0.001, 500)])
+    plots.draw_curves(tmp_path / "c.png", losses, np.ones(502), records([0.6, 3.5, 4.5], [0.7] * 3), title="run")
+    assert 4.5 <= figure().axes[0].get_ylim()[1] < 10
+
+
+@pytest.mark.parametrize(("losses", "accuracies"), [([], []), ([1, 2], [0.5])])
+def test_curves_of_nothing_or_of_unequal_lengths_are_refused(tmp_path, losses, accuracies):
+    with pytest.raises(ArgumentError, match=f"{len(losses)} and {len(accuracies)} values"):
+        plots.draw_curves(tmp_path / "c.png", losses, accuracies, [], title="run")
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=50), st.lists(st.floats(0, 100), max_size=5))
+def test_the_accuracy_axis_holds_every_epoch_within_0_and_100(batches, means):
+    lowest, step = curves._accuracy_scale(np.array(batches), np.array(means))
+    highest = lowest + step * curves.STEPS
+    assert lowest >= 0
+    assert highest <= 100
+    for value in [*means, max(batches)]:
+        assert lowest <= value <= highest
+
+
+@given(st.floats(1e-9, 1e30))
+def test_the_loss_axis_reaches_the_top_and_wastes_less_than_half(top):
+    assert 0.5 <= top / (curves.STEPS * curves._loss_step(top)) <= 1.002

@@ -1,0 +1,39 @@
+"""What the history says of batches, epochs and validation."""
+
+import numpy as np
+import pytest
+from trainers import X_VAL, Y_VAL, N, X, Y, assert_same_weights, make, trained
+
+from fastff import Trainer, evaluate
+
+
+def test_what_the_history_says():
+    records = []
+    net = make()
+    trainer = Trainer(net, batch_size=16, step_size=0.01)
+    history = trainer.fit(X, Y, X_VAL, Y_VAL, epochs=3, on_epoch=records.append)
+    assert history is trainer.history
+    assert history.epochs == records
+    assert [record.epoch for record in records] == [1, 2, 3]
+    assert len(history.batch_losses) == len(history.batch_accuracies) == 3 * 7
+    sizes = np.array([16] * 6 + [7])  # the last batch is ragged
+    for i, record in enumerate(records):
+        batches = slice(7 * i, 7 * i + 7)
+        assert record.train_loss == pytest.approx(np.dot(history.batch_losses[batches], sizes) / N, rel=1e-12)
+        assert record.train_accuracy == pytest.approx(np.dot(history.batch_accuracies[batches], sizes) / N, rel=1e-12)
+        assert record.seconds > 0
+        assert record.examples_per_second == pytest.approx(N / record.seconds)
+    assert (records[-1].val_loss, records[-1].val_accuracy) == pytest.approx(evaluate(net, X_VAL, Y_VAL, N), rel=1e-12)
+    assert type(history.batch_losses[0]) is type(history.batch_accuracies[0]) is float
+
+
+def test_without_validation_there_are_no_figures_of_it():
+    record = trained(epochs=1)[1].history.epochs[0]
+    assert record.val_loss is None
+    assert record.val_accuracy is None
+
+
+def test_validation_does_not_touch_training():
+    net = make(dropout=0.3)
+    Trainer(net, batch_size=16, step_size=0.01).fit(X, Y, X_VAL, Y_VAL, epochs=2)
+    assert_same_weights(net, trained(dropout=0.3)[0])
