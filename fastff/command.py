@@ -9,12 +9,13 @@ from typing import Annotated, NoReturn
 import tyro
 
 from fastff.errors import ArgumentError, FastffError
+from fastff.runs.config import PATH
 from fastff.system import streams
 from fastff.system.signals import Stopped
 
 # The option of the commands that use a trained model (runs.model.load_model)
 _RUN_DIR = "The folder of a run, or of several (--seeds), or a file that a network or an Ensemble was saved to."
-RunDir = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR", help=_RUN_DIR)]
+RunDir = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR", help=_RUN_DIR), PATH]
 SIGNALLED = 128  # plus the number of the signal, a convention of shells: 130 for Ctrl-C, 143 for SIGTERM
 _STOPPED = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 

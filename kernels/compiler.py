@@ -223,6 +223,11 @@ class Compiled:
         return self._code
 
     @property
+    def loaded(self) -> bool:
+        """Whether this process has the machine code."""
+        return self._code is not None
+
+    @property
     def address(self) -> int:
         """Where the machine code begins."""
         return int(self._load().address)

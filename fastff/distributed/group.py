@@ -19,7 +19,7 @@ import numpy as np
 
 from fastff.errors import FastffError, MissingExtra
 from fastff.system import streams
-from fastff.system.limits import usable_cpus
+from fastff.system.limits import granted_cpus, usable_cpus
 from fastff.system.signals import StoppedAtOnce
 from fastff.system.threads import Thread
 
@@ -79,13 +79,13 @@ class Group:
 
     def _threads(self) -> int:
         """This process's part of the CPUs that the processes of its machine may use, all together."""
-        cpus = usable_cpus()
+        cpus = granted_cpus()
         if not hasattr(os, "sched_getaffinity"):
-            return max(1, cpus // self.node.size)
+            return max(1, min(usable_cpus(), cpus // self.node.size))
         own = os.sched_getaffinity(0)
         union = set().union(*self.node.allgather(own))
         quota = cpus if cpus < len(own) else len(union)  # a limit of time is one for all of them
-        return max(1, min(cpus, min(len(union), quota) // self.node.size))
+        return max(1, min(cpus, usable_cpus(), min(len(union), quota) // self.node.size))
 
     # --- commands of rank 0 ---
 

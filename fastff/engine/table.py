@@ -1,16 +1,18 @@
 """The table of a program: its rows, and the addresses that they become when the program first runs."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numba import config
 
-from fastff.errors import ArgumentError
-from fastff.kernels import operation
+from fastff.errors import ArgumentError, FastffError
+from fastff.kernels import compiler, operation
 from fastff.kernels import run as driver
 from fastff.kernels.operation import Operation
+from fastff.system import clock
+from fastff.system.limits import check_own_room
 
 
 class Row:
@@ -28,6 +30,10 @@ class Row:
     def encode(self) -> list[int]:
         """The row as the kernels read it. Raises FieldError for what they could not work on."""
         return self.operation.encode(self.fields, barrier=self.barrier, rows=self.rows)
+
+
+# Bytes that LLVM takes the first time, when the kernels are compiled or read from the cache
+COMPILING, LOADING = 160 << 20, 24 << 20
 
 
 @dataclass
@@ -51,11 +57,15 @@ class Table:
         self, sections: Sequence[Sequence[Row]], end: EpochEnd | None, indexed: Sequence[Any], filled: Sequence[Any]
     ) -> None:
         rows = [row for section in sections for row in section]
-        start = time.perf_counter()
+        start = clock.now()
+        if config.DISABLE_JIT:
+            raise FastffError("NUMBA_DISABLE_JIT is set, and without its compiler nothing runs: want it unset or 0")
+        if not driver.run.loaded:
+            check_own_room("the kernels", LOADING if any(compiler.cache_dir().glob("run.run*.nbi")) else COMPILING)
         driver.run.load()
         for each in {row.operation for row in rows}:
             each.load()
-        self.seconds = time.perf_counter() - start
+        self.seconds = clock.since(start)
         try:
             encoded = [row.encode() for row in rows]
         except operation.FieldError as error:

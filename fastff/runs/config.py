@@ -16,7 +16,7 @@ import tyro
 
 from fastff.errors import ArgumentError, DataError
 from fastff.runs.presets import PRESETS, own_options
-from fastff.system.files import write_text
+from fastff.system.files import expanded, write_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,9 +24,22 @@ else:
     import tomli as tomllib
 
 
+PATH = "path"  # in the type of an option says that it is one
+
+
+class HasPaths:
+    """The base of options: puts the home folder in place of each ~ with which a PATH begins."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            value = getattr(self, name)
+            if PATH in getattr(hint, "__metadata__", ()) and str(value).startswith("~"):
+                object.__setattr__(self, name, str(expanded(value)))
+
+
 # Types of options that may be left out. Their empty help_behavior_hint keeps "(default: None)" out of the help.
-Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
-File = Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint=""), PATH]
+File = Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=""), PATH]
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
 Minutes = Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="")]
 Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
@@ -37,7 +50,7 @@ Distributed = Annotated[Literal["mpi"] | None, tyro.conf.arg(metavar="{mpi}", he
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(HasPaths):
     """Train a feed-forward network on DATASET and write everything about the run into a folder.
 
     DATASET is a name: digits (the default; needs no download), cifar10-hst, cifar10, mnist or fashion-mnist. Or it is
@@ -52,7 +65,7 @@ class Config:
     replace some of the defaults below; config.toml in the folder of the run lists the values that were used.
     """
 
-    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")] = "digits"
+    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET"), PATH] = "digits"
     """The name of a known data set, or a path."""
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""

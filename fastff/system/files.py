@@ -18,6 +18,11 @@ if os.name == "posix":
     import fcntl
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with the home folder in place of a ~ that it begins with, which shells leave in --out=~/run."""
+    return Path(os.path.expanduser(path))
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield the path of an empty temporary file in the same folder, which replaces `path` at the end of the block.
@@ -28,7 +33,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises DataError "cannot write PATH: REASON" for every OSError, also for those in the block.
     """
     try:
-        final = Path(os.path.realpath(path))
+        final = Path(os.path.realpath(expanded(path)))
         if final.exists() and not final.is_file():  # renaming over /dev/null would replace the device
             raise DataError(f"cannot write {path}: it exists and is not a regular file")
         # The name is cut because a file system allows 255 bytes; 40 characters are at most 160.
