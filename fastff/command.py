@@ -9,8 +9,8 @@ from typing import Annotated, NoReturn
 import tyro
 
 from fastff.errors import ArgumentError, FastffError
-from fastff.runs.config import PATH
 from fastff.system import streams
+from fastff.system.paths import PATH
 from fastff.system.signals import Stopped
 
 # The option of the commands that use a trained model (runs.model.load_model)

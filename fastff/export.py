@@ -9,9 +9,9 @@ import tyro
 from fastff import command
 from fastff.errors import ArgumentError
 from fastff.nn.onnx_graph import onnx_bytes
-from fastff.runs.config import PATH, HasPaths
 from fastff.runs.model import load_model
 from fastff.system.files import write_bytes
+from fastff.system.paths import PATH, HasPaths
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from fastff.data.arrays import read_array
 from fastff.data.rows import check_finite, check_rows
 from fastff.data.tables import read_rows
 from fastff.errors import ArgumentError, DataError
-from fastff.runs.config import PATH, HasPaths
 from fastff.runs.model import load_model
 from fastff.runs.progress import announce_compiling
 from fastff.system.files import replacing, write_text
+from fastff.system.paths import PATH, HasPaths
 
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
 

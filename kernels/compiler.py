@@ -51,6 +51,11 @@ def _key() -> str:
     return digest.hexdigest()[:24]
 
 
+def disabled() -> bool:
+    """Whether NUMBA_DISABLE_JIT has turned compiling off."""
+    return bool(numba.config.DISABLE_JIT)
+
+
 def cache_dir() -> Path:
     """The folder of the compiled kernels: FASTFF_CACHE_DIR, or else the user's cache directory."""
     chosen = os.environ.get("FASTFF_CACHE_DIR")

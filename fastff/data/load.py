@@ -14,7 +14,7 @@ from fastff.data.readers import contents
 from fastff.data.shards import has_shards, read_shard_folder
 from fastff.data.tables import read_csv, read_parquet
 from fastff.errors import ArgumentError, DataError
-from fastff.system.files import expanded
+from fastff.system.paths import expanded
 
 NAMES = ("digits", "cifar10-hst", "cifar10", "mnist", "fashion-mnist")
 DIGITS = tuple("0123456789")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import config
 
 from fastff.errors import ArgumentError, FastffError
 from fastff.kernels import compiler, operation
@@ -58,7 +57,7 @@ class Table:
     ) -> None:
         rows = [row for section in sections for row in section]
         start = clock.now()
-        if config.DISABLE_JIT:
+        if compiler.disabled():
             raise FastffError("NUMBA_DISABLE_JIT is set, and without its compiler nothing runs: want it unset or 0")
         if not driver.run.loaded:
             check_own_room("the kernels", LOADING if any(compiler.cache_dir().glob("run.run*.nbi")) else COMPILING)

@@ -11,9 +11,10 @@ from fastff import command
 from fastff.data import load_dataset
 from fastff.data.rows import Shards, check_finite, check_labels, check_rows
 from fastff.errors import DataError
-from fastff.runs.config import PATH, Folder, HasPaths, Name
+from fastff.runs.config import Folder, Name
 from fastff.runs.model import load_model
 from fastff.system.blocks import row_blocks
+from fastff.system.paths import PATH, HasPaths
 
 MIRRORED = 8192  # rows that are mirrored at a time, to bound the memory
 

@@ -10,8 +10,8 @@ from fastff import command
 from fastff.report.contents import contents
 from fastff.report.finished import read_run
 from fastff.report.typeset import typeset
-from fastff.runs.config import PATH, HasPaths
 from fastff.system.files import write_bytes
+from fastff.system.paths import PATH, HasPaths
 
 
 @dataclass(frozen=True)

@@ -16,25 +16,13 @@ import tyro
 
 from fastff.errors import ArgumentError, DataError
 from fastff.runs.presets import PRESETS, own_options
-from fastff.system.files import expanded, write_text
+from fastff.system.files import write_text
+from fastff.system.paths import PATH, HasPaths
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-
-PATH = "path"  # in the type of an option says that it is one
-
-
-class HasPaths:
-    """The base of options: puts the home folder in place of each ~ with which a PATH begins."""
-
-    def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            value = getattr(self, name)
-            if PATH in getattr(hint, "__metadata__", ()) and str(value).startswith("~"):
-                object.__setattr__(self, name, str(expanded(value)))
 
 
 # Types of options that may be left out. Their empty help_behavior_hint keeps "(default: None)" out of the help.

@@ -10,7 +10,7 @@ from fastff.nn.ensemble import Ensemble
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.runs.folder import BEST, ENSEMBLE
 from fastff.system import checkpoint
-from fastff.system.files import expanded
+from fastff.system.paths import expanded
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,6 +64,8 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
             again = f"--seeds {count} --resume --out {folder}"
             raise Stopped(stop.number, f"saved in {folder}; python -m fastff.train {again} goes on") from None
         lines = several.write_summary() if several.summaries else ""
+    if not (several.trained or several.errors):
+        return f"{folder}: the runs of all {count} seeds are done (--epochs N trains on), nothing was trained"
     if several.errors:
         seed, error = min(several.errors.items())
         if lines:
@@ -83,6 +85,7 @@ class _Several:
         self.networks: dict[int, FeedForwardNeuralNetwork] = {}
         self.summaries: dict[int, dict[str, Any]] = {}
         self.errors: dict[int, FastffError] = {}
+        self.trained = False  # whether there was anything to train
 
     def train(self, seed: int) -> None:
         folder = seed_folder(self.folder, seed)
@@ -91,6 +94,7 @@ class _Several:
             run = Run(own, make_trainer(own, self.data, front=self.front), self.data)
             run.trainer.context = self.context
             with run.start(resume=self.options.resume and has_run(folder)):
+                self.trained |= not run.complete
                 log = make_log(run, self.data.name)
                 summary = self.train_run(run, self.data, log)
         except FastffError as error:

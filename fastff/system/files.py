@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from fastff.errors import DataError
+from fastff.system.paths import expanded
 
 if os.name == "posix":
     import fcntl
-
-
-def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path with the home folder in place of a ~ that it begins with, which shells leave in --out=~/run."""
-    return Path(os.path.expanduser(path))
 
 
 @contextlib.contextmanager

@@ -17,12 +17,13 @@ from fastff import command
 from fastff.data import load_dataset
 from fastff.errors import DataError, MissingExtra
 from fastff.runs.build import make_trainer
-from fastff.runs.config import PATH, Config, Count, File, Folder, HasPaths, Name, read, start_from
+from fastff.runs.config import Config, Count, File, Folder, Name, read, start_from
 from fastff.runs.folder import label
 from fastff.runs.progress import announce_compiling
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.files import make_folder
 from fastff.system.limits import usable_cpus
+from fastff.system.paths import PATH, HasPaths
 from fastff.system.signals import STOPPING, Stopped
 from fastff.tune.workers import run_here, run_in_workers
 

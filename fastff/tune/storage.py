@@ -15,7 +15,7 @@ import sqlalchemy
 from optuna.storages.journal import JournalFileBackend
 
 from fastff.errors import ArgumentError, DataError
-from fastff.system.files import expanded
+from fastff.system.paths import expanded
 
 PATIENCE = 60  # seconds that a process waits for a SQLite file while others use it, for milliseconds each
 
