@@ -276,7 +276,7 @@ def tile_ceiling(threads: int) -> float:
     """GFLOP/s of the register tile on operands in the first-level cache: what no network can exceed."""
     from fastff.engine import panels
     from fastff.engine.program import Program
-    from fastff.kernels import spmd
+    from fastff.kernels import linear
     from fastff.kernels.cpu import NR
 
     # 8 KB of weights for each thread and 16 KB of rows, so that all stays in the cache; a run takes some 20 ms
@@ -284,7 +284,7 @@ def tile_ceiling(threads: int) -> float:
     program = Program(NR)
     x, y, w, b = program.panels(n_in), program.panels(n_out), panels.Matrix((n_in, n_out)), panels.aligned(NR)
     for _ in range(operations):
-        program.add(spmd.FORWARD, x, y, w.panels, b, n_in, n_out, 0, barrier=False)
+        program.add(linear.forward, x=x, y=y, w=w.panels, bias=b, n_in=n_in, n_out=n_out, relu=0, barrier=False)
     index, best = np.zeros(NR * steps, np.int64), 0.0
     for _ in range(10):
         start = time.perf_counter()

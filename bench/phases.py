@@ -14,27 +14,13 @@ from peers import WORKLOADS, data, tile_ceiling
 
 from fastff import FeedForwardNeuralNetwork, Trainer
 from fastff.engine.program import Program
-from fastff.engine.threads import run_threads
-from fastff.kernels import spmd, spmd16
+from fastff.engine.table import Row
+from fastff.kernels.bfloat16 import begin_products, end_products
 from fastff.training.steps import ProgramSteps
 
-NAMES = {
-    spmd.LABELS: "labels",
-    spmd.GATHER: "gather",
-    spmd.FORWARD: "forward",
-    spmd.LOSS: "loss",
-    spmd.TRANSPOSE: "transpose",
-    spmd.BACKWARD: "backward",
-    spmd.UPDATE: "update",
-    spmd.UPDATE_BIAS: "update bias",
-    spmd16.FORWARD: "forward",
-    spmd16.BACKWARD: "backward",
-    spmd16.UPDATE: "update",
-    spmd16.UPDATE_BIAS: "update bias",
-    spmd16.ROUND_INPUT: "round input",
-    spmd16.ROUND_GRADIENT: "round gradient",
-}
-_SHAPES = {spmd.FORWARD: 6, spmd.BACKWARD: 6, spmd.UPDATE: 7, spmd16.FORWARD: 6, spmd16.BACKWARD: 6, spmd16.UPDATE: 7}
+# In units of the weights' size in float32: what a product reads, and what an update reads and writes (w, m and v; in
+# bfloat16 a copy or two as well)
+_WEIGHTS = {"linear.update": 6.0, "linear16.update": 7.0, "linear16.forward": 0.5, "linear16.backward": 0.5}
 
 
 def measure(name: str, threads: int, precision: str) -> list[tuple[str, float, float, float]]:
@@ -45,52 +31,35 @@ def measure(name: str, threads: int, precision: str) -> list[tuple[str, float, f
     trainer = Trainer(network, batch_size=batch, precision=precision)
     program = ProgramSteps(trainer.what_to_fit(X, Y)).program
     order = np.random.default_rng(0).permutation(len(X))
-    return [
-        (
-            f"{NAMES[row[0]]} {_shape(row)}".strip(),
-            _time(program, row[None], order, trainer, threads),
-            *_work(row, batch),
-        )
-        for row in program.table
-    ]
+    return [(_name(row), _time(program, row, order, trainer, threads), *_work(row, batch)) for row in program.step]
 
 
-def _time(program: Program, table: np.ndarray, order: np.ndarray, trainer: Trainer, threads: int) -> float:
+def _time(program: Program, row: Row, order: np.ndarray, trainer: Trainer, threads: int) -> float:
+    """Seconds that one operation takes in a step, by itself."""
     steps = min(len(order) // program.rows, 64)
-    hyper = trainer.optimizer.hyper(5, np.full(steps, 1e-6))
-    losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
-    control = np.zeros(spmd.control_slots(threads), np.int64)
-    table = np.ascontiguousarray(table)
-
-    def call(thread: int) -> None:
-        program.call(thread, threads, control.ctypes.data, table, order.ctypes.data, len(order), program.rows, 0, steps,
-                 hyper.ctypes.data, losses.ctypes.data, hits.ctypes.data)  # fmt: skip
-
+    hyper, order = trainer.optimizer.hyper(5, np.full(steps, 1e-6)), order[: steps * program.rows]
+    alone = Program(program.rows)
+    alone.before = [other for other in program.before if other.operation is begin_products]
+    alone.step, alone.after = [row], [other for other in program.after if other.operation is end_products]
     best = float("inf")
     for _ in range(7):
-        control[:] = 0
         start = time.perf_counter()
-        if threads == 1:
-            call(0)
-        else:
-            run_threads(call, threads, lambda abandon: None, control[spmd.SEEN :: spmd.LINE])
+        alone.run(order, hyper=hyper, threads=threads)
         best = min(best, (time.perf_counter() - start) / steps)
     return best
 
 
-def _shape(row: np.ndarray) -> str:
-    at = _SHAPES.get(int(row[0]))
-    return "" if at is None else f"{row[at]}x{row[at + 1]}"
+def _name(row: Row) -> str:
+    product = {"n_in", "n_out"} <= row.fields.keys()
+    return row.operation.name + (f" {row.fields['n_in']}x{row.fields['n_out']}" if product else "")
 
 
-def _work(row: np.ndarray, batch: int) -> tuple[float, float]:
+def _work(row: Row, batch: int) -> tuple[float, float]:
     """Floating-point operations, and bytes of the matrices that the operation reads and writes once."""
-    at = _SHAPES.get(int(row[0]))
-    if at is None:
+    if not {"n_in", "n_out"} <= row.fields.keys():
         return 0.0, 0.0
-    n_in, n_out = float(row[at]), float(row[at + 1])
-    # w, m, v are read and written; bfloat16 is half of it, and a copy or two more to write
-    weights = {spmd.UPDATE: 6.0, spmd16.UPDATE: 7.0}.get(int(row[0]), 0.5 if row[0] > 100 else 1.0)
+    n_in, n_out = float(row.fields["n_in"]), float(row.fields["n_out"])
+    weights = _WEIGHTS.get(row.operation.name, 1.0)
     return 2 * batch * n_in * n_out, 4 * (weights * n_in * n_out + batch * (n_in + n_out))
 
 
@@ -148,7 +117,7 @@ def main() -> None:
         print(f"\n{name}: {total * 1e6:.1f} us a step, {flops / total / 1e9:.0f} GFLOP/s")
         for operation, seconds, work, _ in figures[name]:
             rate = f"{work / seconds / 1e9:8.1f} GFLOP/s ({work / seconds / 1e9 / ceiling:.0%})" if work else ""
-            print(f"  {operation:22}{seconds * 1e6:10.2f} us {seconds / total:6.1%} {rate}")
+            print(f"  {operation:32}{seconds * 1e6:10.2f} us {seconds / total:6.1%} {rate}")
     if options.plot:
         plot(str(options.plot), figures, ceiling, bandwidth())
 

@@ -3,7 +3,7 @@
 In the order in which a batch meets them:
 
 cpu        which vectors, tile shape and bfloat16 this CPU has
-compiler   how kernels are compiled, and the cache of machine code
+compiler   how kernels are compiled                           cache      where machine code is kept
 emit       words for vector code: loads, stores, atomics, transposes
 operation  what a program consists of: a kernel whose signature is its declaration
 run        the driver that runs a program on several threads

@@ -25,8 +25,8 @@ from numba import types
 from .compiler import kernel
 from .cpu import BF16, LANES, MR, NR, VECTORS
 from .emit import I8, I64, IVEC, VEC, address, cgutils, emits, i64, load_f32, store_f32
-from .operation import Memory, Rows, array, operation
-from .panels import GATHER_LANES, batch, padded, round_up, transpose_block, weights
+from .operation import Field, array, operation, rows_of
+from .panels import GATHER_LANES, WEIGHTS, batch, padded, round_up, transpose_block
 from .tile import accumulate, each
 
 BLOCK = 2 * NR * NR  # bytes of a block in either form
@@ -58,7 +58,7 @@ def form_size(rows: int, columns: int) -> int:
     return round_up(rows, NR) * round_up(columns, NR)
 
 
-def form(n_in: str, n_out: str | None = None, *, dtype: type = np.uint16, optional: bool = False) -> Memory:
+def form(n_in: str, n_out: str | None = None, *, dtype: type = np.uint16, optional: bool = False) -> Field:
     """The field of an operation that is a matrix in either form: of two fields' sizes, or of a batch's rows."""
 
     def least(fields, rows):
@@ -73,18 +73,18 @@ def blocks(count):
     return (count + NR - 1) // NR
 
 
-@emits(address)
-def blocks_of_floats(e):
-    """Room for two blocks of NR x NR floats on the stack of the function that this is written in."""
-    kind = ir.ArrayType(ir.VectorType(ir.FloatType(), NR), 2 * NR)
-    return e.b.ptrtoint(cgutils.alloca_once(e.b, kind), I64)
+def _room(kind, vectors):
+    """An intrinsic: room for so many vectors of NR on the stack of the function that it is written in."""
+
+    @emits(address)
+    def room(e):
+        return e.b.ptrtoint(cgutils.alloca_once(e.b, ir.ArrayType(ir.VectorType(kind, NR), vectors)), I64)
+
+    return room
 
 
-@emits(address)
-def block_of_words(e):
-    """Room for a block in one form, on the stack."""
-    kind = ir.ArrayType(ir.VectorType(ir.IntType(16), NR), NR)
-    return e.b.ptrtoint(cgutils.alloca_once(e.b, kind), I64)
+blocks_of_floats = _room(ir.FloatType(), 2 * NR)  # two blocks of NR x NR
+block_of_words = _room(ir.IntType(16), NR)  # a block in one form
 
 
 def _round(e, v):
@@ -156,7 +156,7 @@ def round_weight_block(w, left, left_t, n_in, n_out, r, q):
 
 @operation
 def round_weights(
-    w: weights(), left: form("n_in", "n_out", optional=True), left_t: form("n_in", "n_out"), n_in, n_out,
+    w: WEIGHTS, left: form("n_in", "n_out", optional=True), left_t: form("n_in", "n_out"), n_in, n_out,
     /, thread, threads,
 ):  # fmt: skip
     """The left forms of W (in x out), which backward reads where there is one, and of its transpose, for forward."""
@@ -183,8 +183,8 @@ def _gather(dtype):
     gather_lanes = GATHER_LANES[dtype]
 
     def gather16(
-        data: Rows(dtype), row_stride, stride, mean: array(np.float64, "n_in"), scale: array(np.float32, "n_in"), n_in,
-        left: form("n_in"), right: form("n_in"), places: array(np.int64, lambda _, rows: rows, optional=True),
+        data: rows_of(dtype), row_stride, stride, mean: array(np.float64, "n_in"), scale: array(np.float32, "n_in"),
+        n_in, left: form("n_in"), right: form("n_in"), places: array(np.int64, lambda _, rows: rows, optional=True),
         /, index, rows, thread, threads,
     ):  # fmt: skip
         """The gather of fastff.kernels.panels straight into both forms, as round_input would make them."""
@@ -267,21 +267,16 @@ def _amx_block(e, k_blocks, a, a_jump, right, sums, again):
         with start:
             for _, _, tile, _ in halves:
                 e.llvm("llvm.x86.tilezero", ir.VoidType(), I8(tile))
-    entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
-    b.branch(loop)
-    b.position_at_end(loop)
-    k, pa, pb = b.phi(I64), b.phi(I64), b.phi(I64)
-    for i in range(2):
-        _tile(e, "load", 4 + i, pa, 2 * NR * SIDE * i, 2 * NR)
-        _tile(e, "load", 6 + i, pb, 4 * SIDE * i, 4 * NR)
-    for i, j, tile, _ in halves:
-        e.llvm("llvm.x86.tdpbf16ps", ir.VoidType(), I8(tile), I8(4 + i), I8(6 + j))
-    k1 = b.sub(k, I64(1))
-    for phi, first, step in ((k, k_blocks, None), (pa, a, a_jump), (pb, right, I64(BLOCK))):
-        phi.add_incoming(first, entry)
-        phi.add_incoming(k1 if step is None else b.add(phi, step), loop)
-    b.cbranch(b.icmp_signed("!=", k1, I64(0)), loop, done)
-    b.position_at_end(done)
+
+    def add(pa, pb):
+        for i in range(2):
+            _tile(e, "load", 4 + i, pa, 2 * NR * SIDE * i, 2 * NR)
+            _tile(e, "load", 6 + i, pb, 4 * SIDE * i, 4 * NR)
+        for i, j, tile, _ in halves:
+            e.llvm("llvm.x86.tdpbf16ps", ir.VoidType(), I8(tile), I8(4 + i), I8(6 + j))
+        return b.add(pa, a_jump), b.add(pb, I64(BLOCK))
+
+    e.repeat(k_blocks, (a, right), add)
     for _, _, tile, offset in halves:
         _tile(e, "store", tile, sums, offset, 4 * NR)
 
@@ -293,14 +288,12 @@ def _register_block(e, k_blocks, a, a_jump, right, sums, again):
     with e.loop(NR // MR) as strip:
         pa = b.add(a, b.mul(strip, I64(2 * NR * MR)))
         out = b.add(sums, b.mul(strip, I64(4 * NR * MR)))
-        tile = accumulate(e, VECTORS, words, pa, right, side_by_side=False, jump=jump, row=NR // 2, multiply=_MULTIPLY)
+        tile = accumulate(e, VECTORS, words, pa, right, jump, row=NR // 2, multiply=_MULTIPLY)
         with b.if_else(b.icmp_signed("!=", again, I64(0))) as (more, start):
-            with more:
-                for _, _, o, v in each(tile):
-                    e.store(b.fadd(v, e.load(out, o)), out, o)
-            with start:
-                for _, _, o, v in each(tile):
-                    e.store(v, out, o)
+            for branch, adds in ((more, True), (start, False)):
+                with branch:
+                    for _, _, o, v in each(tile):
+                        e.store(b.fadd(v, e.load(out, o)) if adds else v, out, o)
 
 
 @emits(types.void, i64, address, i64, address, address, i64)

@@ -1,121 +1,33 @@
-"""How kernels are compiled, and where the machine code is kept: the one place that decides.
+"""How kernels are compiled: the one place that decides.
 
 @kernel       a function that other kernels call. It becomes part of their machine code and has none of its own.
 @operation    a kernel that a program runs through a pointer (fastff.kernels.operation).
 @entry_point  the kernel that Python calls: the driver (fastff.kernels.run).
 
-What is kept is the machine code of operations and entry points, each in files of its own. Numba's cache sees edits in a
-function's own file only and writes beside the source; ours lives in the user's cache directory, in a folder named by a
-hash of everything that the code depends on: all kernel sources, the CPU and its features, the tile, and the versions of
-Numba, llvmlite and NumPy. A file that is damaged is compiled again, and a folder that cannot be written to costs time,
-never a run. FASTFF_CACHE_DIR overrides the place.
+The machine code of operations and of the driver is kept (fastff.kernels.cache).
 """
 
-import hashlib
 import inspect
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import llvmlite
-import numba
-import numpy as np
-from llvmlite import binding, ir
-from numba.core import caching, compiler, types
+from llvmlite import ir
+from numba.core import compiler, config, types
 from numba.core.ccallback import CFunc, _CFuncCompiler
 from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import _FunctionCompiler
 from numba.core.registry import CPUDispatcher
-from numba.misc.appdirs import AppDirs
 
-from . import cpu
+from .cache import Cache, cache_dir
 
 # IEEE semantics, so that a NaN is seen and no sum is reordered: there are no fastmath flags
 FLAGS = {"error_model": "numpy", "boundscheck": False}
 
 
-def _key() -> str:
-    parts = [
-        cpu.ISA,
-        cpu.BF16,
-        cpu.FMA,
-        binding.get_host_cpu_name(),
-        *sorted(f for f, on in cpu.FEATURES.items() if on),
-    ]
-    parts += [numba.__version__, llvmlite.__version__, np.__version__]
-    digest = hashlib.sha256("\n".join(parts).encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode())
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:24]
-
-
 def disabled() -> bool:
     """Whether NUMBA_DISABLE_JIT has turned compiling off."""
-    return bool(numba.config.DISABLE_JIT)
-
-
-def cache_dir() -> Path:
-    """The folder of the compiled kernels: FASTFF_CACHE_DIR, or else the user's cache directory."""
-    chosen = os.environ.get("FASTFF_CACHE_DIR")
-    base = Path(chosen) if chosen else Path(AppDirs("fastff", appauthor=False).user_cache_dir)
-    return base / "kernels" / KEY
-
-
-KEY = _key()
-
-
-class _Locator(caching._CacheLocator):
-    """Names the cache folder; the folder's name carries the key, so the stamp says nothing more."""
-
-    def __init__(self, function: object, file: str) -> None:
-        self._py_file = file
-        self._line = function.__code__.co_firstlineno
-
-    @classmethod
-    def from_function(cls, function: object, file: str) -> "_Locator":
-        return cls(function, file)
-
-    def get_cache_path(self) -> str:
-        return str(cache_dir())
-
-    def get_source_stamp(self) -> str:
-        return KEY
-
-    def get_disambiguator(self) -> str:
-        return str(self._line)
-
-
-class _Impl(caching.CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
-
-
-class _Cache(caching.FunctionCache):
-    """Numba's function cache that survives whatever is wrong with the files."""
-
-    _impl_class = _Impl
-
-    def load_overload(self, sig: object, target_context: object) -> object:
-        try:  # without what Numba does first, which is of use for compiling alone and takes longer than all loading
-            return self._load_overload(sig, target_context)
-        except Exception:  # truncated or foreign bytes fail in many ways inside pickle and LLVM: compile again
-            self._discard()
-            return None
-
-    def save_overload(self, sig: object, data: object) -> None:
-        try:
-            os.makedirs(self.cache_path, exist_ok=True)
-            super().save_overload(sig, data)
-        except Exception:  # read-only, full or raced: this process keeps its code, the next one compiles again
-            self._discard()
-
-    def _discard(self) -> None:
-        index = Path(self._cache_file._index_path)
-        try:
-            index.unlink(missing_ok=True)
-        except OSError:
-            return
+    return bool(config.DISABLE_JIT)
 
 
 class _PartLibrary(JITCodeLibrary):
@@ -134,13 +46,20 @@ class _PartLibrary(JITCodeLibrary):
 class _WholeLibrary(JITCodeLibrary):
     """The code of an operation with all kernels that it calls: optimised in one pass, where Numba takes three.
 
-    Vectors are what the kernels write out; LLVM looks for none in what is left.
+    Vectors are what the kernels write out; LLVM looks for none in what is left. Only `public` can be seen from outside:
+    Numba names functions by a number that each process counts anew, so that a kernel in code from the cache may have
+    the name of another one that is compiled now.
     """
+
+    public = ""
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
     def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.name != self.public:
+                function.linkage = "internal"
         passes, builder = self._codegen._module_pass_manager(loop_vectorize=False, slp_vectorize=False)
         passes.run(self._final_module, builder)
 
@@ -176,6 +95,7 @@ class _WholeCompiler(_CFuncCompiler):
         result = _compile(self, _WholeLibrary, args, return_type, **flags)
         # Numba's own function for C callers looks for exceptions, which no kernel raises, and needs Numba's runtime
         target, name = self.targetdescr.target_context, result.fndesc
+        result.library.public = name.llvm_cfunc_wrapper_name
         module = target.create_module("c_function")
         kind = target.call_conv.get_function_type(name.restype, name.argtypes)
         callee = ir.Function(module, kind, name.llvm_func_name)
@@ -208,8 +128,7 @@ def kernel(function: Any) -> Any:
 class Compiled:
     """A function of int64 that returns one, as C could call it.
 
-    It is compiled, or read from the cache, when its address is first asked for. Numba names machine code by qualified
-    name and a number that each process counts anew, so a function's name must be its own.
+    It is compiled, or read from the cache, when its address is first asked for. Its qualified name must be its own.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -218,14 +137,21 @@ class Compiled:
 
     def _load(self) -> Any:
         if self._code is None:
-            count = len(inspect.signature(self._function).parameters)
-            code = CFunc(self._function, ((types.int64,) * count, types.int64), {}, FLAGS)
-            own = code._compiler
-            code._compiler = _WholeCompiler(self._function, own.targetdescr, own.targetoptions, {}, own.pipeline_class)
-            code._cache = _Cache(self._function)
-            code.compile()
-            self._code = code
+            with global_compiler_lock:  # Numba's own, which it takes to compile: one thread does, the others wait
+                if self._code is None:
+                    self._code = self._compiled()
         return self._code
+
+    def _compiled(self) -> Any:
+        count = len(inspect.signature(self._function).parameters)
+        code = CFunc(self._function, ((types.int64,) * count, types.int64), {}, FLAGS)
+        own = code._compiler
+        code._compiler = _WholeCompiler(self._function, own.targetdescr, own.targetoptions, {}, own.pipeline_class)
+        inside = self._function.__module__.startswith(f"{__package__}.")  # the key covers no others
+        if inside and (folder := cache_dir()):
+            code._cache = Cache(self._function, folder)
+        code.compile()
+        return code
 
     @property
     def loaded(self) -> bool:

@@ -9,7 +9,7 @@ The tile holds MR x NR floats of a product in registers, NR being VECTORS vector
 
 FASTFF_ISA=avx512|avx2|simd128 overrides the choice, so that one machine can test them all.
 
-Also how bfloat16 is multiplied (kernels/product16.py), "" where the CPU cannot:
+Also how bfloat16 is multiplied (fastff.kernels.bfloat16), "" where the CPU cannot:
 
     amx         tiles of 16 x 16 sums in registers of their own (Intel, since Sapphire Rapids)
     avx512bf16  two products a lane and instruction (AMD, since Zen 4; Intel, since Cooper Lake)
@@ -61,13 +61,8 @@ def _choose_bf16() -> str:
     return "neon" if ARCHITECTURE == "arm" and ISA == "simd128" and FEATURES.get("bf16") else ""
 
 
-def _architecture() -> str:
-    triple = llvm.get_default_triple()
-    return next((name for start, name in _TRIPLES.items() if triple.startswith(start)), "other")
-
-
 _TRIPLES = {"x86": "x86", "i686": "x86", "aarch64": "arm", "arm64": "arm"}
-ARCHITECTURE = _architecture()
+ARCHITECTURE = next((name for start, name in _TRIPLES.items() if llvm.get_default_triple().startswith(start)), "other")
 FEATURES = _features()
 ISA = _choose()
 BF16 = _choose_bf16()

@@ -5,7 +5,7 @@ and an operation is a row of integers. An `Emitter` wraps llvmlite's IR builder 
 need; the intrinsics at the end give Numba code scalar loads, stores and atomics on addresses.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,10 +48,10 @@ class Emitter:
         offset = I64(4 * floats) if isinstance(floats, int) else self.b.shl(floats, I64(2))
         return self.b.add(base, offset)
 
-    def _pointer(self, base: ir.Value, offset: int, kind: ir.Type, size: int = 4) -> ir.Value:
+    def _pointer(self, base: ir.Value, offset: int, kind: ir.Type) -> ir.Value:
         # gep on the pointer, not integer arithmetic: LLVM folds it into the addressing mode of the load
         p = self.b.inttoptr(base, I8.as_pointer())
-        return self.b.bitcast(self.b.gep(p, [I64(size * offset)]), kind.as_pointer())
+        return self.b.bitcast(self.b.gep(p, [I64(4 * offset)]), kind.as_pointer())
 
     def load(self, base: ir.Value, offset: int = 0) -> ir.Value:
         v = self.b.load(self._pointer(base, offset, VEC))
@@ -110,6 +110,22 @@ class Emitter:
         """What is emitted inside runs for the index 0, 1, ... count - 1."""
         with cgutils.for_range(self.b, I64(count) if isinstance(count, int) else count, intp=I64) as loop:
             yield loop.index
+
+    def repeat(self, count: ir.Value, start: Sequence[ir.Value], body: Callable[..., Sequence[ir.Value]]) -> Any:
+        """What body(*values) gives in the end, called count >= 1 times: first on start, then on what it gave before."""
+        b = self.b
+        entry, loop, done = b.block, b.append_basic_block("repeat"), b.append_basic_block("repeat.done")
+        b.branch(loop)
+        b.position_at_end(loop)
+        phis = [b.phi(value.type) for value in (count, *start)]
+        values = body(*phis[1:])
+        left = b.sub(phis[0], I64(1))
+        for phi, first, again in zip(phis, (count, *start), (left, *values), strict=True):
+            phi.add_incoming(first, entry)
+            phi.add_incoming(again, b.block)
+        b.cbranch(b.icmp_signed("!=", left, I64(0)), loop, done)
+        b.position_at_end(done)
+        return values
 
     def transpose(self, rows: list[ir.Value]) -> list[ir.Value]:
         """LANES vectors of LANES floats, transposed in registers by log2(LANES) rounds of shuffles."""

@@ -10,7 +10,7 @@ from .compiler import kernel
 from .cpu import MR, NR, VECTORS
 from .operation import array, operation
 from .optimizer import HYPER, update_row, update_tile
-from .panels import batch, outputs, padded, vectors_in, weights, whole_panels
+from .panels import BIAS, WEIGHTS, batch, padded, vectors_in, whole_panels
 from .tile import backward_tile, forward_tile
 
 KC = 192  # a block of B, KC x NR floats, stays in the first-level cache
@@ -18,9 +18,7 @@ CHUNK = 24  # tiles of x that stay in the second-level cache while all outputs p
 
 
 @operation
-def forward(
-    x: batch("n_in"), y: batch("n_out"), w: weights(), bias: outputs(), n_in, n_out, relu, /, rows, thread, threads
-):
+def forward(x: batch("n_in"), y: batch("n_out"), w: WEIGHTS, bias: BIAS, n_in, n_out, relu, /, rows, thread, threads):
     """y = W^T x + bias, then ReLU if relu. A thread takes a contiguous share of the tiles."""
     panels, tiles = (rows + NR - 1) // NR, (n_out + MR - 1) // MR
     t0, t1 = tiles * panels * thread // threads, tiles * panels * (thread + 1) // threads
@@ -38,7 +36,7 @@ def forward(
 
 @operation
 def backward(
-    g: batch("n_out"), dx: batch("n_in"), h: batch("n_in"), w: weights(), n_in, n_out, masked, /, rows, thread, threads
+    g: batch("n_out"), dx: batch("n_in"), h: batch("n_in"), w: WEIGHTS, n_in, n_out, masked, /, rows, thread, threads
 ):
     """dx = W g, zeroed where not h > 0 if masked: the slope of the ReLU that made h.
 
@@ -67,7 +65,7 @@ def share(part, parts, thread, threads):
 
 @operation
 def update(
-    x: batch("n_in"), gt: batch("n_out"), w: weights(), m: weights(), v: weights(), n_in, n_out,
+    x: batch("n_in"), gt: batch("n_out"), w: WEIGHTS, m: WEIGHTS, v: WEIGHTS, n_in, n_out,
     more: array(np.float32, optional=True), count, stride, first, last, part, parts,
     numbers: array(np.float32, HYPER, optional=True), /, rows, hyper, thread, threads,
 ):  # fmt: skip
@@ -93,7 +91,7 @@ def update(
 
 @operation
 def update_bias(
-    gt: batch("n_out"), bias: outputs(), m: outputs(), v: outputs(), n_out,
+    gt: batch("n_out"), bias: BIAS, m: BIAS, v: BIAS, n_out,
     more: array(np.float32, optional=True), count, stride, part, parts,
     numbers: array(np.float32, HYPER, optional=True), /, rows, hyper, thread, threads,
 ):  # fmt: skip

@@ -16,7 +16,7 @@ from .cpu import LANES, MR, NR, VECTORS
 from .emit import F32, I64, address, emits, i64
 from .operation import operation
 from .optimizer import HYPER, apply_rule
-from .panels import batch, outputs, padded, weights
+from .panels import BIAS, WEIGHTS, batch, padded
 from .tile import sum_rows
 
 KC = 16  # blocks of k that stay in the first-level cache: half of it for the left operand, half for the right
@@ -65,7 +65,7 @@ def _update_row(e, words, gt, w, m, v, hyper):
 
 @operation
 def forward(
-    x: form("n_in"), y: batch("n_out"), left_t: form("n_in", "n_out"), bias: outputs(), n_in, n_out, relu,
+    x: form("n_in"), y: batch("n_out"), left_t: form("n_in", "n_out"), bias: BIAS, n_in, n_out, relu,
     sums: form("n_out", dtype=np.float32), /, rows, thread, threads,
 ):  # fmt: skip
     """y = W^T x + bias, then ReLU if relu. sums: room for the blocks of y; a thread takes a contiguous share."""
@@ -105,7 +105,7 @@ def backward(
 
 @operation
 def update(
-    x: form("n_in"), gt: form("n_out"), w: weights(), m: weights(), v: weights(), n_in, n_out,
+    x: form("n_in"), gt: form("n_out"), w: WEIGHTS, m: WEIGHTS, v: WEIGHTS, n_in, n_out,
     left: form("n_in", "n_out", optional=True), left_t: form("n_in", "n_out"), /, rows, hyper, thread, threads,
 ):  # fmt: skip
     """dW = x g^T, each block of it applied to w, m, v by the optimizer while it is in the cache, then rounded.
@@ -123,7 +123,7 @@ def update(
 
 
 @operation
-def update_bias(gt: form("n_out"), bias: outputs(), m: outputs(), v: outputs(), n_out, /, rows, hyper, thread, threads):
+def update_bias(gt: form("n_out"), bias: BIAS, m: BIAS, v: BIAS, n_out, /, rows, hyper, thread, threads):
     """db = the sum of g over the batch, applied to bias, m, v by the optimizer."""
     tiles = blocks(n_out)
     for q in range(tiles * thread // threads, tiles * (thread + 1) // threads):

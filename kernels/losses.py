@@ -22,25 +22,10 @@ from numba.core import cgutils
 
 from .compiler import kernel
 from .cpu import LANES, NR
-from .emit import (
-    F32,
-    IVEC,
-    VEC,
-    address,
-    emits,
-    f32,
-    i64,
-    load_f32,
-    load_f64,
-    load_i32,
-    load_i64,
-    store_f64,
-    store_i32,
-    store_i64,
-)  # fmt: skip
+from .emit import IVEC, VEC, address, emits, load_f32, load_f64, load_i32, load_i64, store_f64, store_i32, store_i64
 from .operation import array, operation
 from .optimizer import SCALE
-from .panels import batch, batch_size, padded, round_up
+from .panels import batch, batch_size, padded, round_up, vector_offset
 from .pointwise import exp, magnitude, sigmoid
 
 # What softmax_vector leaves for the loss of LANES rows, each LANES floats
@@ -52,12 +37,11 @@ GROUP = 64  # outputs of a row whose product fits float32: each factor is at mos
 HIGHEST = 88.0  # e^z of more is beyond float32
 
 
-@emits(types.void, address, address, i64, address, f32, address, f32, address)
+@emits(types.void, address, address, types.int64, address, types.float32, address, types.float32, address)
 def softmax_vector(e, z, g, classes, labels, smoothing, weights, scale, out):
     """LANES rows: the gradient to g (where it is not 0), and SLOTS vectors for the loss to out."""
     b = e.b
-    label = b.load(b.inttoptr(labels, IVEC.as_pointer()))
-    label.align = 4
+    label = b.bitcast(e.load(labels), IVEC)
 
     def variable(start):
         slot = cgutils.alloca_once(b, start.type)
@@ -65,8 +49,8 @@ def softmax_vector(e, z, g, classes, labels, smoothing, weights, scale, out):
         return slot
 
     def over_classes(body):
-        with cgutils.for_range(b, classes) as loop:
-            body(loop.index, b.mul(loop.index, loop.index.type(4 * NR)))
+        with e.loop(classes) as i:
+            body(i, b.mul(i, i.type(4 * NR)))
 
     index = lambda i: e.splat(b.trunc(i, IVEC.element))  # noqa: E731
     maximum, guess = variable(e.const(float("-inf"))), variable(e.iconst(0))
@@ -79,9 +63,8 @@ def softmax_vector(e, z, g, classes, labels, smoothing, weights, scale, out):
         b.store(b.select(larger, index(i), b.load(guess)), guess)
 
     over_classes(largest)
-    top, total, mean = b.load(maximum), variable(e.const(0.0)), variable(e.const(0.0))
-    chosen = variable(e.const(0.0))
-    share = e.splat(b.fdiv(F32(1.0), b.sitofp(classes, F32)))
+    top, (total, mean, chosen) = b.load(maximum), (variable(e.const(0.0)) for _ in range(3))
+    share = b.fdiv(e.const(1.0), e.splat(b.sitofp(classes, VEC.element)))
     exponentials = b.select(b.icmp_signed("==", g, g.type(0)), out, g)
     stride = b.select(b.icmp_signed("==", g, g.type(0)), g.type(0), g.type(1))
 
@@ -102,7 +85,7 @@ def softmax_vector(e, z, g, classes, labels, smoothing, weights, scale, out):
         factor = b.fmul(e.load(weights), e.splat(scale))
         inverse = b.fdiv(factor, b.load(total))
         rest = b.fmul(b.fmul(e.splat(smoothing), factor), share)
-        hit = b.fmul(e.splat(b.fsub(F32(1.0), smoothing)), factor)
+        hit = b.fmul(b.fsub(e.const(1.0), e.splat(smoothing)), factor)
 
         def gradient(i, offset):
             at = b.add(g, offset)
@@ -168,8 +151,7 @@ def cross_entropy(
     scale = load_f32(hyper + 4 * SCALE) if shared != 0 else _weight_scale(weights, weighted, rows)
     vectors = (rows + LANES - 1) // LANES
     for v in range(vectors * thread // threads, vectors * (thread + 1) // threads):
-        first = v * LANES
-        offset = 4 * (first // NR * pad * NR + first % NR)
+        first, offset = v * LANES, vector_offset(v, pad)
         out, w = scratch + v * RESULT, _row_weights(weights, weighted, first)
         softmax_vector(z + offset, g + offset if g != 0 else 0, classes, labels + 4 * first, smooth, w, scale, out)
         loss, hits = 0.0, 0
@@ -186,7 +168,7 @@ def cross_entropy(
         store_i64(out + 4 * LANES * SLOTS + 8, hits)
 
 
-@emits(types.void, i64, address, address, address, i64, address, f32, address)
+@emits(types.void, types.int64, address, address, address, types.int64, address, types.float32, address)
 def target_vector(e, kind, z, g, t, outputs, weights, scale, out):
     """LANES rows of up to GROUP outputs: the gradient to g, and LINEAR and PRODUCT to out."""
     b, zero, one = e.b, e.const(0.0), e.const(1.0)
@@ -206,9 +188,8 @@ def target_vector(e, kind, z, g, t, outputs, weights, scale, out):
         power = exp(e, e.select(">", z, e.const(HIGHEST), e.const(HIGHEST), z))
         return b.fsub(power, t), e.fma(b.fneg(t), z, power), one
 
-    with cgutils.for_range(b, outputs) as loop:
-        offset = b.mul(loop.index, loop.index.type(4 * NR))
-        zo, go, to = (b.add(base, offset) for base in (z, g, t))
+    with e.loop(outputs) as i:
+        zo, go, to = (b.add(base, b.mul(i, i.type(4 * NR))) for base in (z, g, t))
         for code, function in ((SQUARED, squared), (LOGISTIC, logistic), (POISSON, poisson)):
             with b.if_then(b.icmp_signed("==", kind, kind.type(code))):
                 slope, linear, share = function(e.load(zo), e.load(to))
@@ -226,10 +207,8 @@ def target_loss(
     pad, scale = padded(outputs), _weight_scale(weights, weighted, rows)
     vectors = (rows + LANES - 1) // LANES
     for v in range(vectors * thread // threads, vectors * (thread + 1) // threads):
-        first = v * LANES
-        offset = 4 * (first // NR * pad * NR + first % NR)
+        first, offset, loss = v * LANES, vector_offset(v, pad), 0.0
         out, w = scratch + v * RESULT, _row_weights(weights, weighted, first)
-        loss = 0.0
         for k in range(0, outputs, GROUP):
             at = offset + 4 * NR * k
             target_vector(kind, z + at, g + at, targets + at, min(GROUP, outputs - k), w, scale, out)

@@ -14,7 +14,6 @@ Here arrays become addresses, and nowhere else: type, order, alignment and least
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,73 +31,62 @@ STEP = ("rows", "first", "epoch", "number", "index", "hyper", "losses", "hits", 
 FUNCTION, BARRIER, FIELDS = 0, 1, 2
 
 Fields = Mapping[str, Any]
+# What a field is: given its name, its value, the row's fields and the rows of the program's batches, the number in the
+# table; FieldError for a value that its operation could not work on
+Field = Callable[[str, Any, Fields, int], int]
 
 
 class FieldError(ValueError):
     """What stands in a field is not what its operation works on."""
 
 
-@dataclass(frozen=True)
-class Memory:
-    """A field that is an array of a type, C-contiguous, of at least so many values.
+def array(dtype: Any, size: int | str | Callable[[Fields, int], int] = 1, *, optional: bool = False) -> Field:
+    """A field that is an array of a type, C-contiguous, of at least so many values, or as many as another field says.
 
-    least: given the row's fields and the rows of the program's batches. optional: whether None may stand for no array.
+    size: also a function of the row's fields and of the rows of the program's batches. optional: whether None may stand
+    for no array.
     """
 
-    dtype: Any
-    least: Callable[[Fields, int], int]
-    optional: bool = False
-
-    def address(self, name: str, value: Any, fields: Fields, rows: int) -> int:
-        if value is None and self.optional:
+    def address(name: str, value: Any, fields: Fields, rows: int) -> int:
+        if value is None and optional:
             return 0
         if not isinstance(value, np.ndarray):
-            raise FieldError(f"{name}: {type(value).__name__}, want an array of {self.dtype.__name__}")
-        if value.dtype != self.dtype or not value.flags.c_contiguous or not value.flags.aligned:
+            raise FieldError(f"{name}: {type(value).__name__}, want an array of {dtype.__name__}")
+        if value.dtype != dtype or not value.flags.c_contiguous or not value.flags.aligned:
             raise FieldError(
-                f"{name}: {value.dtype} of strides {value.strides}, want {self.dtype.__name__}, contiguous and aligned"
+                f"{name}: {value.dtype} of strides {value.strides}, want {dtype.__name__}, contiguous and aligned"
             )
-        least = self.least(fields, rows)
+        least = size(fields, rows) if callable(size) else fields[size] if isinstance(size, str) else size
         if value.size < least:
             raise FieldError(f"{name}: {value.size} values, want at least {least}")
         return value.__array_interface__["data"][0]
 
+    return address
 
-@dataclass(frozen=True)
-class Rows:
-    """A field that is the rows (N, features) which a batch is picked from, of any strides, in one of three types."""
 
-    dtype: Any = None  # None: any of the three
+def rows_of(*dtypes: Any) -> Field:
+    """A field that is the rows (N, features) which a batch is picked from, of any strides, in one of these types."""
 
-    def address(self, name: str, value: Any, fields: Fields, rows: int) -> int:
-        kinds = (np.uint8, np.float32, np.float64) if self.dtype is None else (self.dtype,)
-        if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype not in kinds or not value.dtype.isnative:
+    def address(name: str, value: Any, fields: Fields, rows: int) -> int:
+        rows_like = isinstance(value, np.ndarray) and value.ndim == 2
+        if not rows_like or value.dtype not in dtypes or not value.dtype.isnative:
             found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            raise FieldError(f"{name}: {found}, want rows of {' or '.join(kind.__name__ for kind in kinds)}")
+            raise FieldError(f"{name}: {found}, want rows of {' or '.join(dtype.__name__ for dtype in dtypes)}")
         return value.__array_interface__["data"][0]
 
+    return address
 
-class Number:
+
+def number(name: str, value: Any, fields: Fields, rows: int) -> int:
     """A field that is a whole number."""
-
-    def address(self, name: str, value: Any, fields: Fields, rows: int) -> int:
-        if not isinstance(value, int | np.integer):
-            raise FieldError(f"{name}: {value!r}, want a whole number")
-        return int(value)
+    if not isinstance(value, int | np.integer):
+        raise FieldError(f"{name}: {value!r}, want a whole number")
+    return int(value)
 
 
-class Anything:
+def anything(name: str, value: Any, fields: Fields, rows: int) -> int:
     """A field of a function written in C: an array of any type, or a number as it is."""
-
-    def address(self, name: str, value: Any, fields: Fields, rows: int) -> int:
-        return value.ctypes.data if isinstance(value, np.ndarray) else int(value)
-
-
-def array(dtype: Any, size: int | str | Callable[[Fields, int], int] = 1, *, optional: bool = False) -> Memory:
-    """A field that is an array: of so many values, or as many as another field says."""
-    if callable(size):
-        return Memory(dtype, size, optional)
-    return Memory(dtype, (lambda fields, rows: fields[size]) if isinstance(size, str) else lambda *_: size, optional)
+    return value.ctypes.data if isinstance(value, np.ndarray) else int(value)
 
 
 class Operation:
@@ -106,13 +94,9 @@ class Operation:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         parameters = inspect.signature(function).parameters.values()
-        number = Number()
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-        self.fields: dict[str, Memory | Rows | Number | Anything] = {
-            p.name: number if p.annotation is p.empty else p.annotation
-            for p in parameters
-            if p.kind is p.POSITIONAL_ONLY
-        }
+        own = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
+        self.fields: dict[str, Field] = {p.name: number if p.annotation is p.empty else p.annotation for p in own}
         given = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
         if unknown := set(given) - set(STEP):
             raise TypeError(f"{self.name}: a step gives no {', '.join(sorted(unknown))}, but {', '.join(STEP)}")
@@ -144,15 +128,11 @@ class Operation:
 
     def encode(self, fields: Fields, *, barrier: bool, rows: int) -> list[int]:
         """The row of a table, for batches of at most so many rows. FieldError for what the kernel could not work on."""
-        row = [self.load(), int(barrier)]
-        for name, kind in self.fields.items():
-            row.append(kind.address(f"{self.name}: {name}", fields[name], fields, rows))
-        return row
+        values = (field(f"{self.name}: {name}", fields[name], fields, rows) for name, field in self.fields.items())
+        return [self.load(), int(barrier), *values]
 
 
-def operation(function: Callable[..., Any]) -> Operation:
-    """Make a kernel an operation of programs."""
-    return Operation(function)
+operation = Operation  # the decorator
 
 
 def _wrapper(name: str, function: Callable[..., Any], fields: int, given: list[str]) -> Callable[..., Any]:
@@ -161,12 +141,7 @@ def _wrapper(name: str, function: Callable[..., Any], fields: int, given: list[s
     loads = [f"load(row + {8 * (FIELDS + i)})" for i in range(fields)]
     loads += [f"load(step + {8 * STEP.index(n)})" for n in given]
     source = f"def {own}(row, step):\n    return status(run({', '.join(loads)}))\n"
-    scope: dict[str, Any] = {
-        "run": kernel(function),
-        "load": load_i64,
-        "status": _status,
-        "__name__": function.__module__,
-    }
+    scope = {"run": kernel(function), "load": load_i64, "status": _status, "__name__": function.__module__}
     exec(compile(source, function.__code__.co_filename, "exec"), scope)
     return scope[own]
 

@@ -18,7 +18,7 @@ from numba import types
 from .compiler import kernel
 from .cpu import LANES, MR, NR
 from .emit import F32, F64, I8, I64, VEC, address, emits, i64, load_f32, load_f64, load_i64, load_u8, store_f32
-from .operation import Memory, Rows, array, operation
+from .operation import Field, array, operation, rows_of
 
 # --- geometry ---
 
@@ -41,6 +41,12 @@ def whole_panels(rows):
     return (rows + NR - 1) // NR * NR
 
 
+@kernel
+def vector_offset(v, pad):
+    """How many bytes into a batch of `pad` padded features vector v of its rows begins."""
+    return 4 * (v * LANES // NR * pad * NR + v * LANES % NR)
+
+
 def round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
@@ -55,84 +61,55 @@ def weights_size(n_in: int, n_out: int) -> int:
     return round_up(n_in, MR) * round_up(n_out, NR)
 
 
-def outputs_size(n_out: int) -> int:
-    """The values of a bias: one an output, padded."""
-    return round_up(n_out, NR)
-
-
-def batch(features: str, *, optional: bool = False) -> Memory:
+def batch(features: str, *, optional: bool = False) -> Field:
     """The field of an operation that is a batch in panels; features: the field that says how many there are."""
     return array(np.float32, lambda fields, rows: batch_size(fields[features], rows), optional=optional)
 
 
-def weights(n_in: str = "n_in", n_out: str = "n_out", *, optional: bool = False) -> Memory:
-    """The field of an operation that is weights, their moments or their gradient."""
-    return array(np.float32, lambda fields, _: weights_size(fields[n_in], fields[n_out]), optional=optional)
-
-
-def outputs(n_out: str = "n_out", *, optional: bool = False) -> Memory:
-    """The field of an operation that is a bias, its moments or its gradient."""
-    return array(np.float32, lambda fields, _: outputs_size(fields[n_out]), optional=optional)
+# The fields of an operation that are weights, or a bias with one value an output; also their moments or gradient
+WEIGHTS = array(np.float32, lambda fields, _: weights_size(fields["n_in"], fields["n_out"]))
+BIAS = array(np.float32, lambda fields, _: round_up(fields["n_out"], NR))
 
 
 # --- from rows and back ---
 
 
-def _block(kind, convert=None):
-    """An intrinsic: LANES features of LANES indexed rows to the panel at dst. Rows past `last` repeat it.
+def _lanes_gatherer(kind, itemsize, load, convert=None):
+    """A kernel: block f of LANES features of the rows index[:last + 1], at most LANES, to the panel at dst.
 
+    The last block overlaps the one before rather than reading past a row's end, unless rows are too short for that.
     Without convert the rows are float64, and centred as such: a float32 could not tell 1.6e9 from 1.6e9 + 1.
     """
+    wide = convert is None
 
     @emits(types.void, address, i64, address, i64, address, address, address)
     def gather_block(e, data, stride, index, last, mean, scale, dst):
         b, vec, vectors = e.b, ir.VectorType(kind, LANES), []
-        for i in range(LANES):
+        for i in range(LANES):  # rows past `last` repeat it
             at = b.select(b.icmp_signed("<", last, I64(i)), last, I64(i))
             row = b.load(b.inttoptr(b.add(index, b.shl(at, I64(3))), I64.as_pointer()))
-            p = b.inttoptr(b.add(data, b.mul(row, stride)), vec.as_pointer())
-            v = b.load(p)
+            v = b.load(b.inttoptr(b.add(data, b.mul(row, stride)), vec.as_pointer()))
             v.align = 1
-            if convert is None:
+            if wide:
                 centre = b.load(b.inttoptr(mean, vec.as_pointer()))
                 centre.align = 8
                 v = b.fptrunc(b.fsub(v, centre), VEC)
-            vectors.append(convert(b, v) if convert else v)
+            vectors.append(v if wide else convert(b, v))
         for i, centred in enumerate(e.transpose(vectors)):
-            if convert:
+            if not wide:
                 centre = b.fptrunc(b.load(b.inttoptr(b.add(mean, I64(8 * i)), F64.as_pointer())), F32)
                 centred = b.fsub(centred, e.splat(centre))
             e.store(b.fmul(centred, e.splat(e.load_scalar(scale, i))), dst, i * NR)
 
-    return gather_block
-
-
-@kernel
-def _centred_u8(at, mean):
-    return types.float32(load_u8(at)) - types.float32(mean)
-
-
-@kernel
-def _centred_f32(at, mean):
-    return load_f32(at) - types.float32(mean)
-
-
-@kernel
-def _centred_f64(at, mean):
-    return types.float32(load_f64(at) - mean)
-
-
-def _lanes_gatherer(itemsize, block, centred):
-    """A kernel: block f of LANES features of the rows index[:last + 1], at most LANES, to the panel at dst.
-
-    The last block overlaps the one before rather than reading past a row's end, unless rows are too short for that.
-    """
+    @kernel
+    def centred(at, mean):
+        return types.float32(load(at) - mean) if wide else types.float32(load(at)) - types.float32(mean)
 
     @kernel
     def gather_lanes(data, row_stride, stride, index, last, mean, scale, n_in, f, dst):
         if stride == itemsize and n_in >= LANES:
             k = min(f * LANES, n_in - LANES)
-            block(data + k * itemsize, row_stride, index, last, mean + 8 * k, scale + 4 * k, dst + 4 * NR * k)
+            gather_block(data + k * itemsize, row_stride, index, last, mean + 8 * k, scale + 4 * k, dst + 4 * NR * k)
         else:
             for k in range(f * LANES, min(n_in, (f + 1) * LANES)):
                 for i in range(LANES):
@@ -145,9 +122,9 @@ def _lanes_gatherer(itemsize, block, centred):
 
 # By the type that rows hold, as it is compiled: a program uses one of them
 GATHER_LANES = {
-    np.uint8: _lanes_gatherer(1, _block(I8, lambda b, v: b.uitofp(v, VEC)), _centred_u8),
-    np.float32: _lanes_gatherer(4, _block(F32, lambda b, v: v), _centred_f32),
-    np.float64: _lanes_gatherer(8, _block(F64), _centred_f64),
+    np.uint8: _lanes_gatherer(I8, 1, load_u8, lambda b, v: b.uitofp(v, VEC)),
+    np.float32: _lanes_gatherer(F32, 4, load_f32, lambda b, v: v),
+    np.float64: _lanes_gatherer(F64, 8, load_f64),
 }
 
 
@@ -155,20 +132,18 @@ def _gather(dtype):
     gather_lanes = GATHER_LANES[dtype]
 
     def gather(
-        data: Rows(dtype), row_stride, stride, mean: array(np.float64, "n_in"), scale: array(np.float32, "n_in"), n_in,
-        x: batch("n_in"), places: array(np.int64, lambda _, rows: rows, optional=True), /, index, rows, thread, threads,
+        data: rows_of(dtype), row_stride, stride, mean: array(np.float64, "n_in"), scale: array(np.float32, "n_in"),
+        n_in, x: batch("n_in"), places: array(np.int64, lambda _, rows: rows, optional=True),
+        /, index, rows, thread, threads,
     ):  # fmt: skip
         """x = the rows of data that index names, or `places` instead of it, normalised, in panels. Strides in bytes."""
         names = places if places != 0 else index
-        in_pad = padded(n_in)
-        blocks = (n_in + LANES - 1) // LANES
+        in_pad, blocks = padded(n_in), (n_in + LANES - 1) // LANES
         f_lo, f_hi = blocks * thread // threads, blocks * (thread + 1) // threads
         for v in range((rows + LANES - 1) // LANES):
-            first = v * LANES
-            dst = x + 4 * (first // NR * in_pad * NR + first % NR)
-            last = min(LANES, rows - first) - 1
+            dst, last = x + vector_offset(v, in_pad), min(LANES, rows - v * LANES) - 1
             for f in range(f_lo, f_hi):
-                gather_lanes(data, row_stride, stride, names + 8 * first, last, mean, scale, n_in, f, dst)
+                gather_lanes(data, row_stride, stride, names + 8 * v * LANES, last, mean, scale, n_in, f, dst)
 
     gather.__name__ += f"_{dtype.__name__}"
     return operation(gather)
@@ -189,12 +164,11 @@ def transpose_block(e, src, src_row, dst, dst_row):
 @operation
 def scatter(x: batch("n_in"), n_in, out: array(np.float32), /, rows, first, thread, threads):
     """out (all rows, n_in), row-major float32, from the batch `first` rows on: the way back to NumPy."""
-    in_pad, out = padded(n_in), out + 4 * first * n_in
+    out += 4 * first * n_in
+    blocks = (n_in + LANES - 1) // LANES
     for v in range((rows + LANES - 1) // LANES):
-        at = v * LANES
-        src = x + 4 * (at // NR * in_pad * NR + at % NR)
+        at, src = v * LANES, x + vector_offset(v, padded(n_in))
         valid = min(LANES, rows - at)
-        blocks = (n_in + LANES - 1) // LANES
         for f in range(blocks * thread // threads, blocks * (thread + 1) // threads):
             k = f * LANES
             if valid == LANES and k + LANES <= n_in:

@@ -7,11 +7,10 @@ from the value itself: s (1 - s) and 1 - t^2.
 
 import numpy as np
 from numba import types
-from numba.core import cgutils
 
 from .compiler import kernel
 from .cpu import LANES, NR
-from .emit import IVEC, VEC, address, emits, i64
+from .emit import I64, IVEC, VEC, address, emits, i64
 from .operation import operation
 from .panels import batch, padded
 
@@ -68,42 +67,22 @@ def _tanh(e, x):
     return e.select(">", size, e.const(0.625), far, near)
 
 
-def _over(e, count, change, *addresses):
-    """Store change(e, addresses...) -> vector at the first address, for `count` vectors one after the other."""
-    with cgutils.for_range(e.b, count) as loop:
-        offset = e.b.mul(loop.index, loop.index.type(4 * LANES))
-        at = [e.b.add(a, offset) for a in addresses]
-        e.store(change(*at), at[0])
-
-
-def _forward(name, change):
-    """The operation y = change(x) of every value; y may be x. change(e, x): the vector for a vector."""
+def _pass(name, change):
+    """The operation to = change(to, by) of every value, which may be the same. change(e, to, by): of two vectors."""
 
     @emits(types.void, i64, address, address)
-    def vectors(e, count, y, x):
-        _over(e, count, lambda y, x: change(e, e.load(x)), y, x)
+    def vectors(e, count, to, by):
+        with e.loop(count) as i:
+            offset = e.b.mul(i, I64(4 * LANES))
+            to, by = e.b.add(to, offset), e.b.add(by, offset)
+            e.store(change(e, e.load(to), e.load(by)), to)
 
-    def activation(x: batch("features"), y: batch("features"), features, /, rows, thread, threads):
+    def over_values(to: batch("features"), by: batch("features"), features, /, rows, thread, threads):
         first, count = _share(features, rows, thread, threads)
-        vectors(count, y + 4 * LANES * first, x + 4 * LANES * first)
+        vectors(count, to + 4 * LANES * first, by + 4 * LANES * first)
 
-    activation.__name__ = name
-    return operation(activation)
-
-
-def _backward(name, change):
-    """The operation g = g * f'(z) in place, given h = f(z). change(e, g, h): the vector for two vectors."""
-
-    @emits(types.void, i64, address, address)
-    def vectors(e, count, g, h):
-        _over(e, count, lambda g, h: change(e, e.load(g), e.load(h)), g, h)
-
-    def slope(g: batch("features"), h: batch("features"), features, /, rows, thread, threads):
-        first, count = _share(features, rows, thread, threads)
-        vectors(count, g + 4 * LANES * first, h + 4 * LANES * first)
-
-    slope.__name__ = name
-    return operation(slope)
+    over_values.__name__ = name
+    return operation(over_values)
 
 
 @kernel
@@ -114,7 +93,7 @@ def _share(features, rows, thread, threads):
     return first, vectors * (thread + 1) // threads - first
 
 
-def _relu(e, x):
+def _relu(e, _, x):
     zero = e.const(0.0)
     return e.select(">", zero, x, zero, x)  # a NaN stays one
 
@@ -132,13 +111,13 @@ def _tanh_backward(e, g, t):
     return e.b.fmul(g, e.b.fsub(e.const(1.0), e.b.fmul(t, t)))
 
 
-FORWARD = {
-    RELU: _forward("relu_forward", _relu),
-    SIGMOID: _forward("sigmoid_forward", sigmoid),
-    TANH: _forward("tanh_forward", _tanh),
+FORWARD = {  # the function of `by`
+    RELU: _pass("relu_forward", _relu),
+    SIGMOID: _pass("sigmoid_forward", lambda e, _, x: sigmoid(e, x)),
+    TANH: _pass("tanh_forward", lambda e, _, x: _tanh(e, x)),
 }
-BACKWARD = {
-    RELU: _backward("relu_backward", _relu_backward),
-    SIGMOID: _backward("sigmoid_backward", _sigmoid_backward),
-    TANH: _backward("tanh_backward", _tanh_backward),
+BACKWARD = {  # `to` times the slope where the function's value is `by`
+    RELU: _pass("relu_backward", _relu_backward),
+    SIGMOID: _pass("sigmoid_backward", _sigmoid_backward),
+    TANH: _pass("tanh_backward", _tanh_backward),
 }

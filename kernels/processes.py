@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from .emit import I32, I64, address, emits, i64, load_f32, load_f64, load_i64, store_f32, store_i64
 from .losses import is_finite
-from .operation import Anything, array, operation
+from .operation import anything, array, operation
 from .run import AGREED, FAILED, STOP, arrive, await_all
 
 FLAGS = 16  # float32 of a process's flags, a cache line: whether its loss is not finite, and whether it asks for an end
@@ -58,8 +58,8 @@ def agree(
 
 @operation
 def call(
-    function, a0: Anything(), a1: Anything(), a2: Anything(), a3: Anything(), a4: Anything(), a5: Anything(),
-    a6: Anything(), a7: Anything(), /, control, thread,
+    function, a0: anything, a1: anything, a2: anything, a3: anything, a4: anything, a5: anything, a6: anything,
+    a7: anything, /, control, thread,
 ):  # fmt: skip
     """Call a C function that returns 0 where it succeeds; nothing once one has failed."""
     if thread == 0 and load_i64(control + 8 * FAILED) == 0:

@@ -10,13 +10,10 @@ from numba import types
 
 from .compiler import kernel
 from .cpu import LANES, NR
-from .emit import IVEC, address, emits, f32, i64, load_f32, load_f64, load_i64, load_u8, store_f32, store_f64, store_u8
-from .operation import Rows, array, operation
+from .emit import IVEC, address, emits, f32, i64, load_f32, load_i64, load_u8, store_f32, store_i64, store_u8
+from .operation import array, operation, rows_of
 from .optimizer import OFFSET
 from .panels import batch, padded
-
-# What the rows of pictures hold
-FLOAT32, UINT8, FLOAT64 = range(3)
 
 
 @kernel
@@ -82,14 +79,14 @@ def _reflect(i, n):
 
 
 @kernel
-def _copy(dtype, dst, src, count, step):
-    """count elements one after the other from src, which goes up (step 1) or down (-1)."""
-    if dtype == UINT8:
+def _copy(itemsize, dst, src, count, step):
+    """count elements of 1, 4 or 8 bytes one after the other from src, which goes up (step 1) or down (-1)."""
+    if itemsize == 1:
         for i in range(count):
             store_u8(dst + i, load_u8(src + step * i))
-    elif dtype == FLOAT64:
+    elif itemsize == 8:
         for i in range(count):
-            store_f64(dst + 8 * i, load_f64(src + 8 * step * i))
+            store_i64(dst + 8 * i, load_i64(src + 8 * step * i))
     else:
         for i in range(count):
             store_f32(dst + 4 * i, load_f32(src + 4 * step * i))
@@ -101,9 +98,9 @@ def _pictures(fields, rows):
 
 @operation
 def augment(
-    data: Rows(), dtype, row_stride, row_bytes, keys: array(np.int64), shape: array(np.int64, 5),
-    out: array(np.uint8, _pictures), places: array(np.int64, lambda _, rows: rows, optional=True),
-    /, index, rows, epoch, number, thread, threads,
+    data: rows_of(np.uint8, np.float32, np.float64), row_stride, row_bytes, keys: array(np.int64),
+    shape: array(np.int64, 5), out: array(np.uint8, _pictures),
+    places: array(np.int64, lambda _, rows: rows, optional=True), /, index, rows, epoch, number, thread, threads,
 ):  # fmt: skip
     """out[i] = the picture data[index[i]], mirrored with probability 1/2 and shifted by up to `shift` pixels each way.
 
@@ -113,7 +110,7 @@ def augment(
     """
     channels, height, width = load_i64(shape), load_i64(shape + 8), load_i64(shape + 16)
     mirror, shift = load_i64(shape + 24), load_i64(shape + 32)
-    itemsize = 1 if dtype == UINT8 else (8 if dtype == FLOAT64 else 4)
+    itemsize = row_bytes // (channels * height * width)
     key, names = hash32(_key(keys, epoch, number)), places if places != 0 else index
     for i in range(rows * thread // threads, rows * (thread + 1) // threads):
         place, sample = load_i64(names + 8 * i), load_i64(index + 8 * i)
@@ -131,6 +128,6 @@ def augment(
                 x = edge if edge < lo else edge + hi - lo
                 from_x = _reflect(x + dx, width)
                 from_x = from_x if step > 0 else width - 1 - from_x
-                _copy(dtype, dst + x * itemsize, src + from_x * itemsize, 1, 1)
+                _copy(itemsize, dst + x * itemsize, src + from_x * itemsize, 1, 1)
             start = lo + dx if step > 0 else width - 1 - (lo + dx)
-            _copy(dtype, dst + lo * itemsize, src + start * itemsize, hi - lo, step)
+            _copy(itemsize, dst + lo * itemsize, src + start * itemsize, hi - lo, step)

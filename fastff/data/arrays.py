@@ -7,7 +7,7 @@ whether the file has as many bytes. Here three regular expressions read the head
 import math
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
@@ -28,9 +28,8 @@ NPY_NAMES = frozenset(f"{a}_{split}.npy" for split in SPLITS for a in "xy")
 
 def read_npz(path: Path) -> dict[str, Split]:
     """The splits in an .npz file: x_train and y_train, and x_val, y_val, x_test and y_test if it has them."""
-    with _open_npz(path) as archive:
-        pairs = _pairs(archive.names, path, "")
-        return {s: (archive.read(x), archive.read(y)) for s, (x, y) in pairs.items()}
+    with _open_npz(path) as (names, read):
+        return {s: (read(x), read(y)) for s, (x, y) in _pairs(names, path, "").items()}
 
 
 def read_npy_folder(folder: Path) -> dict[str, Split]:
@@ -46,12 +45,12 @@ def read_array(path: Path) -> np.ndarray:
     """
     if path.suffix.lower() != ".npz":
         return open_npy(path)
-    with _open_npz(path) as archive:
-        name = next(iter(archive.names)) if len(archive.names) == 1 else "x"
-        if name not in archive.names:
-            found = ", ".join(sorted(archive.names)[:10]) or "nothing"
+    with _open_npz(path) as (names, read):
+        name = next(iter(names)) if len(names) == 1 else "x"
+        if name not in names:
+            found = ", ".join(sorted(names)[:10]) or "nothing"
             raise DataError(f"{path}: found {found}; want one array, or one called x")
-        return archive.read(name)
+        return read(name)
 
 
 def open_npy(path: Path) -> np.ndarray:
@@ -70,38 +69,32 @@ def npy_header(path: Path) -> tuple[tuple[int, ...], np.dtype, Literal["C", "F"]
         return *_header(stream, path.stat().st_size), stream.tell()
 
 
-class _Npz:
-    """An open .npz file, whose arrays are read by name."""
-
-    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
-        self._archive, self._path = archive, path
-        self.names = {name.removesuffix(".npy") for name in archive.namelist()}
-
-    def read(self, name: str) -> np.ndarray:
-        inside = next(n for n in (f"{name}.npy", name) if n in self._archive.namelist())
-        info = self._archive.getinfo(inside)
-        check_unpacked(f"{self._path}: {name}", info.file_size, min(info.compress_size, self._path.stat().st_size))
-        with self._archive.open(info) as stream:
-            shape, dtype, order = _header(stream, info.file_size)
-            flat = np.empty(math.prod(shape), dtype)
-            room, at = flat.view(np.uint8), 0
-            for piece in pieces(stream):  # to the end of the stream, where zipfile checks its checksum
-                piece = piece[: len(room) - at]
-                room[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
-                at += len(piece)
-        if at < len(room):
-            raise ValueError(f"{name} ends after {at:,} of {len(room):,} bytes")
-        return flat.reshape(shape, order=order)
-
-
 @contextmanager
-def _open_npz(path: Path) -> Iterator[_Npz]:
+def _open_npz(path: Path) -> Iterator[tuple[set[str], Callable[[str], np.ndarray]]]:
+    """The names of the arrays in an .npz file, and a function that reads the one of a name."""
     with reading(path, ".npz file"), path.open("rb") as stream:
         # zipfile would also accept an archive that follows other bytes in the file.
         if stream.read(2) != b"PK":
             raise ValueError("it is not a zip archive")
         with zipfile.ZipFile(stream) as archive:
-            yield _Npz(archive, path)
+            inside = {name.removesuffix(".npy"): name for name in sorted(archive.namelist())}
+            yield set(inside), lambda name: _unpacked(archive, inside[name], name, path)
+
+
+def _unpacked(archive: zipfile.ZipFile, inside: str, name: str, path: Path) -> np.ndarray:
+    info = archive.getinfo(inside)
+    check_unpacked(f"{path}: {name}", info.file_size, min(info.compress_size, path.stat().st_size))
+    with archive.open(info) as stream:
+        shape, dtype, order = _header(stream, info.file_size)
+        flat = np.empty(math.prod(shape), dtype)
+        room, at = flat.view(np.uint8), 0
+        for piece in pieces(stream):  # to the end of the stream, where zipfile checks its checksum
+            piece = piece[: len(room) - at]
+            room[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+            at += len(piece)
+    if at < len(room):
+        raise ValueError(f"{name} ends after {at:,} of {len(room):,} bytes")
+    return flat.reshape(shape, order=order)
 
 
 def _header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype, Literal["C", "F"]]:

@@ -5,6 +5,7 @@ A row is a picture of 3,072 bytes: the 32x32 red plane, then green, then blue. A
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,12 +73,11 @@ def read_course_folder(folder: Path) -> dict[str, Split]:
     for split, name in COURSE.items():
         path = folder / name
         with reading(path, "pickle"), path.open("rb") as stream:
-            content = load_pickle(stream, path)
-        splits[split] = _fields(content, "images", "labels", path)
+            splits[split] = _fields(load_pickle(stream, path), "images", "labels", path)
     return splits
 
 
-def as_bytes(x: np.ndarray, name: str) -> np.ndarray:
+def as_bytes(x: Any, name: str) -> np.ndarray:
     """Pictures (N, 3072) as uint8 if all their values are whole numbers from 0 to 255, otherwise as they are."""
     x = check_rows(x, name, features=PIXELS)
     check_finite(x, name)
@@ -152,7 +152,7 @@ def _batch(form: str, data: bytes, source: object) -> Split:
     return x, check_labels(y, f"{source}: labels", rows=len(x), classes=len(CLASSES))
 
 
-def _fields(content: dict, rows: str, labels: str, source: object) -> Split:
+def _fields(content: dict, rows: str, labels: str, source: object) -> tuple[Any, Any]:
     for key in (rows, labels):
         if key not in content:
             found = ", ".join(sorted(content)[:10]) or "nothing"

@@ -5,7 +5,6 @@ Every reader passes its arrays to make_dataset, which checks them: the same faul
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_row
 from fastff.errors import ArgumentError, DataError
 from fastff.system.limits import check_room
 
-Split = tuple[np.ndarray, np.ndarray]
+Split = tuple[Rows, np.ndarray]
 SPLITS = ("train", "val", "test")
 FEW_CLASSES = 1000  # more classes than rows are accepted up to this number
 
@@ -72,7 +71,7 @@ class Dataset:
 
 def make_dataset(
     name: str,
-    splits: Mapping[str, tuple[Rows, np.ndarray]],
+    splits: Mapping[str, Split],
     *,
     source: object,
     class_names: Sequence[str] | None = None,
@@ -109,13 +108,7 @@ def make_dataset(
     return Dataset(name=name, **arrays, class_names=tuple(class_names), image_shape=image_shape)  # type: ignore[arg-type]
 
 
-@overload
-def hold_out(x: np.ndarray, y: np.ndarray, rows: int, seed: int) -> tuple[Split, Split]: ...
-@overload
-def hold_out(
-    x: Rows, y: np.ndarray, rows: int, seed: int
-) -> tuple[tuple[Rows, np.ndarray], tuple[Rows, np.ndarray]]: ...
-def hold_out(x: Rows, y: np.ndarray, rows: int, seed: int) -> tuple[tuple[Rows, np.ndarray], tuple[Rows, np.ndarray]]:
+def hold_out(x: Rows, y: np.ndarray, rows: int, seed: int) -> tuple[Split, Split]:
     """Split rows (N, D) and labels (N,) into the rest and `rows` that the seed chooses; both keep their order."""
     if not isinstance(x, Shards):
         check_room(f"a copy of {len(x):,} rows", x.nbytes)

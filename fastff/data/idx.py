@@ -19,14 +19,13 @@ STEMS = {"train": "train", "test": "t10k"}
 
 def read_idx_folder(folder: Path) -> tuple[dict[str, Split], tuple[int, int, int]]:
     """The train and test splits in a folder with the four usual files, and their image shape (1, height, width)."""
-    paths = {(s, kind): _find(folder, stem, kind) for s, stem in STEMS.items() for kind in ("images", "labels")}
-    images = {s: read_idx(paths[s, "images"], 3) for s in STEMS}
+    images = {s: read_idx(_find(folder, stem, "images"), 3) for s, stem in STEMS.items()}
+    labels = {s: read_idx(_find(folder, stem, "labels"), 1) for s, stem in STEMS.items()}
     if images["test"].shape[1:] != images["train"].shape[1:]:
         sizes = " and ".join("x".join(map(str, images[s].shape[1:])) for s in STEMS)
         raise DataError(f"{folder}: training and test pictures of {sizes} pixels, want one size")
     height, width = images["train"].shape[1:]
-    splits = {s: (images[s].reshape(-1, height * width), read_idx(paths[s, "labels"], 1)) for s in STEMS}
-    return splits, (1, height, width)
+    return {s: (images[s].reshape(-1, height * width), labels[s]) for s in STEMS}, (1, height, width)
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:

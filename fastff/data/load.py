@@ -64,13 +64,12 @@ def _load_known(name: str, data_dir: Path | None) -> Dataset:
     if name in ("mnist", "fashion-mnist"):
         return _load_mnist(name, _mnist_folder(name, data_dir), FASHION if name == "fashion-mnist" else DIGITS)
     folders = [cache_folder("cifar10")] if data_dir is None else _candidates(data_dir, name, "cifar10")
-    if name == "cifar10-hst":
-        course = next((folder for folder in folders if _is_course(folder)), None)
-        if course is not None:
-            return _load_course(course)
     (packed,) = SOURCES["cifar10"][1]
     others = " (unpacked too, or the binary version)"
     if name == "cifar10-hst":
+        for folder in folders:
+            if (course := _load_course(folder)) is not None:
+                return course
         others += f", or {', '.join(cifar.COURSE.values())}, or {cifar.COURSE_NPZ}"
     found = next((place for folder in folders if (place := cifar.find_cifar(folder))), None)
     # What is in the cache is checked each time, so that a damaged file is downloaded again.
@@ -89,8 +88,8 @@ def _load_folder(folder: Path, target: str | None) -> Dataset:
         return make_dataset(folder.resolve().name, read_shard_folder(shards), source=folder, class_names=names)
     if NPY_NAMES & contents(folder):
         return make_dataset(folder.resolve().name, read_npy_folder(folder), source=folder)
-    if _is_course(folder):
-        return _load_course(folder)
+    if (course := _load_course(folder)) is not None:
+        return course
     found = cifar.find_cifar(folder)
     if found is not None:
         return cifar.load_cifar10(found)
@@ -119,15 +118,14 @@ def _load_file(path: Path, target: str | None) -> Dataset:
     )
 
 
-def _is_course(folder: Path) -> bool:
-    return bool(contents(folder).intersection((*cifar.COURSE.values(), cifar.COURSE_NPZ)))
-
-
-def _load_course(folder: Path) -> Dataset:
-    npz = folder / cifar.COURSE_NPZ
-    if npz.exists():
-        return cifar.make_hst(read_npz(npz), npz)
-    return cifar.make_hst(cifar.read_course_folder(folder), folder)
+def _load_course(folder: Path) -> Dataset | None:
+    """The course's data set in a folder, from its .npz file or else its pickles; None if it has neither."""
+    present = contents(folder)
+    if cifar.COURSE_NPZ in present:
+        return _load_file(folder / cifar.COURSE_NPZ, None)
+    if present.intersection(cifar.COURSE.values()):
+        return cifar.make_hst(cifar.read_course_folder(folder), folder)
+    return None
 
 
 def _mnist_folder(name: str, data_dir: Path | None) -> Path:

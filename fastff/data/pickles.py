@@ -1,7 +1,7 @@
 """Reads the pickles of the course and of CIFAR-10 without calling the functions that a pickle names.
 
 A pickle is a small program that can call any importable function. Here it may build dicts, lists, tuples, strings and
-numbers, and the seven functions in ADMITTED are replaced by ours; a pickle that names another one is refused. NumPy's
+numbers, and seven functions (see ADMITTED) are replaced by ours; a pickle that names another one is refused. NumPy's
 C code for unpickling trusts the contents, so arrays and dtypes are made here, after checks. What a pickle builds is at
 most as large as its file.
 """
@@ -9,7 +9,7 @@ most as large as its file.
 import pickle
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
@@ -49,7 +49,9 @@ class _Bounded:
 def _value(value: Any, size: int) -> Any:
     """A value of the pickled dict; an array if the unpickler made an _Array of it."""
     if isinstance(value, _Array):
-        return value.array()
+        if value.value is None:
+            raise pickle.UnpicklingError("an array without contents")
+        return value.value
     # A list may hold itself, or the same long row a million times: an array made of it would be larger than the file.
     if isinstance(value, (list, tuple)):
         rows = [row for row in value if isinstance(row, (list, tuple))]
@@ -62,6 +64,20 @@ def _value(value: Any, size: int) -> Any:
 _PythonUnpickler: Any = pickle._Unpickler
 
 
+def _with_checked_keys(code: bytes, keys: slice) -> Callable[[Any], None]:
+    """The unpickler's method for an opcode that adds items to a dict, whose keys are at `keys` of the stack."""
+    load = _PythonUnpickler.dispatch[code[0]]
+
+    def checked(unpickler: Any) -> None:
+        # Hashing a tuple nested a million deep overflows the stack, which ends the process.
+        for key in unpickler.stack[keys]:
+            if not isinstance(key, (str, bytes, int)):
+                raise pickle.UnpicklingError(f"a key of type {type(key).__name__}, want texts")
+        load(unpickler)
+
+    return checked
+
+
 class _Unpickler(_PythonUnpickler):
     def __init__(self, stream: _Bounded, source: object) -> None:
         # Python 2 wrote the bytes of an array as a str: only this encoding leaves them unchanged.
@@ -71,53 +87,38 @@ class _Unpickler(_PythonUnpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         # NumPy 2 renamed numpy.core to numpy._core; the functions are the same.
-        function = ADMITTED.get((module.replace("numpy._core", "numpy.core"), name))
+        admitted = {**ADMITTED, ("_codecs", "encode"): self._encode}
+        function = admitted.get((module.replace("numpy._core", "numpy.core"), name))
         if function is None:
             raise DataError(
                 f"{self.source}: a pickle that asks for {module}.{name}; want NumPy arrays in plain containers"
             )
-        return _Admitted(self._encode if function is _encode else function)
+        return _Admitted(function)
 
     def _encode(self, text: str, encoding: str) -> bytes:
+        # Python 3 writes bytes as text that this function encodes, in the protocols of Python 2.
+        if encoding != "latin1":
+            raise pickle.UnpicklingError(f"bytes written as {encoding!r}")
         self.left -= len(text)
         if self.left < 0:
             raise pickle.UnpicklingError("it encodes more text than it has")
-        return _encode(text, encoding)
+        return text.encode("latin1")
 
     def load_bytearray8(self) -> None:
         # The inherited method allocates the declared length before it reads.
         (size,) = struct.unpack("<Q", self.read(8))
         self.append(bytearray(self.read(size)))
 
-    def load_setitem(self) -> None:
-        _check_keys([self.stack[-2]])
-        super().load_setitem()
-
-    def load_setitems(self) -> None:
-        _check_keys(self.stack[::2])
-        super().load_setitems()
-
-    def load_dict(self) -> None:
-        _check_keys(self.stack[::2])
-        super().load_dict()
-
     dispatch = {  # noqa: RUF012 (as pickle has it)
         **_PythonUnpickler.dispatch,
         pickle.BYTEARRAY8[0]: load_bytearray8,
-        pickle.SETITEM[0]: load_setitem,
-        pickle.SETITEMS[0]: load_setitems,
-        pickle.DICT[0]: load_dict,
+        pickle.SETITEM[0]: _with_checked_keys(pickle.SETITEM, slice(-2, -1)),
+        pickle.SETITEMS[0]: _with_checked_keys(pickle.SETITEMS, slice(None, None, 2)),
+        pickle.DICT[0]: _with_checked_keys(pickle.DICT, slice(None, None, 2)),
     }
     for code in (pickle.EMPTY_SET, pickle.FROZENSET):
         del dispatch[code[0]]
     del code
-
-
-def _check_keys(keys: Iterable[Any]) -> None:
-    # Hashing a tuple nested a million deep overflows the stack, which ends the process.
-    for key in keys:
-        if not isinstance(key, (str, bytes, int)):
-            raise pickle.UnpicklingError(f"a key of type {type(key).__name__}, want texts")
 
 
 class _Admitted:
@@ -144,11 +145,6 @@ class _Array:
     def __setstate__(self, state: tuple) -> None:
         shape, dtype, fortran, data = state[-4:]
         self.value = _from_buffer(data, dtype, shape, "F" if fortran else "C")
-
-    def array(self) -> np.ndarray:
-        if self.value is None:
-            raise pickle.UnpicklingError("an array without contents")
-        return self.value
 
 
 class _Type:
@@ -190,20 +186,13 @@ def _scalar(dtype: Any, data: Any) -> Any:
     return _from_buffer(data, dtype, (1,), "C")[0]
 
 
-def _encode(text: str, encoding: str) -> bytes:
-    # Python 3 writes bytes as text that this function encodes, in the protocols of Python 2.
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes written as {encoding!r}")
-    return text.encode("latin1")
-
-
+# What a pickle may call, beside _codecs.encode, and our function in its place
 ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
-    ("_codecs", "encode"): _encode,
     ("__builtin__", "bytes"): lambda: b"",  # in the protocols of Python 2 only empty bytes are written so
 }
 

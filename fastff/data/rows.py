@@ -126,9 +126,8 @@ def check_rows(X: Any, name: str, *, features: int | None = None) -> Rows:
         raise DataError(f"{name}: rows of {columns} values, want {features}")
     if isinstance(array, Shards):
         return array
-    if array.dtype.newbyteorder("=") not in KEPT:
-        return array.astype(np.float32)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    native = array.dtype.newbyteorder("=")
+    return array.astype(native if native in KEPT else np.float32, copy=False)
 
 
 def check_finite(X: Rows, name: str) -> None:

@@ -28,7 +28,10 @@ def of(X: Rows, name: str) -> Statistics:
     """
     if not isinstance(X, Shards):
         return _compute(X, name)
-    path, stamp = _place(X), _stamp(X)
+    picked = None if X.picked is None else hashlib.sha256(np.ascontiguousarray(X.picked, "<i8").data).hexdigest()
+    chosen = "" if picked is None else f"-{picked[:8]}"  # which rows, if not all
+    path = X.files[0].path.with_name(f"{X.name}{chosen}.statistics.safetensors")
+    stamp = {"files": file_stamps(shard.path for shard in X.files), "rows": picked}
     found = _saved(path, stamp, X.shape[1])
     if found is None:
         found = _compute(X, name)
@@ -58,22 +61,6 @@ def _compute(X: Rows, name: str) -> Statistics:
     if not np.isfinite(deviation).all():
         check_finite(X, name)
     return total / rows, np.where(constant, 0.0, deviation)
-
-
-def _place(X: Shards) -> Path:
-    """The file of the statistics, beside the data; its name says which rows were picked, if not all were."""
-    chosen = "" if X.picked is None else "-" + _digest(X.picked)[:8]
-    return X.files[0].path.parent / f"{X.name}{chosen}.statistics.safetensors"
-
-
-def _stamp(X: Shards) -> dict[str, Any]:
-    """What is compared to find out whether the rows have changed: their files' stamps, and which rows were picked."""
-    rows = None if X.picked is None else _digest(X.picked)
-    return {"files": file_stamps(shard.path for shard in X.files), "rows": rows}
-
-
-def _digest(picked: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(picked, "<i8").data).hexdigest()
 
 
 def _saved(path: Path, stamp: dict[str, Any], columns: int) -> Statistics | None:

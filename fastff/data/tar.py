@@ -14,6 +14,7 @@ from fastff.system.limits import say
 BLOCK = 512  # bytes; headers and files begin at multiples of it
 REGULAR = (b"0", b"\0")
 BARE = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices and folders: no content follows, whatever their size says
+CUT_SHORT = "it ends in the middle of a file"
 
 
 def files(
@@ -32,19 +33,19 @@ def files(
         kind, size = header[156:157], _size(header)
         if kind in BARE:
             size = 0
-        left -= BLOCK + -(-size // BLOCK) * BLOCK
+        padded = -(-size // BLOCK) * BLOCK
+        left -= BLOCK + padded
         name = header[:100].split(b"\0", 1)[0].decode("latin1").rsplit("/", 1)[-1]
         chosen = kind in REGULAR and name in wanted
         if chosen and size > largest:
             raise DataError(f"{source}: {name} has {size:,} bytes, want a batch of at most {say(largest)}")
         if left < 0:
             raise DataError(f"{source}: unpacks to more than {say(in_all)}, want the data set alone")
-        padding = -size % BLOCK
         if chosen:
             yield name, _read(stream, size)
-            _skip(stream, padding)
-        else:
-            _skip(stream, size + padding)
+            padded -= size
+        if sum(map(len, pieces(stream, padded))) < padded:
+            raise ValueError(CUT_SHORT)
     for piece in pieces(stream):  # to the end, where gzip checks its checksum
         left -= len(piece)
         if left < 0:
@@ -67,14 +68,6 @@ def _octal(field: bytes, what: str) -> int:
 
 def _read(stream: IO[bytes], size: int) -> bytes:
     data = read_up_to(stream, size)
-    _check_complete(len(data), size)
+    if len(data) < size:
+        raise ValueError(CUT_SHORT)
     return bytes(data)
-
-
-def _skip(stream: IO[bytes], size: int) -> None:
-    _check_complete(sum(map(len, pieces(stream, size))), size)
-
-
-def _check_complete(found: int, size: int) -> None:
-    if found < size:
-        raise ValueError("it ends in the middle of a file")

@@ -21,10 +21,7 @@ from fastff.training.trainer import Trainer
 
 def follow(group: Group, data: Dataset | None = None) -> None:
     """Serve rank 0 until it says that this is the end. data: where rank 0 does not tell what to load."""
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # launchers pass them to all ranks; rank 0 ends the run, and saves it
+    for number in (signal.SIGINT, signal.SIGTERM):  # launchers pass them to all; rank 0 ends the run, and saves it
         signal.signal(number, signal.SIG_IGN)
     try:
         follower = Follower(group, data)
@@ -46,15 +43,12 @@ def follow(group: Group, data: Dataset | None = None) -> None:
 class Follower:
     """What rank 0 can tell the others, a method each."""
 
-    data: Dataset
     trainer: Trainer
     steps: SharedSteps
     evaluation: SharedEvaluation
 
-    def __init__(self, group: Group, data: Dataset | None) -> None:
-        self.group = group
-        if data is not None:
-            self.data = data
+    def __init__(self, group: Group, data: Any) -> None:
+        self.group, self.data = group, data
 
     def load(self, dataset: str, data_dir: str | None, target: str | None, shapes: list[Any]) -> None:
         """Read the data set that rank 0 has read, from which arrays of these shapes must come."""

@@ -148,10 +148,6 @@ class Group:
     def in_place(self) -> int:
         return int(self.mpi.IN_PLACE)
 
-    def error_text(self, code: int) -> str:
-        """What the MPI library says about a failure."""
-        return str(self.mpi.Get_error_string(code))
-
     # --- shared memory ---
 
     def has_room(self, count: int) -> bool:

@@ -53,33 +53,23 @@ class LeadingTrainer(Trainer):
     ) -> tuple[Steps, Validate | None]:
         if self.home is None:
             arrays, description = self.network.contents()
-            settings = {
-                "optimizer": self.optimizer,
-                "batch_size": self.batch_size,
-                "label_smoothing": self.criterion.label_smoothing,
-                "seed": self.seed,
-                "threads": self.threads,
-            }
+            settings = {name: getattr(self, name) for name in ("optimizer", "batch_size", "seed", "threads")}
+            settings["label_smoothing"] = self.criterion.label_smoothing
             copies = {name: np.asarray(array) for name, array in arrays.items()}
             self.group.tell("train", copies, description, self.sharded, settings)
             self.home = Home(self.group, self, sharded=self.sharded)
             self.group.done()
-        validate = self._validation(X_val, Y_val)
+        validate = None
+        if X_val is not None and Y_val is not None:
+            validate = partial(self._validate, SharedEvaluation(self, X_val, Y_val, self.group))
         at_once = epochs if validate is None and self.monitor is None else 1  # it ends no epochs within a call
         return LeadingSteps(fit, self.group, self.home, epochs=at_once), validate
 
-    def _validation(self, X: Rows | None, Y: np.ndarray | None) -> Validate | None:
-        if X is None or Y is None:
-            return None
-        share, rows = SharedEvaluation(self, X, Y, self.group), len(X)
-
-        def validate() -> tuple[float, float]:
-            self.group.tell("validate")
-            loss, hits = share()
-            self.group.done()
-            return loss / rows, hits / rows
-
-        return validate
+    def _validate(self, share: SharedEvaluation) -> tuple[float, float]:
+        self.group.tell("validate")
+        figures = share()
+        self.group.done()
+        return figures
 
 
 class LeadingSteps(SharedSteps):

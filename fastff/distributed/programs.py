@@ -7,56 +7,35 @@ others need ever touches memory, and nothing is sent. Over a network (MessagePro
 buffer, and while the layers below are still at work an Allreduce, or a Reduce_scatter, runs on it bucket by bucket.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from fastff.distributed.group import Group
+from fastff.distributed.group import DistributedError, Group
 from fastff.engine import panels
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.kernels import linear, processes, run
 from fastff.kernels.cpu import MR, NR
 from fastff.kernels.processes import FLAGS
-from fastff.nn.layers import LinearLayer
 from fastff.nn.optim import store_gradient
 
 BUCKET = 1 << 18  # numbers that are worth a message of their own, 1 MB
 KINDS = 3  # of each parameter: its value and two moments
-
-
-@dataclass
-class Parameters:
-    """All parameters of a network, and as many moments, one after the other in flat memory, the last layer's first.
-
-    flat: (3, size) float32. A layer is its weights' panels and then its bias; every length is a multiple of NR.
-    """
-
-    flat: np.ndarray
-
-    @staticmethod
-    def size(layers: list[LinearLayer]) -> int:
-        return sum(panels.panel_size((layer.input_dim, layer.output_dim)) + _biases(layer) for layer in layers)
-
-    def adopt(self, layers: list[LinearLayer], *, keep: bool) -> None:
-        """Have the layers live here; with keep as they are, otherwise as this memory is."""
-        at = 0
-        for layer in reversed(layers):
-            end = at + panels.panel_size((layer.input_dim, layer.output_dim))
-            biases = slice(end, end + _biases(layer))
-            layer.move([row[at:end] for row in self.flat], [row[biases] for row in self.flat], keep=keep)
-            at = biases.stop
+# A stretch of the parameters whose gradient is one message, in segments: (start, stop, whether biases)
+Bucket = list[tuple[int, int, bool]]
 
 
 class SharedProgram(Program):
-    """What both kinds share. After the network's operations, `finish` adds the last ones."""
+    """What both kinds share. After the network's operations, `finish` adds the last ones. flat: see Home."""
 
     shared = True
 
-    def __init__(self, rows: int, group: Group, parameters: Parameters) -> None:
+    def __init__(self, rows: int, group: Group, flat: np.ndarray) -> None:
         super().__init__(rows)
-        self.group, self.parameters = group, parameters
+        self.group, self.flat = group, flat
         self._store = store_gradient()  # numbers for the kernels
 
     def linear_backward(self, g: Panels, weights: np.ndarray, n_in: int, *, barrier: bool = False) -> Panels:
@@ -65,9 +44,16 @@ class SharedProgram(Program):
     def finish(self) -> None:
         raise NotImplementedError
 
+    def begin(self) -> None:
+        """Have everybody start from what rank 0 has."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Have rank 0 know all, and see that all have the same bits."""
+
     def _at(self, array: np.ndarray) -> int:
         """How many numbers from the start of the parameters an array of values lies."""
-        return (array.ctypes.data - self.parameters.flat[0].ctypes.data) // 4
+        return (array.ctypes.data - self.flat.ctypes.data) // 4
 
 
 class MemoryProgram(SharedProgram):
@@ -78,9 +64,9 @@ class MemoryProgram(SharedProgram):
         control = 8 * run.control_slots(group.size * threads) + 4 * FLAGS * group.size + panels.LINE
         return control + 4 * size * (KINDS + group.size - 1)
 
-    def __init__(self, rows: int, group: Group, parameters: Parameters, rest: np.ndarray, threads: int) -> None:
-        super().__init__(rows, group, parameters)
-        size = parameters.flat.shape[1]
+    def __init__(self, rows: int, group: Group, flat: np.ndarray, rest: np.ndarray, threads: int) -> None:
+        super().__init__(rows, group, flat)
+        size = flat.shape[1]
         self._gradients = rest[: 4 * size * (group.size - 1)].view(np.float32).reshape(-1, size)
         rest = rest[self._gradients.nbytes :]
         self._flags = rest[: 4 * FLAGS * group.size].view(np.float32).reshape(group.size, -1)
@@ -121,6 +107,11 @@ class MemoryProgram(SharedProgram):
             self.update_weights(x, gt, weights, n_out, more=w, **share)
         self._come()
 
+    def begin(self) -> None:
+        if self.group.rank == 0:
+            self.meeting[:] = 0
+        self.group.comm.Barrier()
+
     def _come(self) -> None:
         # Whoever has come may gather the next batch, so this process's threads must be done with the last one
         self.add(processes.come, meeting=self.meeting, process=self.group.rank)
@@ -132,21 +123,12 @@ class MemoryProgram(SharedProgram):
         )  # fmt: skip
 
 
-@dataclass
-class Bucket:
-    """A stretch of the parameters whose gradient is one message: where it ends, and which of it are biases."""
-
-    start: int
-    stop: int
-    segments: list[tuple[int, int, bool]]  # start, stop, whether biases
-
-
 class MessageProgram(SharedProgram):
     """For processes that exchange messages. With `sharded`, each keeps the moments of its part alone."""
 
-    def __init__(self, rows: int, group: Group, parameters: Parameters, *, sharded: bool) -> None:
-        super().__init__(rows, group, parameters)
-        size = parameters.flat.shape[1]
+    def __init__(self, rows: int, group: Group, flat: np.ndarray, *, sharded: bool) -> None:
+        super().__init__(rows, group, flat)
+        size = flat.shape[1]
         self.sharded = sharded
         self._gradient = panels.aligned(size)
         self._sum = panels.aligned(size) if sharded else self._gradient  # of all ranks; touched in its own part alone
@@ -154,7 +136,7 @@ class MessageProgram(SharedProgram):
         self._status = panels.aligned(64, np.int64)
         self._requests: list[np.ndarray] = []  # of the flags, and then one a bucket
         self.buckets: list[Bucket] = []
-        self._bucket = Bucket(0, 0, [])  # that fills up
+        self._bucket: Bucket = []  # that fills up
         self._handles = [group.handle(name) for name in ("FLOAT", "SUM", "comm")]
 
     def update(
@@ -178,7 +160,7 @@ class MessageProgram(SharedProgram):
         self._fill(at, at + len(bias[0]), biases=True)
 
     def finish(self) -> None:
-        values, moments = self.parameters.flat[0], self.parameters.flat[1:]
+        values, *moments = self.flat
         self._ship()
         self._wait(0)
         self.add(processes.agree, flags=self._flags, processes=1, barrier=False)
@@ -186,7 +168,7 @@ class MessageProgram(SharedProgram):
             self._wait(i + 1)
             bounds = self.bounds(bucket)
             own = (bounds[self.group.rank], bounds[self.group.rank + 1]) if self.sharded else (0, len(values))
-            for start, stop, biases in bucket.segments:
+            for start, stop, biases in bucket:
                 lo, hi = max(start, own[0]), min(stop, own[1])
                 if lo < hi:
                     g, w, m, v = (array[lo:] for array in (self._sum, values, *moments))
@@ -196,31 +178,52 @@ class MessageProgram(SharedProgram):
                 counts, places = np.diff(bounds).astype(np.int32), bounds[:-1].astype(np.int32)
                 self._call("MPI_Allgatherv", self.group.in_place, 0, kind, values, counts, places, kind, comm)
 
+    def begin(self) -> None:
+        comm, (values, *moments) = self.group.comm, self.flat
+        comm.Bcast(values)
+        for row in moments:
+            self._each_part(row, comm.Scatterv) if self.sharded else comm.Bcast(row)
+
+    def end(self) -> None:
+        comm, (values, *moments) = self.group.comm, self.flat
+        sums = comm.allgather(zlib.crc32(values))
+        if len(set(sums)) > 1:
+            raise DistributedError(f"the ranks' weights differ (checksums {', '.join(f'{s:08x}' for s in sums)})")
+        if self.sharded:
+            for row in moments:
+                self._each_part(row, comm.Gatherv)
+
+    def _each_part(self, row: np.ndarray, move: Callable[..., Any]) -> None:
+        """Scatter or gather every bucket of `row`, of which each rank has its own part."""
+        rank, mpi = self.group.rank, self.group.mpi
+        for bounds in map(self.bounds, self.buckets):
+            own = row[bounds[rank] : bounds[rank + 1]] if rank else mpi.IN_PLACE
+            whole = (row, np.diff(bounds).tolist(), bounds[:-1].tolist(), mpi.FLOAT) if rank == 0 else None
+            move(*((whole, own) if move.__name__ == "Scatterv" else (own, whole)))
+
     def bounds(self, bucket: Bucket) -> np.ndarray:
         """Where each rank's part of a bucket begins, and the end of the last."""
-        panels = (bucket.stop - bucket.start) // NR
-        return bucket.start + panels * np.arange(self.group.size + 1) // self.group.size * NR
+        start, stop = bucket[0][0], bucket[-1][1]
+        return start + (stop - start) // NR * np.arange(self.group.size + 1) // self.group.size * NR
 
     def _fill(self, start: int, stop: int, *, biases: bool) -> None:
         """Take a stretch of the gradient that was just added into the bucket, and send it when it is full."""
-        self._bucket.segments.append((start, stop, biases))
-        self._bucket.stop = stop
-        if stop - self._bucket.start >= BUCKET:
+        self._bucket.append((start, stop, biases))
+        if stop - self._bucket[0][0] >= BUCKET:
             self._ship()
         elif self.buckets:  # messages may move only while the library is called
             self._call("MPI_Test", self._requests[-1], self._status, self._status[1:], barrier=False)
 
     def _ship(self) -> None:
-        bucket = self._bucket
-        if bucket.segments:
-            self.buckets.append(bucket)
-            self._bucket = Bucket(bucket.stop, bucket.stop, [])
-            bounds, source = self.bounds(bucket), self._gradient[bucket.start :]
-            if self.sharded:
-                target, counts = self._sum[bounds[self.group.rank] :], np.diff(bounds).astype(np.int32)
-                self._send("MPI_Ireduce_scatter", source, target, counts)
-            else:
-                self._send("MPI_Iallreduce", self.group.in_place, source, bucket.stop - bucket.start)
+        if not self._bucket:
+            return
+        self.buckets.append(self._bucket)
+        bounds, self._bucket = self.bounds(self._bucket), []
+        source, counts = self._gradient[bounds[0] :], np.diff(bounds).astype(np.int32)
+        if self.sharded:
+            self._send("MPI_Ireduce_scatter", source, self._sum[bounds[self.group.rank] :], counts)
+        else:
+            self._send("MPI_Iallreduce", self.group.in_place, source, int(counts.sum()))
 
     def _send(self, function: str, source: "np.ndarray | int", target: np.ndarray, count: "np.ndarray | int") -> None:
         self._requests.append(np.zeros(1, np.int64))
@@ -235,7 +238,3 @@ class MessageProgram(SharedProgram):
         self.add(processes.call, function=self.group.function(function), **places, barrier=barrier)
         if barrier:
             self.add(processes.check_calls, barrier=False)
-
-
-def _biases(layer: LinearLayer) -> int:
-    return panels.round_up(layer.output_dim, NR)

@@ -72,7 +72,7 @@ class SharedSteps(ProgramSteps):
         self.outcome = None
         self.fit.reseed(epoch, epochs=len(orders))
         own, numbers = self.shares.pick(orders), self.shares.mark(hyper, first)
-        self.home.begin()
+        self.program.begin()
         try:
             self.program.run(own, first_step=first, hyper=numbers, threads=threads, context=self.fit.context)
         except (KeyboardInterrupt, SaveDue):  # which all have seen, and ended at the same step
@@ -83,13 +83,12 @@ class SharedSteps(ProgramSteps):
     def _end(self, epochs: int) -> None:
         failed = int(self.program.control[run.FAILED])
         if failed:
-            raise DistributedError(f"MPI has failed: {self.group.error_text(failed)}")
+            raise DistributedError(f"MPI has failed: {self.group.mpi.Get_error_string(failed)}")
         own, there = self.program.outcome, np.resize(self.shares.sizes > 0, epochs * len(self.shares.sizes))
         assert own is not None
-        ends, losses, hits = zip(
-            *self.group.comm.allgather((own.done, own.losses * there, own.hits * there)), strict=True
-        )
-        self.home.end()
+        sums = self.group.comm.allgather((own.done, own.losses * there, own.hits * there))
+        ends, losses, hits = zip(*sums, strict=True)
+        self.program.end()
         if len(set(ends)) > 1:
             raise DistributedError(f"the ranks ended at different steps: {', '.join(map(str, ends))}")
         # in the ranks' order, so that all have the same bits
@@ -97,17 +96,17 @@ class SharedSteps(ProgramSteps):
 
 
 class SharedEvaluation:
-    """Loss and hits of a network over all rows, of which each process does its share."""
+    """Loss and accuracy of a network over all rows, of which each process does its share."""
 
     def __init__(self, trainer: Trainer, X: Rows, Y: np.ndarray, group: Group) -> None:
         self.group, self.threads = group, trainer.threads or group.threads
         lo, hi = (len(X) * rank // group.size for rank in (group.rank, group.rank + 1))
-        self.rows = hi - lo
+        self.rows, self.all_rows = hi - lo, len(X)
         part = X.select(np.arange(lo, hi)) if isinstance(X, Shards) else X[lo:hi]
         self.own = Evaluation(trainer.network, part, Y[lo:hi], EVALUATION_ROWS) if self.rows else None
 
-    def __call__(self) -> tuple[float, int]:
-        """The sums, the same on every rank."""
+    def __call__(self) -> tuple[float, float]:
+        """The mean loss and the accuracy, the same on every rank."""
         loss, accuracy = (0.0, 0.0) if self.own is None else self.own.run(self.threads)
         losses, hits = zip(*self.group.comm.allgather((loss * self.rows, round(accuracy * self.rows))), strict=True)
-        return math.fsum(losses), sum(hits)
+        return math.fsum(losses) / self.all_rows, sum(hits) / self.all_rows

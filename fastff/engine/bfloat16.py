@@ -8,7 +8,6 @@ then they follow the optimizer.
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -41,10 +40,10 @@ def resolve_precision(precision: str) -> str:
     """ "float32" or "bfloat16"; "auto" is whichever is faster here. ArgumentError for any other, or without the CPU."""
     if precision not in ("float32", "bfloat16", "auto"):
         raise ArgumentError(f"precision: {precision!r}, want 'float32', 'bfloat16' or 'auto'")
-    if precision == "bfloat16":
-        _require()
     if precision == "auto":
         return "bfloat16" if cpu.BF16 not in ("", "emulated") and not missing() else "float32"
+    if precision == "bfloat16":
+        _require()
     return precision
 
 
@@ -53,22 +52,13 @@ def _require() -> None:
         raise ArgumentError(f"precision: 'bfloat16', but {missing()}; want 'float32', or 'auto' for the best there is")
 
 
-@dataclass(eq=False)
-class _Copies:
-    """The left forms of a layer's weights, for backward (where there is one) and for forward."""
-
-    left: np.ndarray | None
-    left_t: np.ndarray
-    made: Row  # the operation that makes them before the first step
-
-
 class Program16(Program):
     """A program whose linear layers multiply bfloat16."""
 
     def __init__(self, rows: int) -> None:
         _require()
         super().__init__(rows)
-        self._copies: dict[int, _Copies] = {}  # by the address of the weights
+        self._copies: dict[int, Row] = {}  # what makes the copies of weights before the first step, by their address
         if cpu.BF16 == "amx":
             self.before.append(Row(bfloat16.begin_products, rows, tiles=_TILES))
             self.after.append(Row(bfloat16.end_products, rows))
@@ -85,9 +75,9 @@ class Program16(Program):
         x.rounded = left
         y = self.panels(n_out)
         self.flops += 2 * self.rows * x.features * n_out
-        copies = self._copies_of(weights, x.features, n_out)
+        left_t = self._copies_of(weights, x.features, n_out).fields["left_t"]
         y.maker = self.add(
-            linear16.forward, x=right, y=y, left_t=copies.left_t, bias=bias, n_in=x.features, n_out=n_out, relu=0,
+            linear16.forward, x=right, y=y, left_t=left_t, bias=bias, n_in=x.features, n_out=n_out, relu=0,
             sums=_form(self.rows, n_out, np.float32),
         )  # fmt: skip
         return y
@@ -102,14 +92,14 @@ class Program16(Program):
         if g.rounded is None:
             self.transpose(g)
         copies = self._copies_of(weights, n_in, g.features)
-        if copies.left is None:
-            copies.left = _form(n_in, g.features)
-            copies.made.set(left=copies.left)
+        if copies.fields["left"] is None:
+            copies.set(left=_form(n_in, g.features))
+        left = copies.fields["left"]
         dx = self.panels(n_in)
         self.flops += 2 * self.rows * g.features * n_in
         # a thread updates the rows of W that it reads here, so an update needs no barrier in between
         dx.maker = self.add(
-            linear16.backward, g=g.rounded, dx=dx, h=dx, left=copies.left, n_in=n_in, n_out=g.features, masked=0,
+            linear16.backward, g=g.rounded, dx=dx, h=dx, left=left, n_in=n_in, n_out=g.features, masked=0,
             sums=_form(self.rows, n_in, np.float32), barrier=barrier,
         )  # fmt: skip
         return dx
@@ -122,21 +112,19 @@ class Program16(Program):
         copies = self._copies_of(w, x.features, n_out)
         self.add(linear16.update_bias, gt=gt, bias=b, m=mb, v=vb, n_out=n_out, barrier=False)
         self.add(
-            linear16.update, x=x.rounded, gt=gt, w=w, m=m, v=v, n_in=x.features, n_out=n_out, left=copies.left,
-            left_t=copies.left_t,
+            linear16.update, x=x.rounded, gt=gt, w=w, m=m, v=v, n_in=x.features, n_out=n_out,
+            left=copies.fields["left"], left_t=copies.fields["left_t"],
         )  # fmt: skip
 
-    def _copies_of(self, weights: np.ndarray, n_in: int, n_out: int) -> _Copies:
-        """The copies of these weights, made as they are when a run begins."""
+    def _copies_of(self, weights: np.ndarray, n_in: int, n_out: int) -> Row:
+        """What copies these weights when a run begins: to `left` for backward, if there is one, and to `left_t`."""
         key = weights.ctypes.data
         if key not in self._copies:
-            left_t = _form(n_in, n_out)
-            made = Row(
-                bfloat16.round_weights, self.rows, w=weights, left=None, left_t=left_t, n_in=n_in, n_out=n_out,
-                barrier=True,
+            self._copies[key] = Row(
+                bfloat16.round_weights, self.rows, w=weights, left=None, left_t=_form(n_in, n_out), n_in=n_in,
+                n_out=n_out, barrier=True,
             )  # fmt: skip
-            self._copies[key] = _Copies(None, left_t, made)
-            self.before.append(made)
+            self.before.append(self._copies[key])
         return self._copies[key]
 
 

@@ -85,53 +85,45 @@ class Matrix:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
-        self._panels = aligned(panel_size(shape))
+        self.panels = aligned(panel_size(shape))  # the kernels' memory [out/NR][in padded][NR], as at the last flush
         self._shown: np.ndarray | None = None
 
     @property
     def array(self) -> np.ndarray:
         """The matrix, (in, out): writing to it changes the matrix, and it follows training."""
         if self._shown is None:
-            self._shown = unpack(self._panels, self.shape)
+            self._shown = unpack(self.panels, self.shape)
         return self._shown
 
     @array.setter
     def array(self, value: Sliceable) -> None:
-        pack(value, self._panels)
+        pack(value, self.panels)
         self.changed()
-
-    @property
-    def panels(self) -> np.ndarray:
-        """The kernels' memory [out/NR][in padded][NR], float32, as it was at the last flush or change by a kernel."""
-        return self._panels
 
     def flush(self) -> None:
         """Write to the panels what was written to `array`; to be called before a kernel reads them."""
         if self._shown is not None:
-            pack(self._shown, self._panels)
-            self._forget()
+            pack(self._shown, self.panels)
+            # two references, the attribute and getrefcount's argument: nobody else can write to it any more
+            if sys.getrefcount(self._shown) <= 2:
+                self._shown = None
 
     def rows(self) -> Sliceable:
         """The matrix, to be read before anything else happens to it: whole, or some rows at a time without a copy."""
-        return Unpacked(self._panels, self.shape) if self._shown is None else self._shown
+        return Unpacked(self.panels, self.shape) if self._shown is None else self._shown
 
     def move(self, panels: np.ndarray, *, keep: bool) -> None:
         """Live in this memory from now on, with the values so far (keep) or with those it holds."""
         if keep:
             self.flush()
-            panels[:] = self._panels
-        self._panels = panels
+            panels[:] = self.panels
+        self.panels = panels
         self.changed()
 
     def changed(self) -> None:
         """Say that a kernel has written to the panels."""
         if self._shown is not None:
-            unpack(self._panels, self.shape, out=self._shown)
-
-    def _forget(self) -> None:
-        # two references, the attribute and getrefcount's argument: nobody else can write to it any more
-        if sys.getrefcount(self._shown) <= 2:
-            self._shown = None
+            unpack(self.panels, self.shape, out=self._shown)
 
 
 @dataclass(eq=False)

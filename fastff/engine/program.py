@@ -27,14 +27,15 @@ from fastff.kernels.operation import Operation
 from fastff.kernels.pointwise import RELU
 from fastff.system.limits import check_room, usable_cpus
 
-_DTYPES = {np.dtype(np.float32): random.FLOAT32, np.dtype(np.uint8): random.UINT8, np.dtype(np.float64): random.FLOAT64}
 # Work that a thread must have to be worth its barriers, and to be worth starting: floating-point operations of a step,
 # and of a run
 FLOPS_PER_STEP = 400_000
 FLOPS_PER_START = 40_000_000
 # A call this small runs in the caller's thread: starting another would take longer, and Ctrl-C can wait as long
 FLOPS_INLINE = 100_000_000
-MOST_EPOCHS = 64  # of a run, each of which needs a key for what is random
+MOST_EPOCHS = 64  # of a run, because a random layer has a key for each of them
+# The fields of an update by a process that has all rows of the batch, and all parameters
+_ALONE = {"more": None, "count": 0, "stride": 0, "part": 0, "parts": 1, "numbers": None}
 
 
 class Program:
@@ -119,9 +120,8 @@ class Program:
             self._indexed.append(rows)
         batch = panels.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
         self.add(
-            random.augment, data=rows, dtype=_DTYPES[rows.dtype], row_stride=rows.strides[0],
-            row_bytes=rows.shape[1] * rows.itemsize, keys=key, shape=np.array([*shape, mirror, shift], np.int64),
-            out=batch.reshape(-1).view(np.uint8), places=places,
+            random.augment, data=rows, row_stride=rows.strides[0], row_bytes=rows.shape[1] * rows.itemsize, keys=key,
+            shape=np.array([*shape, mirror, shift], np.int64), out=batch.reshape(-1).view(np.uint8), places=places,
         )  # fmt: skip
         return batch
 
@@ -160,7 +160,7 @@ class Program:
             if function == RELU:
                 x.maker.set(relu=1)
                 return y
-        self.add(pointwise.FORWARD[function], x=x, y=y, features=x.features)
+        self.add(pointwise.FORWARD[function], to=y, by=x, features=x.features)
         return y
 
     def derive(self, g: Panels, h: Panels, function: int) -> Panels:
@@ -168,7 +168,7 @@ class Program:
         if function == RELU and g.maker is not None and "masked" in g.maker.fields:
             g.maker.set(h=h.memory, masked=1)
         else:
-            self.add(pointwise.BACKWARD[function], g=g, h=h, features=g.features)
+            self.add(pointwise.BACKWARD[function], to=g, by=h, features=g.features)
         return Panels(g.memory, g.features)
 
     def dropout(self, x: Panels, rate: float, key: np.ndarray) -> Panels:
@@ -208,27 +208,15 @@ class Program:
     ) -> None:
         """The operation linear.update alone; more: what it does not do by default."""
         w, m, v = weights
-        fields = {"more": None, "count": 0, "stride": 0, "first": 0, "last": 0, "part": 0, "parts": 1, "numbers": None}
-        self.add(
-            linear.update,
-            x=x,
-            gt=gt,
-            w=w,
-            m=m,
-            v=v,
-            n_in=x.features,
-            n_out=n_out,
-            barrier=barrier,
-            **{**fields, **more},
-        )
+        fields = {**_ALONE, "first": 0, "last": 0, **more}
+        self.add(linear.update, x=x, gt=gt, w=w, m=m, v=v, n_in=x.features, n_out=n_out, barrier=barrier, **fields)
 
     def update_bias(
         self, gt: np.ndarray, bias: Sequence[np.ndarray], n_out: int, *, barrier: bool = False, **more: Any
     ) -> None:
         """The operation linear.update_bias alone; more: what it does not do by default."""
         b, m, v = bias
-        fields = {"more": None, "count": 0, "stride": 0, "part": 0, "parts": 1, "numbers": None}
-        self.add(linear.update_bias, gt=gt, bias=b, m=m, v=v, n_out=n_out, barrier=barrier, **{**fields, **more})
+        self.add(linear.update_bias, gt=gt, bias=b, m=m, v=v, n_out=n_out, barrier=barrier, **{**_ALONE, **more})
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """The labels (N,) int64 of the batch, in its order; put this before the gather, whose barrier it shares."""
@@ -255,11 +243,8 @@ class Program:
         if self._classes > z.features:  # where the network did not say how wide it is
             raise DataError(f"labels: {self._classes - 1}, want class numbers below the {z.features} of the network")
         g = self.panels(z.features) if gradient else None
-        self.add(
-            losses.cross_entropy, z=z, g=g, classes=z.features, labels=labels, shared=int(self.shared),
-            smoothing=np.array([smoothing], np.float32), **self._loss_ends(weights),
-        )  # fmt: skip
-        self._record(halt)
+        share = {"shared": int(self.shared), "smoothing": np.array([smoothing], np.float32)}
+        self._loss(losses.cross_entropy, halt, weights, z=z, g=g, classes=z.features, labels=labels, **share)
         return g
 
     def target_loss(
@@ -267,25 +252,16 @@ class Program:
     ) -> Panels:
         """The gradient of a loss on target values, one of the kinds in fastff.kernels.losses; the rest as above."""
         g = self.panels(z.features)
-        self.add(
-            losses.target_loss, kind=kind, z=z, g=g, targets=targets, outputs=z.features, **self._loss_ends(weights)
-        )
-        self._record(halt)
+        self._loss(losses.target_loss, halt, weights, kind=kind, z=z, g=g, targets=targets, outputs=z.features)
         return g
 
-    def _loss_ends(self, weights: Panels | None) -> dict[str, Any]:
+    def _loss(self, operation: Operation, halt: bool, weights: Panels | None, **fields: Any) -> None:
+        """Add a loss, and the record of its sum."""
         scratch = panels.aligned(panels.round_up(self.rows, LANES) // LANES * losses.RESULT, np.uint8)
-        ones = np.ones(LANES, np.float32)
-        return {
-            "scratch": scratch,
-            "weights": ones if weights is None else weights,
-            "weighted": int(weights is not None),
-        }
-
-    def _record(self, halt: bool) -> None:
+        each = np.ones(LANES, np.float32) if weights is None else weights
+        self.add(operation, scratch=scratch, weights=each, weighted=int(weights is not None), **fields)
         # where processes share a batch they agree on whether to end
-        halts = int(halt and not self.shared)
-        self.add(losses.record, scratch=self.step[-1].fields["scratch"], halts=halts, barrier=False)
+        self.add(losses.record, scratch=scratch, halts=int(halt and not self.shared), barrier=False)
 
     def end_epochs(
         self,
@@ -302,23 +278,16 @@ class Program:
         """
         self._epoch_end = EpochEnd(order, 1 if program is None else program.rows, losses, hits)
         self.most_epochs = min(self.most_epochs, len(losses))
-        if program is not None:
-            self.other = program.step
+        self.other = [] if program is None else program.step
         for array, places in copies:
             source, kept = array.view(np.uint8), places.reshape(-1).view(np.uint8)
             self.once.append(Row(driver.keep, self.rows, source=source, size=array.nbytes, copies=kept))
 
     # --- running ---
 
-    @property
-    def streams(self) -> bool:
-        """Whether rows are read from files as it runs."""
-        return self.stream is not None
-
     def sections(self) -> list[list[Row]]:
         """The rows of the table in the order of fastff.kernels.run's sections."""
-        asked = driver.AGREED if self.shared else driver.STOP
-        decide = Row(driver.decide, self.rows, asked=asked)
+        decide = Row(driver.decide, self.rows, asked=driver.AGREED if self.shared else driver.STOP)
         return [self.before, [decide, *self.step], self.other, self.once, self.after]
 
     def table(self) -> Table:

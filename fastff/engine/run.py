@@ -12,7 +12,6 @@ from fastff.engine.readahead import Stream
 from fastff.engine.table import Table, address
 from fastff.engine.threads import run_threads
 from fastff.errors import ArgumentError
-from fastff.kernels import compiler
 from fastff.kernels import run as driver
 from fastff.kernels.optimizer import HYPER
 
@@ -93,11 +92,6 @@ def runner(table: Table, index: np.ndarray, kept: Any) -> Callable[[int], None]:
         run(0, 1, *places)
 
     return run_rows
-
-
-def kernels_cached(name: str = "run.run") -> bool:
-    """Whether the machine code of the driver, or of what is called so, is in the cache already."""
-    return any(compiler.cache_dir().glob(f"{name}*.nbi"))
 
 
 def _checked(hyper: Any, steps: int) -> np.ndarray:

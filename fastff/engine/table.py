@@ -9,6 +9,7 @@ import numpy as np
 from fastff.errors import ArgumentError, FastffError
 from fastff.kernels import compiler, operation
 from fastff.kernels import run as driver
+from fastff.kernels.cache import cache_dir
 from fastff.kernels.operation import Operation
 from fastff.system import clock
 from fastff.system.limits import check_own_room
@@ -25,10 +26,6 @@ class Row:
         """Put something else into some of the fields."""
         self.operation.check(self.fields.keys() | fields.keys())
         self.fields.update(fields)
-
-    def encode(self) -> list[int]:
-        """The row as the kernels read it. Raises FieldError for what they could not work on."""
-        return self.operation.encode(self.fields, barrier=self.barrier, rows=self.rows)
 
 
 # Bytes that LLVM takes the first time, when the kernels are compiled or read from the cache
@@ -60,13 +57,13 @@ class Table:
         if compiler.disabled():
             raise FastffError("NUMBA_DISABLE_JIT is set, and without its compiler nothing runs: want it unset or 0")
         if not driver.run.loaded:
-            check_own_room("the kernels", LOADING if any(compiler.cache_dir().glob("run.run*.nbi")) else COMPILING)
+            check_own_room("the kernels", LOADING if kernels_cached() else COMPILING)
         driver.run.load()
         for each in {row.operation for row in rows}:
             each.load()
         self.seconds = clock.since(start)
         try:
-            encoded = [row.encode() for row in rows]
+            encoded = [row.operation.encode(row.fields, barrier=row.barrier, rows=row.rows) for row in rows]
         except operation.FieldError as error:
             raise ArgumentError(str(error)) from None
         width = max(map(len, encoded), default=1)
@@ -109,3 +106,9 @@ class Table:
 def address(array: np.ndarray) -> int:
     """Where an array begins."""
     return array.__array_interface__["data"][0]
+
+
+def kernels_cached(name: str = "run.run") -> bool:
+    """Whether the machine code of the driver, or of what is called so, is in the cache already."""
+    folder = cache_dir()
+    return folder is not None and any(folder.glob(f"{name}*.nbi"))

@@ -31,16 +31,8 @@ class Ensemble:
                 own, first = getattr(network, name), getattr(self.networks[0], name)
                 if own is None or own != first:
                     raise ArgumentError(f"networks[{i}]: {name} {own}, want {first} as networks[0] has it")
-
-    @property
-    def input_dim(self) -> int:
-        """How many values a row has."""
-        return self.networks[0].input_dim  # type: ignore[return-value]
-
-    @property
-    def output_dim(self) -> int:
-        """How many classes there are."""
-        return self.networks[0].output_dim  # type: ignore[return-value]
+        self.input_dim: int = self.networks[0].input_dim  # type: ignore[assignment]
+        self.output_dim: int = self.networks[0].output_dim  # type: ignore[assignment]
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """The mean probability of each class for each row of X (N, input_dim): float32 (N, output_dim)."""

@@ -5,15 +5,14 @@ adds its operations to one program for all layers, whose batches stay in the ker
 run the same operations and give the same bits. fastff.nn.preprocessing has the layers that prepare raw rows.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fastff.data.rows import check_rows
+from fastff.data.rows import Rows, check_rows
 from fastff.engine import panels
 from fastff.engine.panels import Panels
-from fastff.engine.program import Program
+from fastff.engine.program import MOST_EPOCHS, Program
 from fastff.errors import ArgumentError
 from fastff.kernels import pointwise
 from fastff.kernels.cpu import NR
@@ -23,22 +22,18 @@ from fastff.system.blocks import Sliceable
 from fastff.system.limits import check_room
 
 LAYERS: dict[str, type["Layer"]] = {}  # the classes that can be saved, by their names in files
-MOST_EPOCHS = 64  # epochs that one native call may train, because a random layer has a key for each of them
 
 
 class Layer:
     """The base of the built-in layers: forward and backward by hand, each as a program of this layer alone.
 
-    A class says two things of itself in its header, as in `class Tanh(Layer, saved_as="tanh", lowers=True)`. They are
-    not inherited, because a subclass may override the methods on which they rest.
-
-    saved_as: the class's name in files, which hold the attributes that array_names and setting_names list; "" for a
-    class that can't be saved. lowers: whether lower_forward and lower_backward do all that forward and backward do, so
-    that a network can run as one program. With any other layer, a network calls each layer's methods one by one.
+    A class that can be saved gives its name in files in its header, as in `class Tanh(Layer, saved_as="tanh")`; files
+    hold the attributes that array_names and setting_names list. It also says so that lower_forward and lower_backward
+    do all that forward and backward do: with any other layer, a network is no single program, but calls each layer's
+    methods one by one. The name is not inherited, because a subclass may override these methods.
     """
 
     saved_as: ClassVar[str] = ""
-    lowers: ClassVar[bool] = False
     array_names: ClassVar[tuple[str, ...]] = ()
     setting_names: ClassVar[tuple[str, ...]] = ()
 
@@ -46,8 +41,8 @@ class Layer:
     output_dim: int | None = None  # how many values a row has that forward gives; None if as many as it takes
     _last: tuple[Any, Panels, int] | None = None  # of the last forward: what backward needs, the output, how many rows
 
-    def __init_subclass__(cls, *, saved_as: str = "", lowers: bool = False) -> None:
-        cls.saved_as, cls.lowers = saved_as, lowers
+    def __init_subclass__(cls, *, saved_as: str = "") -> None:
+        cls.saved_as = saved_as
         if saved_as:
             LAYERS[saved_as] = cls
 
@@ -55,7 +50,7 @@ class Layer:
         """The layer's output (B, features), float32, for input (B, features)."""
         rows = check_rows(input, "input", features=self.features_in)
         program = Program(len(rows))
-        output, saved = self.lower_forward(program, self._enter(program, rows), training=True)
+        output, saved = self.lower_forward(program, self.gather(program, rows), training=True)
         result = program.scatter(output, len(rows))
         program.run()
         self._last = saved, output, len(rows)
@@ -70,6 +65,13 @@ class Layer:
 
     def step(self, step_size: float) -> None:
         """Move the parameters against the gradient of the last backward; a layer without parameters does nothing."""
+
+    def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Panels:
+        """Add the gather of rows (N, D) to the program; returns the batch that lower_forward takes.
+
+        in_batch: whether `rows` is the batch already, instead of the data from which the program picks one.
+        """
+        return program.gather(rows, in_batch=in_batch)
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         """Add forward to the program; returns the output, and what lower_backward will need."""
@@ -89,25 +91,20 @@ class Layer:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def restored(cls, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> "Layer":
-        """The layer that had these arrays() and settings(). ArgumentError or TypeError where there can be none."""
-        return cls(**arrays, **settings)
-
-    def _enter(self, program: Program, rows: np.ndarray) -> Panels:
-        return program.gather(rows)
+    def holding(cls, **values: Any) -> "Layer":
+        """The layer that has these arrays() and settings(). ArgumentError or TypeError where there can be none."""
+        return cls(**values)
 
     def _check_width(self, found: int) -> None:
         """ArgumentError unless rows have as many values as this layer takes: a kernel would read past their end."""
         if found != self.features_in:
-            raise ArgumentError(
-                f"layers: {type(self).__name__} takes {self.features_in} values a row, is given {found}"
-            )
+            name = type(self).__name__
+            raise ArgumentError(f"layers: {name} takes {self.features_in} values a row, is given {found}")
 
     def _enter_backward(self, grad: np.ndarray) -> tuple[Program, Panels, Any]:
         if self._last is None:
-            raise ArgumentError(
-                f"{type(self).__name__}.backward: no forward has run, so there is nothing to go back to"
-            )
+            name = type(self).__name__
+            raise ArgumentError(f"{name}.backward: no forward has run, so there is nothing to go back to")
         saved, output, rows = self._last
         grad = check_rows(grad, "grad", features=output.features)
         if len(grad) != rows:
@@ -116,7 +113,7 @@ class Layer:
         return program, program.gather(grad), saved
 
 
-class LinearLayer(Layer, saved_as="linear", lowers=True):
+class LinearLayer(Layer, saved_as="linear"):
     """y = x W + b for rows x (B, input_dim), with W (input_dim, output_dim) and b (1, output_dim), both float32.
 
     W starts as normal deviates of variance 2 / input_dim (He et al. 2015), b as zeros; a seed (a whole number or a
@@ -137,13 +134,13 @@ class LinearLayer(Layer, saved_as="linear", lowers=True):
         self.weights = deviates
 
     @classmethod
-    def holding(cls, weights: np.ndarray, bias: np.ndarray) -> "LinearLayer":
+    def holding(cls, weight: np.ndarray, bias: np.ndarray) -> "LinearLayer":  # type: ignore[override]
         """The layer of these weights (in, out) and this bias (1, out) or (out,), both copied."""
-        if np.ndim(weights) != 2 or 0 in np.shape(weights):
-            raise ArgumentError(f"weights: shape {np.shape(weights)}, want (in, out)")
+        if np.ndim(weight) != 2 or 0 in np.shape(weight):
+            raise ArgumentError(f"weights: shape {np.shape(weight)}, want (in, out)")
         layer = cls.__new__(cls)
-        layer._allocate(*np.shape(weights))
-        layer.weights, layer.bias = weights, bias
+        layer._allocate(*np.shape(weight))
+        layer.weights, layer.bias = weight, bias
         return layer
 
     def _allocate(self, n_in: int, n_out: int) -> None:
@@ -180,15 +177,11 @@ class LinearLayer(Layer, saved_as="linear", lowers=True):
         """Weights (in, out) and bias (out,) as files name them, to be read, whole or by rows, before they change."""
         return {"weight": self._matrix.rows(), "bias": self.bias[0]}
 
-    @classmethod
-    def restored(cls, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> "LinearLayer":
-        """The layer of the arrays "weight" and "bias"; it has no settings."""
-        return cls.holding(arrays["weight"], arrays["bias"], **settings)
-
     @property
-    def memory(self) -> tuple[np.ndarray, np.ndarray]:
-        """The memory that training changes: the weights in panels, and the bias padded to a multiple of NR values."""
-        return self._matrix.panels, self._bias
+    def memory(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The memory that training changes: of the weights, in panels, and of the bias, padded to a multiple of NR,
+        the values and their two moments."""
+        return [self._matrix.panels, *self.moments], [self._bias, *self.bias_moments]
 
     def move(self, weights: list[np.ndarray], biases: list[np.ndarray], *, keep: bool) -> None:
         """Keep the parameters in other memory from now on: three arrays each, for the values and their two moments.
@@ -196,7 +189,7 @@ class LinearLayer(Layer, saved_as="linear", lowers=True):
         With keep the arrays are overwritten with what this layer holds; otherwise it takes over what they hold.
         """
         if keep:
-            for new, old in zip([*weights[1:], *biases], [*self.moments, self._bias, *self.bias_moments], strict=True):
+            for new, old in zip([*weights[1:], *biases], [*self.moments, *self.memory[1]], strict=True):
                 new[:] = old
         self._matrix.move(weights[0], keep=keep)
         self.moments, self._bias, self.bias_moments = weights[1:], biases[0], biases[1:]
@@ -225,8 +218,7 @@ class LinearLayer(Layer, saved_as="linear", lowers=True):
 
     def lower_update(self, program: Program, x: Panels, gt: np.ndarray) -> None:
         """Add the optimizer's step to the program, given the input x and the transposed gradient of the output."""
-        parameters = [self._matrix.panels, *self.moments], [self._bias, *self.bias_moments]
-        program.update(x, gt, *parameters, self.output_dim)
+        program.update(x, gt, *self.memory, self.output_dim)
 
     def sync(self) -> None:
         """Have the kernels see what was written to `weights`; to be called before a program with this layer runs."""
@@ -252,24 +244,23 @@ class LinearLayer(Layer, saved_as="linear", lowers=True):
     def step(self, step_size: float) -> None:
         """Have the optimizer move weights and bias once, by the gradient of the last backward."""
         self.sync()
-        x, gt, rows = self._required_gradient()
-        program = Program(rows)
-        self.lower_update(program, x, gt)
-        program.run(hyper=self.optimizer.hyper(self.updates + 1, np.array([check_step_size(step_size)])))
+        hyper = self.optimizer.hyper(self.updates + 1, np.array([check_step_size(step_size)]))
+        self._update(*self.memory, hyper)
         self.updated(1)
 
-    def _required_gradient(self) -> tuple[Panels, np.ndarray, int]:
+    def _stored_gradient(self) -> tuple[np.ndarray, np.ndarray]:
+        weights, bias = panels.aligned(self._matrix.panels.size), panels.aligned(self._bias.size)
+        self._update([weights] * 3, [bias] * 3, store_gradient())
+        return panels.unpack(weights, self._matrix.shape), bias[None, : self.output_dim]
+
+    def _update(self, weights: list[np.ndarray], bias: list[np.ndarray], hyper: np.ndarray) -> None:
+        """Update parameters, each the values and their two moments, by the gradient of the last backward."""
         if self._gradient is None:
             raise ArgumentError("LinearLayer: no backward has run, so there is no gradient yet")
-        return self._gradient
-
-    def _stored_gradient(self) -> tuple[np.ndarray, np.ndarray]:
-        x, gt, rows = self._required_gradient()
-        weights, bias = panels.aligned(panels.panel_size(self._matrix.shape)), panels.aligned(len(self._bias))
+        x, gt, rows = self._gradient
         program = Program(rows)
-        program.update(x, gt, [weights] * 3, [bias] * 3, self.output_dim)
-        program.run(hyper=store_gradient())
-        return panels.unpack(weights, self._matrix.shape), bias[None, : self.output_dim]
+        program.update(x, gt, weights, bias, self.output_dim)
+        program.run(hyper=hyper)
 
 
 class _Activation(Layer):
@@ -285,19 +276,19 @@ class _Activation(Layer):
         return program.derive(g, saved, self.function)
 
 
-class ReLU(_Activation, saved_as="relu", lowers=True):
+class ReLU(_Activation, saved_as="relu"):
     """max(0, x) of each value, with the derivative 0 where x <= 0 (Nair & Hinton 2010). A NaN stays a NaN."""
 
     function = pointwise.RELU
 
 
-class Sigmoid(_Activation, saved_as="sigmoid", lowers=True):
+class Sigmoid(_Activation, saved_as="sigmoid"):
     """The logistic function 1 / (1 + e^-x) of each value."""
 
     function = pointwise.SIGMOID
 
 
-class Tanh(_Activation, saved_as="tanh", lowers=True):
+class Tanh(_Activation, saved_as="tanh"):
     """The hyperbolic tangent of each value."""
 
     function = pointwise.TANH
@@ -335,7 +326,7 @@ class RandomLayer(Layer):
         return check_rows(grad, "grad") if self._passed_on else super().backward(grad)
 
 
-class Dropout(RandomLayer, saved_as="dropout", lowers=True):
+class Dropout(RandomLayer, saved_as="dropout"):
     """In training each value is set to 0 with probability `rate`, and multiplied by 1 / (1 - rate) otherwise.
 
     So the mean stays the same, and prediction uses the values as they are (Srivastava et al. 2014). rate is in [0, 1).

@@ -11,10 +11,8 @@ from fastff.engine.context import ALONE, RunContext
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
-from fastff.nn import predictor
 from fastff.nn.layers import Layer, LinearLayer, ReLU
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
-from fastff.nn.predictor import Predictor
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import contents, layers_from, named_parameters
 from fastff.system import checkpoint
@@ -23,6 +21,7 @@ from fastff.system.blocks import Sliceable, copied
 from fastff.system.limits import check_room
 
 PREDICT_ROWS = 1024  # rows that predict takes through the network at a time
+FEW_ROWS = 16  # for which a program is kept; for more, the arithmetic takes longer than making one
 
 
 class _LoadMethod:
@@ -124,7 +123,7 @@ class FeedForwardNeuralNetwork:
     def lowers(self) -> bool:
         """Whether the network can be one program: each layer's class says so, and those on raw rows stand in front."""
         behind = self.layers[len(self._raw_layers()) :]
-        return all(isinstance(layer, Layer) and type(layer).lowers for layer in self.layers) and not any(
+        return all(isinstance(layer, Layer) and type(layer).saved_as for layer in self.layers) and not any(
             isinstance(layer, Augment | Standardize) for layer in behind
         )
 
@@ -175,14 +174,14 @@ class FeedForwardNeuralNetwork:
                 with inference(self):
                     starts = range(0, len(X), PREDICT_ROWS)
                     return np.concatenate([self.forward(X[i : i + PREDICT_ROWS]) for i in starts])
-            if len(X) > predictor.ROWS:
+            if len(X) > FEW_ROWS:
                 program = Program(min(len(X), PREDICT_ROWS))
                 z, _ = self.lower_forward(program, X, training=False)
                 out = program.scatter(z, len(X))
                 program.run(np.arange(len(X)), context=context)
                 return out
             X = X[:]  # of Shards an array
-            few = Predictor(self.layers, self.lower_forward, X)
+            few = _Predictor(self, X)
         out = few(X)
         self._few = few  # now that no thread uses it
         return out
@@ -241,6 +240,40 @@ class FeedForwardNeuralNetwork:
         self.layers = layers_from(arrays, metadata.get("layers"), path)
         self.optimizer = getattr(self, "optimizer", Adam())
         return self
+
+
+class _Predictor:
+    """A few rows through a network in microseconds, by a program whose memory is made once and kept.
+
+    Gives the logits of up to FEW_ROWS rows of the type and width of `rows` (N, D), float32. For one thread at a time.
+    """
+
+    def __init__(self, network: FeedForwardNeuralNetwork, rows: np.ndarray) -> None:
+        self._layers, self._linear = list(network.layers), network.linear_layers
+        self._rows = np.zeros((FEW_ROWS, rows.shape[1]), rows.dtype)
+        program = Program(FEW_ROWS)
+        z, _ = network.lower_forward(program, self._rows, training=False)
+        self._logits = program.scatter(z, FEW_ROWS)
+        self._run = program.runner()
+
+    def fits(self, layers: list[Any], rows: Any) -> bool:
+        """Whether it was made for these layers, and for rows of this type and width, and the rows are few enough."""
+        return (
+            type(rows) is np.ndarray
+            and rows.ndim == 2
+            and 0 < len(rows) <= FEW_ROWS
+            and rows.shape[1] == self._rows.shape[1]
+            and rows.dtype == self._rows.dtype
+            and layers == self._layers
+        )
+
+    def __call__(self, rows: Any) -> np.ndarray:
+        count = len(rows)
+        self._rows[:count] = rows
+        for layer in self._linear:
+            layer.sync()
+        self._run(count)
+        return self._logits[:count].copy()
 
 
 class inference:

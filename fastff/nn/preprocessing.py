@@ -22,7 +22,7 @@ from fastff.system.blocks import row_blocks
 NOISE = 1e-7
 
 
-class Augment(RandomLayer, saved_as="augment", lowers=True):
+class Augment(RandomLayer, saved_as="augment"):
     """Changes pictures at random in training, so that the network sees many versions of each. It must stand first.
 
     A row holds the channels * height * width values of a picture of image_shape (channels, height, width), one channel
@@ -57,11 +57,11 @@ class Augment(RandomLayer, saved_as="augment", lowers=True):
         """grad as it is: nobody needs the gradient by the data."""
         return grad
 
-    def _enter(self, program: Program, rows: np.ndarray) -> Panels:
+    def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Panels:
         return program.gather(self.lower_rows(program, rows), in_batch=True)
 
 
-class Standardize(Layer, saved_as="standardize", lowers=True):
+class Standardize(Layer, saved_as="standardize"):
     """(x - mean) / std for each feature of a row. It is the first layer, or the second behind Augment.
 
     mean and std, (D,) or (1, D), are kept as float64. A constant feature, which has std 0, becomes x - mean.
@@ -105,19 +105,12 @@ class Standardize(Layer, saved_as="standardize", lowers=True):
         """The gradient of the loss by the raw rows, which is grad / std, for grad (B, D)."""
         return check_rows(grad, "grad", features=self.features_in) * self.scale
 
-    def _enter(self, program: Program, rows: np.ndarray) -> Panels:
-        return self.gather(program, rows)
-
     def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Panels:
-        """Add the gather of raw rows (N, D) to the program; returns the standardised batch.
-
-        in_batch: whether `rows` is the batch already, instead of the data from which the program picks one.
-        """
         self._check_width(rows.shape[1])
         return program.gather(rows, self.mean, self.scale, in_batch=in_batch)
 
 
-class Whiten(Layer, saved_as="whiten", lowers=True):
+class Whiten(Layer, saved_as="whiten"):
     """y = x P + c, which turns rows of D features into k principal components, each of mean 0 and variance 1.
 
     Neighbouring pixels say nearly the same. A network that is given what differs learns faster and generalises better

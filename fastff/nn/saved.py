@@ -67,7 +67,7 @@ def layers_from(arrays: Mapping[str, np.ndarray], description: Any, path: object
             raise DataError(f"{path}: has no array {array_name(i, missing[0])!r}")
         own = {own: arrays[array_name(i, own)] for own in LAYERS[name].array_names}
         try:
-            layer = LAYERS[name].restored(own, {key: value for key, value in entry.items() if key != "layer"})
+            layer = LAYERS[name].holding(**own, **{key: value for key, value in entry.items() if key != "layer"})
         except (ArgumentError, TypeError) as error:
             raise DataError(f"{path}: layer {i} ({name}): {error}") from None
         if width is not None and layer.features_in not in (None, width):

@@ -65,17 +65,10 @@ def draw_curves(
         highest = 3 * ax.get_ylim()[1]  # outside the frame, yet small enough for the canvas to draw
         lines += _draw_batches(ax, at, batches, highest, color=colour, label=f"{name}, training batch")
         if marked:
-            lines += ax.plot(epoch_at, np.minimum(means, highest), color=colour, label=f"{name}, {kind}")
             shape = marker if len(marked) <= 30 else "none"
-            lines[-1].set(
-                linewidth=2,
-                linestyle="-",
-                marker=shape,
-                markersize=6.5,
-                markeredgecolor="white",
-                markeredgewidth=0.9,
-                zorder=4,
-            )
+            look: dict[str, Any] = {"linewidth": 2, "linestyle": "-", "marker": shape, "markersize": 6.5, "zorder": 4}
+            look |= {"markeredgecolor": "white", "markeredgewidth": 0.9, "label": f"{name}, {kind}"}
+            lines += ax.plot(epoch_at, np.minimum(means, highest), color=colour, **look)
     left.grid(axis="y", color=RULE, linewidth=0.8)
     left.set_xlim(start - 0.01 * (end - start), end + 0.015 * (end - start))
     left.locator_params(axis="x", integer=not epochs or end - start > 2, nbins=10)

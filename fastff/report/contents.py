@@ -19,18 +19,19 @@ def contents(run: FinishedRun) -> dict[str, Any]:
     summary, model = run.summary, run.model
     assert isinstance(model.network, FeedForwardNeuralNetwork)  # see read_run
     widths = [model.network.input_dim, *(layer.weights.shape[1] for layer in model.network.linear_layers)]
-    tested = summary["test_accuracy"] is not None
+    defaults = dataclasses.asdict(Config())
+    options = {name: run.options[name] for name in defaults if name in run.options}  # in the order of the help
     return {
         "title": f"{summary['dataset']}: a feed-forward network {'–'.join(map(str, widths))}",
         "kind": f"{'Image c' if model.image_shape else 'C'}lassifier, trained with fastff {summary['version']}.",
         "dataset": summary["dataset"],
         "result": _result(run),
         "interval": _interval_note(summary),
-        "changed": _changed(run.options),
-        "config": [[name, _toml(run.options[name])] for name in _option_names() if name in run.options],
+        "changed": [[n, _toml(v), _toml(defaults[n])] for n, v in options.items() if v != defaults[n]],
+        "config": [[n, _toml(v)] for n, v in options.items()],
         "ablation": ablation_of(summary["dataset"], studies()),
-        "split": "test" if tested else "validation",
-        "optimizer": _optimizer(run.options),
+        "split": "validation" if summary["test_accuracy"] is None else "test",
+        "optimizer": _optimizer({**defaults, **options}),
     }
 
 
@@ -58,13 +59,7 @@ def ablation_of(dataset: str, measured: list[dict[str, Any]]) -> dict[str, Any] 
         "most": most["removed"],
         "change": _points(most["difference"]),
         "rows": [
-            {
-                "removed": row["removed"],
-                "mean": f"{row['mean']:.2f}",
-                "spread": f"{row['spread']:.2f}",
-                "difference": row["difference"],
-                "points": _points(row["difference"]),
-            }
+            {**row, **{name: f"{row[name]:.2f}" for name in ("mean", "spread")}, "points": _points(row["difference"])}
             for row in rows
         ],
     }
@@ -116,25 +111,13 @@ def _interval_note(summary: dict[str, Any]) -> str:
     )
 
 
-def _option_names() -> list[str]:
-    return [field.name for field in dataclasses.fields(Config)]
-
-
 def _toml(value: Any) -> str:
     """A value as config.toml would show it, on one line."""
     return "not set" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _changed(options: dict[str, Any]) -> list[list[str]]:
-    """Name, value and default of each option that is not at its default, in the order of the help."""
-    defaults = dataclasses.asdict(Config())
-    differ = [name for name in _option_names() if name in options and options[name] != defaults[name]]
-    return [[name, _toml(options[name]), _toml(defaults[name])] for name in differ]
-
-
-def _optimizer(options: dict[str, Any]) -> str:
-    """The sentence after the derivation of Adam, about the optimizer of this run."""
-    o = {**dataclasses.asdict(Config()), **options}
+def _optimizer(o: dict[str, Any]) -> str:
+    """The sentence after the derivation of Adam, about the optimizer of a run with the options `o`."""
     rate = f"step size {o['step_size']:g} ({o['schedule']}), weight decay {o['weight_decay']:g}"
     if o["optimizer"] == "sgd":
         return f"This run did not use Adam but SGD with momentum {o['momentum']:g}: {rate}."

@@ -52,10 +52,11 @@ def _summary(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not a JSON file: {error}, want that of a finished run") from None
     if not isinstance(figures, dict):
         raise DataError(f"{path}: holds {type(figures).__name__}, want the figures of a finished run")
-    for name, (fits, wanted) in _FIGURES.items():
+    for name, wanted in _FIGURES.items():
         if name not in figures:
             raise DataError(f"{path}: has no {name}, want that of a finished run")
-        if not fits(figures[name]):
+        kind = wanted.removesuffix(", or null")
+        if not (_KINDS[kind](figures[name]) or (kind != wanted and figures[name] is None)):
             raise DataError(f"{path}: {name} = {figures[name]!r}, want {wanted}")
     if (figures["test_rows"] is None) != (figures["test_accuracy"] is None):
         raise DataError(f"{path}: test_rows = {figures['test_rows']!r}, want it exactly where there is a test_accuracy")
@@ -66,30 +67,24 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
-
-
-def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or fits(value)
-
-
-# The figures of summary.json that the report uses: how each is checked, and what the error message asks for
-_FIGURES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "dataset": (lambda value: isinstance(value, str), "a text"),
-    "test_rows": (_or_none(_is_count), "a whole number of at least 1, or null"),
-    "epochs": (_is_count, "a whole number of at least 1"),
-    "best_epoch": (_is_count, "a whole number of at least 1"),
-    "train_accuracy": (_is_share, "a number from 0 to 1"),
-    "val_accuracy": (_is_share, "a number from 0 to 1"),
-    "test_accuracy": (_or_none(_is_share), "a number from 0 to 1, or null"),
-    "train_seconds": (_is_number, "a number"),
-    "examples_per_second": (_is_number, "a number"),
-    "parameters": (_is_count, "a whole number of at least 1"),
-    "threads": (_is_count, "a whole number of at least 1"),
-    "version": (lambda value: isinstance(value, str), "a text"),
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "a text": lambda value: isinstance(value, str),
+    "a number": _is_number,
+    "a number from 0 to 1": lambda value: _is_number(value) and 0 <= value <= 1,
+    "a whole number of at least 1": lambda value: _is_number(value) and isinstance(value, int) and value >= 1,
+}
+# The figures of summary.json that the report uses, and what each must be
+_FIGURES = {
+    "dataset": "a text",
+    "test_rows": "a whole number of at least 1, or null",
+    "epochs": "a whole number of at least 1",
+    "best_epoch": "a whole number of at least 1",
+    "train_accuracy": "a number from 0 to 1",
+    "val_accuracy": "a number from 0 to 1",
+    "test_accuracy": "a number from 0 to 1, or null",
+    "train_seconds": "a number",
+    "examples_per_second": "a number",
+    "parameters": "a whole number of at least 1",
+    "threads": "a whole number of at least 1",
+    "version": "a text",
 }

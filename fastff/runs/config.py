@@ -5,12 +5,14 @@ one named, or else the data set's own, see presets.py), and last the defaults in
 """
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import tomli_w
 import tyro
 
@@ -142,6 +144,20 @@ class Config(HasPaths):
     """The most threads to use; by default as many as are useful. The result does not depend on it."""
     seed: int = 0
     """Decides everything random: initial weights, the order of rows, dropout, changes of pictures."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, hint in _HINTS.items():
+            value = getattr(self, name)
+            if isinstance(value, os.PathLike):
+                value = os.fspath(value)
+            elif isinstance(value, np.generic):
+                value = value.item()
+            if name == "hidden":
+                value = [value] if isinstance(value, int) else list(value) if isinstance(value, tuple | list) else value
+            if not (value is None and type(None) in get_args(hint)) and not _fits(value, hint):
+                raise ArgumentError(f"{name}: {_shown(value)}, want {_wanted(hint)}")
+            object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
 
 
 LARGEST = 1 << 20  # bytes of a config file; one has about 700

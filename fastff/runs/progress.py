@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fastff.engine.run import kernels_cached
+from fastff.engine.table import kernels_cached
 from fastff.system.streams import Lossy, say
 from fastff.training.history import EpochRecord
 

@@ -188,12 +188,12 @@ class Run:
         with checkpoint.reading(path) as (arrays, notes):
             restore_trainer(self.trainer, arrays, notes, path)
             try:
+                written = {name: notes["options"][name] for name in DATA if name in notes["options"]}
+                self._as_written = written, notes.get("data_places", {})
                 if notes["options"]["step_size"] == self.options.step_size:  # the command line gives no other
                     self.trainer.step_size, self._backoffs = float(notes["step_size"]), int(notes["backoffs"])
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise DataError(f"{path}: is not a whole checkpoint of a run: {error!r}") from None
-            written = {name: notes["options"][name] for name in DATA if name in notes["options"]}
-            self._as_written = written, notes.get("data_places", {})
             self._saved = notes["progress"]
             # If the process was killed between the files of a save, these may be older than the checkpoint.
             config.write(notes["options"], self.folder / CONFIG)

@@ -17,6 +17,12 @@ from fastff.system.arguments import check_size
 from fastff.system.limits import usable_cpus
 from fastff.training.history import History
 
+# What fit_many does not do, or is told otherwise
+COMMAND_ONLY = (
+    "dataset", "data_dir", "target", "preset", "config", "out", "resume", "log", "distributed", "shard_optimizer",
+    "seeds", "checkpoint_epochs", "checkpoint_minutes", "on_divergence",
+)  # fmt: skip
+
 
 @dataclass
 class Fitted:
@@ -39,9 +45,9 @@ def fit_many(
 ) -> list[Fitted]:
     """Train a network for each config on the same data, `jobs` at a time; returns the results in the order of configs.
 
-    configs: the options that fastff.train has; those about data, folders, logs and divergence are not used, and a loss
-    that is not finite ends that network's training. data: a Dataset, or what load_dataset takes; without validation
-    rows a tenth of the training rows is held out. jobs: by default the number of CPUs that this process may use; with
+    configs: the options that fastff.train has; those about data, folders, logs and divergence are refused. A loss that
+    is not finite ends that network's training. data: a Dataset, or what load_dataset takes; without validation rows a
+    tenth of the training rows is held out. jobs: by default the number of CPUs that this process may use; with
     several jobs, each network is trained by one thread. The jobs share the data without copies, and the same seed gives
     the same bits with any number of jobs.
 
@@ -50,8 +56,7 @@ def fit_many(
     """
     configs = list(configs)
     for i, config in enumerate(configs):
-        if not isinstance(config, Config):
-            raise ArgumentError(f"configs[{i}]: {type(config).__name__}, want a fastff.Config")
+        _check(config, f"configs[{i}]")
     jobs = usable_cpus() if jobs is None else check_size("jobs", jobs)
     data = (data if isinstance(data, Dataset) else load_dataset(data)).with_validation()
     fitted = [Fitted(config) for config in configs]
@@ -73,6 +78,16 @@ def fit_many(
     else:
         work.run(fit, todo, jobs)
     return fitted
+
+
+def _check(config: Config, name: str) -> None:
+    """ArgumentError unless this is a config of which every option means something here."""
+    if not isinstance(config, Config):
+        raise ArgumentError(f"{name}: {type(config).__name__}, want a fastff.Config")
+    for option in COMMAND_ONLY:
+        value = getattr(config, option)
+        if value != getattr(Config, option):
+            raise ArgumentError(f"{name}: {option} {value!r} is for the command fastff.train, want it left out")
 
 
 class _Fronts:

@@ -7,23 +7,25 @@ steps of one or more epochs as one native call, for a network of built-in layers
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 
 from fastff.data.rows import Rows
+from fastff.engine import panels
 from fastff.engine.batches import Batches
 from fastff.engine.bfloat16 import PROGRAMS
 from fastff.engine.context import RunContext
-from fastff.engine.program import Program
+from fastff.engine.program import MOST_EPOCHS, Program
 from fastff.engine.run import Outcome
-from fastff.nn.layers import MOST_EPOCHS, RandomLayer
+from fastff.nn.layers import RandomLayer
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.training.epoch_ends import EpochEnds
+from fastff.nn.saved import named_parameters
 from fastff.training.evaluation import Evaluation
 
 ROWS_A_CALL = 1 << 20  # rows of all epochs of a native call, at most: their order takes 8 MB
+KEPT_BYTES = 1 << 22  # of copies of the weights, at most: they should stay in the processor's cache
 
 
 def train(
@@ -69,6 +71,47 @@ class Fit:
                 layer.reseed([int(e.generate_state(1)[0]) + step for e in entropy])
 
 
+class EpochEnds:
+    """What happens at each epoch's end as part of the training's own program: validation, and a copy of the weights.
+
+    In a small network an epoch takes no longer than Python takes to look at its result. Such a network is trained for
+    many epochs in one native call; validation's figures and the copies say afterwards which epoch was the best.
+
+    program: the training's, to which nothing may be added then. evaluation: None without a validation set. arrays: the
+    memory of the parameters, where it is to be copied. epochs: how many a call has, at most.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        network: FeedForwardNeuralNetwork,
+        evaluation: Evaluation | None,
+        arrays: list[np.ndarray],
+        epochs: int,
+    ) -> None:
+        self._network, self._evaluation = network, evaluation
+        self._kept = [panels.aligned(array.size * epochs).reshape(epochs, -1) for array in arrays]
+        self._losses = np.zeros((epochs, 0 if evaluation is None else len(evaluation.batches)))
+        self._hits = np.zeros(self._losses.shape, np.int64)
+        order, own = (np.zeros(0, np.int64), None) if evaluation is None else (evaluation.order, evaluation.program)
+        program.end_epochs(order, own, self._losses, self._hits, list(zip(arrays, self._kept, strict=True)))
+
+    def validation(self, epoch: int) -> tuple[float, float] | None:
+        """Validation's (mean loss, accuracy) after an epoch of the last call, counted from 0; None without it."""
+        if self._evaluation is None:
+            return None
+        rows = self._evaluation.batches.rows
+        return float(self._losses[epoch].sum() / rows), float(self._hits[epoch].sum() / rows)
+
+    def parameters(self, epoch: int) -> dict[str, np.ndarray]:
+        """The network's parameters() after an epoch of the last call, counted from 0, where they were kept."""
+        kept, parameters = iter(self._kept), {}
+        for layer, weight, bias in named_parameters(self._network.layers):
+            parameters[weight] = panels.unpack(next(kept)[epoch], (layer.input_dim, layer.output_dim))
+            parameters[bias] = next(kept)[epoch][: layer.output_dim].copy()
+        return parameters
+
+
 @dataclass
 class Trained:
     """What a call of Steps has done, in the batches of one or more epochs, counted through from the first epoch's.
@@ -92,30 +135,12 @@ class Trained:
         return self.ends.parameters(epoch)
 
 
-class Steps(Protocol):
+class Steps:
     """Trains a network on the batches of one or more epochs.
 
     most_epochs: how many epochs a call may have. trained: what the last call has done, also where it was interrupted;
     None if it did not come to its first batch.
     """
-
-    most_epochs: int
-    trained: Trained | None
-
-    def compile(self) -> float:
-        """Compile what the steps need, or load it; the seconds it took."""
-        ...
-
-    def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
-        """Train from batch number `first` of epoch number `epoch` on.
-
-        orders: the order of the rows in each epoch, (epochs, rows). step_sizes: of each batch, (epochs * batches,).
-        """
-        ...
-
-
-class LayerSteps:
-    """Steps for layers of any kind, called one by one."""
 
     most_epochs = 1
 
@@ -124,7 +149,19 @@ class LayerSteps:
         self.trained: Trained | None = None
 
     def compile(self) -> float:
-        return 0.0  # each layer compiles its own when it is called
+        """Compile what the steps need, or load it; the seconds it took."""
+        return 0.0  # a layer that is called by itself compiles its own then
+
+    def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
+        """Train from batch number `first` of epoch number `epoch` on.
+
+        orders: the order of the rows in each epoch, (epochs, rows). step_sizes: of each batch, (epochs * batches,).
+        """
+        raise NotImplementedError
+
+
+class LayerSteps(Steps):
+    """Steps for layers of any kind, called one by one."""
 
     def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
         fit, batches = self.fit, self.fit.batches
@@ -145,7 +182,7 @@ class LayerSteps:
             yield self.fit.X[rows], self.fit.Y[rows]
 
 
-class ProgramSteps:
+class ProgramSteps(Steps):
     """Steps as one program for the kernels: all layers, forward, backward and update.
 
     epochs: how many a call should train, at most. evaluation, keep: what to do at the end of each of them, where a call
@@ -153,32 +190,26 @@ class ProgramSteps:
     """
 
     def __init__(self, fit: Fit, *, epochs: int = 1, evaluation: Evaluation | None = None, keep: bool = False) -> None:
-        self.fit = fit
+        super().__init__(fit)
         self.outcome: Outcome | None = None  # of the last run, or the run under way
-        self.trained: Trained | None = None
         self.program = self.make_program()
         labels = self.program.labels(fit.Y)
         z, saved = fit.network.lower_forward(self.program, fit.X, training=True)
         g = self.program.cross_entropy(z, labels, fit.criterion.label_smoothing, gradient=True, halt=True)
         assert g is not None
         fit.network.lower_backward(self.program, g, saved)
-        self.most_epochs = max(1, min(epochs, MOST_EPOCHS, ROWS_A_CALL // len(fit.X)))
-        self._ends = self._add_ends(evaluation, keep) if evaluation is not None or keep else None
+        arrays = [kind[0] for layer in fit.network.linear_layers for kind in layer.memory] if keep else []
+        copies = KEPT_BYTES // max(1, sum(array.nbytes for array in arrays))
+        self.most_epochs = max(1, min(epochs, MOST_EPOCHS, ROWS_A_CALL // len(fit.X), copies))
+        if evaluation is not None and evaluation.program is not None and evaluation.program.stream is not None:
+            self.most_epochs = 1  # its rows are in files that only a run of its own opens
+        self._ends: EpochEnds | None = None
+        if self.most_epochs > 1 and (evaluation is not None or keep):
+            self._ends = EpochEnds(self.program, fit.network, evaluation, arrays, self.most_epochs)
 
     def make_program(self) -> Program:
         """An empty program for the batches."""
         return PROGRAMS[self.fit.precision](self.fit.batches.size)
-
-    def _add_ends(self, evaluation: Evaluation | None, keep: bool) -> EpochEnds | None:
-        """Have the program end the epochs; None, and one epoch a call, where it cannot."""
-        if evaluation is not None and evaluation.program.streams:  # from files that only a run of its own opens
-            self.most_epochs = 1
-        ends = EpochEnds(self.fit.network, evaluation, keep=keep, most_epochs=self.most_epochs)
-        self.most_epochs = ends.most_epochs
-        if self.most_epochs == 1:
-            return None
-        ends.add_to(self.program)
-        return ends
 
     def compile(self) -> float:
         return self.program.compile()

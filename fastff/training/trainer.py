@@ -22,7 +22,7 @@ from fastff.nn.optim import Optimizer, check_optimizer, check_step_size
 from fastff.system import clock
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.blocks import row_blocks
-from fastff.training.evaluation import EVALUATION_ROWS, LayerEvaluation, make_evaluation
+from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
 from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
 from fastff.training.schedules import SCHEDULES
 from fastff.training.steps import Fit, LayerSteps, ProgramSteps, Steps, Trained
@@ -151,7 +151,7 @@ class Trainer:
         """(mean cross-entropy, accuracy in 0..1) of the network over all rows, with the trainer's threads."""
         X = check_rows(X, "X", features=self.network.input_dim)
         Y = check_labels(Y, "Y", rows=len(X), classes=self.network.output_dim)
-        return make_evaluation(self.network, X, Y, EVALUATION_ROWS).run(self.threads, self.context)
+        return Evaluation(self.network, X, Y, EVALUATION_ROWS).run(self.threads, self.context)
 
     def restore_best(self) -> None:
         """Give the network the weights of the best epoch so far, where a monitor has kept them."""
@@ -198,12 +198,11 @@ class Trainer:
         """The steps, of which a call may train so many epochs, and validation where there are rows for it."""
         evaluation, validate = None, None
         if X_val is not None and Y_val is not None:
-            evaluation = make_evaluation(self.network, X_val, Y_val, EVALUATION_ROWS)
+            evaluation = Evaluation(self.network, X_val, Y_val, EVALUATION_ROWS)
             validate = partial(evaluation.run, self.threads, self.context)
         if not self.network.lowers():
             return LayerSteps(fit), validate
-        assert not isinstance(evaluation, LayerEvaluation)
-        if evaluation is not None:
+        if evaluation is not None and evaluation.program is not None:
             self.compile_seconds += evaluation.program.compile()
         return ProgramSteps(fit, epochs=epochs, evaluation=evaluation, keep=self.monitor is not None), validate
 

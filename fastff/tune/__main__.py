@@ -15,7 +15,7 @@ import tyro
 
 from fastff import command
 from fastff.data import load_dataset
-from fastff.errors import DataError, MissingExtra
+from fastff.errors import MissingExtra
 from fastff.runs.build import make_trainer
 from fastff.runs.config import Config, Count, File, Folder, Name, read, start_from
 from fastff.runs.folder import label
@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> None:
     jobs = usable_cpus() if options.jobs is None else check_size("jobs", options.jobs)
     check_seed(options.seed, required=True)
     try:
-        from fastff.tune.results import write_results
+        from fastff.tune.results import closing_lines, write_results
         from fastff.tune.search import Search
         from fastff.tune.storage import open_study
     except ImportError as error:
@@ -111,7 +111,7 @@ def main(arguments: list[str]) -> None:
             again = shlex.join(["python", "-m", "fastff.tune", *arguments])
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             raise Stopped(number, f"finished trials are kept; {again} goes on")
-        print(_closing_lines(folder, names, study))
+        print(closing_lines(folder, names, study))
 
 
 @contextlib.contextmanager
@@ -138,25 +138,6 @@ def _start(options: Options) -> Config:
     said: dict[str, Any] = {name: getattr(options, name) for name in ("data_dir", "target", "epochs")}
     start = start_from(options.dataset, options.preset, file)
     return dataclasses.replace(start, **{name: value for name, value in said.items() if value is not None})
-
-
-def _closing_lines(folder: Path, names: list[str], study: Any) -> str:
-    from fastff.tune.results import BEST, FEWEST, IMPORTANCES, TRIALS
-    from fastff.tune.search import best_trial, finished
-
-    best = best_trial(study)
-    count = len(finished(study))
-    if best is None:
-        raise DataError(f"{study.study_name}: none of {count} trials trained to its end; {folder / TRIALS} says why")
-    lines = [
-        f"{study.study_name}: best validation accuracy {best.value:.2%}, "
-        f"of trial {best.number} at epoch {best.user_attrs['best_epoch']}; {count} trials",
-        f"train with it: python -m fastff.train --config {shlex.quote(str(folder / BEST))}",
-        f"written to {folder}: {', '.join(names)}",
-    ]
-    if IMPORTANCES not in names:
-        lines.append(f"no {IMPORTANCES} yet: it takes {FEWEST} trials that are not stopped early")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

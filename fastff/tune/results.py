@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from fastff import plots
+from fastff.errors import DataError
 from fastff.runs import config
 from fastff.runs.config import Config
 from fastff.system.files import write_text
-from fastff.tune.search import best_trial
+from fastff.tune.search import best_trial, finished
 from fastff.tune.space import suggest
 
 BEST = "best.toml"  # the best options, for fastff.train --config
@@ -49,6 +51,22 @@ def write_results(
         folder / IMPORTANCES, _importances(study), title=f"{study.study_name}: what the accuracy depends on"
     )
     return sorted([*names, IMPORTANCES])
+
+
+def closing_lines(folder: Path, names: list[str], study: optuna.Study) -> str:
+    """What the command says at its end, when the files `names` are written. Raises DataError without a best trial."""
+    best, count = best_trial(study), len(finished(study.get_trials(deepcopy=False)))
+    if best is None:
+        raise DataError(f"{study.study_name}: none of {count} trials trained to its end; {folder / TRIALS} says why")
+    lines = [
+        f"{study.study_name}: best validation accuracy {best.value:.2%}, "
+        f"of trial {best.number} at epoch {best.user_attrs['best_epoch']}; {count} trials",
+        f"train with it: python -m fastff.train --config {shlex.quote(str(folder / BEST))}",
+        f"written to {folder}: {', '.join(names)}",
+    ]
+    if IMPORTANCES not in names:
+        lines.append(f"no {IMPORTANCES} yet: it takes {FEWEST} trials that are not stopped early")
+    return "\n".join(lines)
 
 
 def _accuracy(trial: FrozenTrial) -> float | None:

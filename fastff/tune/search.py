@@ -39,16 +39,10 @@ _POLL = 1.0  # seconds between looks at the storage while other processes train 
 #   best_epoch, note   for trials.csv
 
 
-def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that have ended, except those that were lost and queued again."""
-    return _finished(study.get_trials(deepcopy=False))
-
-
-def _finished(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    def ended(trial: FrozenTrial) -> bool:
-        return trial.state.is_finished() and (trial.state != TrialState.FAIL or "given_up" in trial.user_attrs)
-
-    return [trial for trial in trials if ended(trial)]
+def finished(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that have ended, except those that were lost and queued again."""
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    return [trial for trial in ended if trial.state != TrialState.FAIL or "given_up" in trial.user_attrs]
 
 
 def _is_given_up(trial: FrozenTrial) -> bool:
@@ -107,6 +101,7 @@ class Search:
                 )
 
     def next(self) -> Task | None:
+        """The next trial to train; None if enough are finished or being trained."""
         while self._is_open(self._tended()):
             trial = self.study.ask()
             if self._is_superfluous(trial.number):
@@ -124,7 +119,7 @@ class Search:
     def wait(self) -> bool:
         """Wait for other processes' trials until one can be handed out here (True) or all are finished (False)."""
         said = False
-        while len(_finished(trials := self._tended())) < self.total:
+        while len(finished(trials := self._tended())) < self.total:
             if self._is_open(trials):
                 return True
             theirs = [str(trial.number) for trial in trials if trial.state == TrialState.RUNNING]
@@ -135,6 +130,7 @@ class Search:
         return False
 
     def report(self, task: Task, epoch: int, accuracy: float) -> bool:
+        """Take note of an epoch; True if the trial is to be stopped."""
         try:
             task.trial.report(accuracy, epoch)
         except optuna.exceptions.UpdateFinishedTrialError:
@@ -143,6 +139,7 @@ class Search:
         return task.config != self.start and bool(task.trial.should_prune())
 
     def finish(self, task: Task, outcome: Outcome) -> None:
+        """Take note of the end of a trial."""
         if outcome.diverged is not None:
             ended = self._end(task.trial, state=TrialState.PRUNED, note=outcome.diverged)
             what = "diverged"
@@ -155,6 +152,7 @@ class Search:
         self._say(task.trial.number, what if ended else "taken over by another process, which missed its heartbeat")
 
     def lost(self, task: Task, reason: str) -> None:
+        """Take note that the process that trained it has died."""
         # Retried only once: a trial that needs more memory than there is would kill every worker that tries it.
         again = "died" not in task.trial.user_attrs
         if self._end(task.trial, state=TrialState.FAIL, note=reason, **({} if again else {"given_up": True})) and again:
@@ -178,7 +176,7 @@ class Search:
 
     def _is_open(self, trials: list[FrozenTrial]) -> bool:
         """Whether there is a trial to hand out, from the queue or a new one."""
-        taken = len(_finished(trials)) + sum(trial.state == TrialState.RUNNING for trial in trials)
+        taken = len(finished(trials)) + sum(trial.state == TrialState.RUNNING for trial in trials)
         queued = any(trial.state == TrialState.WAITING for trial in trials)
         return taken < self.total and (queued or sum(map(_has_place, trials)) < self.total)
 
@@ -224,4 +222,4 @@ class Search:
         self._print(f"trial {number}: {what}{ending}")
 
     def _print(self, what: str) -> None:
-        say(f"{len(finished(self.study))}/{self.total}  {what}")
+        say(f"{len(finished(self.study.get_trials(deepcopy=False)))}/{self.total}  {what}")

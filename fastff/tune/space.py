@@ -6,39 +6,16 @@ so that the first trial can use it.
 
 import dataclasses
 import math
-from dataclasses import dataclass
 from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.distributions import CategoricalDistribution as OneOf
+from optuna.distributions import FloatDistribution as Real
+from optuna.distributions import IntDistribution as Whole
 
 from fastff.runs.config import Config
 
-
-@dataclass(frozen=True)
-class Whole:
-    """Whole numbers from low to high; log: drawn evenly on a logarithmic scale."""
-
-    low: int
-    high: int
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class Real:
-    """Numbers from low to high; log: drawn evenly on a logarithmic scale."""
-
-    low: float
-    high: float
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """One of these values, which have no order."""
-
-    values: tuple[Any, ...]
-
-
-Limits = Whole | Real | OneOf
-
+# log: drawn evenly on a logarithmic scale
 LAYERS = Whole(1, 4)  # hidden layers
 WIDTH = Whole(32, 1024, log=True)
 STEP_SIZE = {"adam": Real(1e-4, 1e-2, log=True), "sgd": Real(1e-3, 1.0, log=True)}
@@ -46,8 +23,8 @@ DECAY = {"adam": OneOf(("none", "l2", "decoupled")), "sgd": OneOf(("none", "l2")
 WEIGHT_DECAY = Real(1e-6, 1e-1, log=True)  # unless the decay is "none"
 
 
-def _options(start: Config, image_shape: tuple[int, int, int] | None) -> dict[str, Limits]:
-    found: dict[str, Limits] = {
+def _options(start: Config, image_shape: tuple[int, int, int] | None) -> dict[str, BaseDistribution]:
+    found = {
         "step_size": STEP_SIZE[start.optimizer],
         "batch_size": Whole(16, 512, log=True),
         "dropout": Real(0.0, 0.6),
@@ -68,9 +45,9 @@ def suggest(trial: Any, start: Config, image_shape: tuple[int, int, int] | None)
     """
     known = start_parameters(start, image_shape)
 
-    def choose(name: str, limits: Limits) -> Any:
+    def choose(name: str, limits: BaseDistribution) -> Any:
         if isinstance(limits, OneOf):
-            return trial.suggest_categorical(name, limits.values)
+            return trial.suggest_categorical(name, limits.choices)
         low, high = min(limits.low, known.get(name, limits.low)), max(limits.high, known.get(name, limits.high))
         method = trial.suggest_int if isinstance(limits, Whole) else trial.suggest_float
         return method(name, low, high, log=limits.log)

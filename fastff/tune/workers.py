@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
-from typing import Any, Protocol
+from typing import Any
 
 from fastff.data import Dataset, load_dataset
 from fastff.errors import DivergenceError, FastffError
@@ -48,22 +48,6 @@ class Task:
     config: Config
 
 
-class Tasks(Protocol):
-    """Hands out trials and is told how they go: the part of fastff.tune.search.Search that this module uses."""
-
-    def next(self) -> Task | None:
-        """The next trial to train; None if enough are finished or being trained."""
-
-    def report(self, task: Task, epoch: int, accuracy: float) -> bool:
-        """Take note of an epoch; True if the trial is to be stopped."""
-
-    def finish(self, task: Task, outcome: Outcome) -> None:
-        """Take note of the end of a trial."""
-
-    def lost(self, task: Task, reason: str) -> None:
-        """Take note that the process that trained it has died."""
-
-
 def train_trial(config: Config, data: Dataset, on_epoch: Callable[[int, float], bool]) -> Outcome:
     """Train in one thread until on_epoch(epoch, validation accuracy) returns True. Raises what make_trainer raises."""
     trainer = make_trainer(dataclasses.replace(config, threads=1, monitor="val_accuracy"), data)
@@ -83,14 +67,14 @@ def train_trial(config: Config, data: Dataset, on_epoch: Callable[[int, float], 
     return Outcome(trainer.best.value, trainer.best.epoch, stopped)
 
 
-def run_here(tasks: Tasks, data: Dataset) -> None:
-    """Train all trials one after the other in this process."""
-    while (task := tasks.next()) is not None:
-        tasks.finish(task, train_trial(task.config, data, partial(tasks.report, task)))
+def run_here(search: Any, data: Dataset) -> None:
+    """Train all trials of a fastff.tune.search.Search one after the other in this process."""
+    while (task := search.next()) is not None:
+        search.finish(task, train_trial(task.config, data, partial(search.report, task)))
 
 
-def run_in_workers(tasks: Tasks, jobs: int, source: Config) -> None:
-    """Train all trials, up to `jobs` at once, each in a process of its own, on the data that `source` names.
+def run_in_workers(search: Any, jobs: int, source: Config) -> None:
+    """Train all trials of a Search, up to `jobs` at once, each in a process of its own, on the data of `source`.
 
     Raises what a worker raises (FastffError, MemoryError). No worker process is left afterwards, also after an error.
     """
@@ -98,7 +82,7 @@ def run_in_workers(tasks: Tasks, jobs: int, source: Config) -> None:
     processes: dict[Any, Any] = {}
     try:
         while True:
-            while len(busy) < jobs and (task := tasks.next()) is not None:
+            while len(busy) < jobs and (task := search.next()) is not None:
                 idle = processes.keys() - busy.keys()
                 connection = idle.pop() if idle else _start(processes, source)
                 with contextlib.suppress(OSError):  # it was killed while idle, which _hear notices
@@ -107,7 +91,7 @@ def run_in_workers(tasks: Tasks, jobs: int, source: Config) -> None:
             if not busy:
                 return
             for connection in wait(list(busy)):
-                _hear(connection, busy, processes, tasks)
+                _hear(connection, busy, processes, search)
     finally:
         for connection, process in processes.items():
             connection.close()  # an idle worker ends when its pipe is closed
@@ -134,7 +118,7 @@ def _start(processes: dict[Any, Any], source: Config) -> Any:
     return ours
 
 
-def _hear(connection: Any, busy: dict[Any, Task], processes: dict[Any, Any], tasks: Tasks) -> None:
+def _hear(connection: Any, busy: dict[Any, Task], processes: dict[Any, Any], search: Any) -> None:
     task = busy[connection]
     try:
         message = connection.recv()
@@ -143,14 +127,14 @@ def _hear(connection: Any, busy: dict[Any, Task], processes: dict[Any, Any], tas
         connection.close()
         process.join()
         del busy[connection]
-        tasks.lost(task, f"its process ended with status {process.exitcode}")
+        search.lost(task, f"its process ended with status {process.exitcode}")
         return
     if isinstance(message, BaseException):
         raise message
     if isinstance(message, Outcome):
         del busy[connection]
-        tasks.finish(task, message)
-    elif tasks.report(task, *message):
+        search.finish(task, message)
+    elif search.report(task, *message):
         with contextlib.suppress(OSError):
             connection.send(STOP)
 

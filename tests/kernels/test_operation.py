@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numba.core.compiler_lock import global_compiler_lock
 
 from fastff.engine import panels
 from fastff.engine.program import Program
@@ -160,3 +161,12 @@ def test_every_operation_has_a_name_of_its_own():
     operations = [linear.forward, linear.backward, losses.record, driver.decide, driver.keep, clip]
     assert len({operation.name for operation in operations}) == len(operations)
     assert padded.py_func(1) >= 1  # kernels are for other kernels; what they compute can be looked at so
+
+
+def test_nothing_of_an_operation_but_itself_can_be_seen_by_other_code():
+    """Else a kernel in code from the cache could be taken for another of the same name that is compiled now."""
+    library = clip._code._load()._compile_uncached().library
+    with global_compiler_lock:
+        library._ensure_finalized()
+    seen = [function.name for function in library.get_defined_functions() if function.linkage.name == "external"]
+    assert seen == [library.public]

@@ -34,7 +34,7 @@ ELSEWHERE = {
     "tests/engine/test_program.py": ["fastff/engine/run.py", "fastff/engine/table.py", "kernels/run.py"],
     "tests/engine/test_threads.py": ["fastff/engine/context.py", "fastff/system/signals.py"],
     "tests/kernels/test_bfloat16.py": ["kernels/linear16.py"],
-    "tests/kernels/test_compiler.py": ["kernels/cpu.py"],
+    "tests/kernels/test_cache.py": ["kernels/compiler.py", "kernels/cpu.py"],
     "tests/kernels/test_losses_softmax.py": ["kernels/losses.py"],
     "tests/kernels/test_pointwise.py": ["kernels/emit.py", "kernels/random.py"],
     "tests/kernels/test_update.py": ["kernels/optimizer.py", "kernels/tile.py"],
@@ -51,17 +51,12 @@ ELSEWHERE = {
     "tests/runs/test_sweep.py": ["fastff/engine/side_by_side.py"],
     "tests/sklearn/test_estimators.py": ["fastff/sklearn/epochs.py"],
     "tests/system/test_checkpoint.py": ["fastff/system/blocks.py"],
-    "tests/training/test_trainer.py": [
-        "fastff/training/epoch_ends.py",
-        "fastff/training/history.py",
-        "fastff/training/schedules.py",
-        "fastff/training/steps.py",
-    ],
+    "tests/training/test_trainer.py": ["fastff/training/steps.py"],
     "tests/tune/test_search.py": ["fastff/tune/__main__.py", "fastff/tune/results.py", "fastff/tune/space.py"],
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 400  # of one module
-ALL_LINES = 12_700  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 14_300  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):

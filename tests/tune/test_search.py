@@ -146,7 +146,7 @@ def test_what_a_worker_cannot_survive_is_tried_twice_only(capsys):
     for task in again:
         trials.lost(task, "its process ended")
     assert trials.next() is None
-    assert len(finished(study)) == 2
+    assert len(finished(study.get_trials())) == 2
     assert capsys.readouterr().err.count("given up") == 2
 
 

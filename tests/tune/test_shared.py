@@ -141,7 +141,7 @@ def test_one_that_only_seemed_lost_gives_way(monkeypatch, capsys):
     slow.finish(late, Outcome(0.9, 1))
     assert "trial 0: taken over by another process, which missed its heartbeat" in capsys.readouterr().err
     quick.finish(again, Outcome(0.8, 1))
-    assert [trial.value for trial in finished(study)] == [0.8]
+    assert [trial.value for trial in finished(study.get_trials())] == [0.8]
     assert not slow.wait()
     assert slow.next() is None
 
@@ -158,7 +158,7 @@ def test_of_two_that_take_the_last_trial_at_once_one_is_superfluous(monkeypatch)
     monkeypatch.setattr(study, "ask", meanwhile)
     assert a.next() is None
     b.finish(taken[0], Outcome(0.8, 1))
-    assert [trial.number for trial in finished(study)] == [0]
+    assert [trial.number for trial in finished(study.get_trials())] == [0]
     assert [trial.user_attrs.get("note") for trial in study.trials] == [None, "superfluous"]
     assert not a.wait()
 

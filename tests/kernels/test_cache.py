@@ -6,19 +6,24 @@ compiles in a moment. Only the tests marked slow compile the real ones.
 
 import errno
 import importlib
+import io
 import json
 import os
+import pickle
+import py_compile
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from llvmlite import binding
 
-from fastff.kernels import compiler, cpu
+from fastff.kernels import cache, compiler, cpu
 
 KERNELS = Path(compiler.__file__).parent
 TESTS = Path(__file__).parents[1]
@@ -33,7 +38,7 @@ CALL = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from tinykernels.tiny import double
-from tinykernels.compiler import cache_dir
+from tinykernels.cache import cache_dir
 print(json.dumps([double(21), double.cache_hits, str(cache_dir())]))
 """
 
@@ -101,7 +106,7 @@ def call(copy, tmp_path, monkeypatch):
         with fresh(copy, "tinykernels") as module:
             double = module("tiny").double
             assert double(21) == 42
-            return double.cache_hits, module("compiler").cache_dir()
+            return double.cache_hits, module("cache").cache_dir()
 
     return run
 
@@ -143,11 +148,177 @@ def test_a_full_disk_costs_time_only(call, tmp_path, monkeypatch):
     def full(self, name, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(compiler.caching.IndexDataCacheFile, "_save_data", full)
+    monkeypatch.setattr(cache.caching.IndexDataCacheFile, "_save_data", full)
     assert call()[0] == 0
     monkeypatch.undo()
     assert call()[0] == 0
     assert call()[0] == 1
+
+
+def test_a_folder_that_vanishes_while_kernels_compile_is_made_again(call, tmp_path, monkeypatch):
+    compile_uncached = compiler.CFunc._compile_uncached
+
+    def remove_then_compile(self):
+        shutil.rmtree(tmp_path / "kernels")
+        return compile_uncached(self)
+
+    _, folder = call()
+    next(folder.glob("*.nbc")).unlink()
+    monkeypatch.setattr(compiler.CFunc, "_compile_uncached", remove_then_compile)
+    assert call()[0] == 0
+    assert call()[0] == 1
+
+
+def test_an_index_of_another_numba_is_compiled_again(call):
+    _, folder = call()
+    (index,) = folder.glob("*.nbi")
+    index.write_bytes(pickle.dumps("0.0.1") + b"whatever that version wrote")
+    assert [call()[0], call()[0]] == [0, 1]
+
+
+def test_threads_that_ask_for_one_address_at_once_compile_once(copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTFF_CACHE_DIR", str(tmp_path))
+    compiled, together = [], threading.Barrier(4)
+    compile_uncached = compiler.CFunc._compile_uncached
+    monkeypatch.setattr(
+        compiler.CFunc, "_compile_uncached", lambda self: (compiled.append(1), compile_uncached(self))[1]
+    )
+    with fresh(copy, "tinykernels") as module, ThreadPoolExecutor(4) as pool:
+        double = module("tiny").double
+        addresses = set(pool.map(lambda _: (together.wait(), double.address)[1], range(4)))
+    assert (len(addresses), len(compiled)) == (1, 1)
+    assert 0 not in addresses
+
+
+# --- whose code it is ---
+
+posix = pytest.mark.skipif(os.name != "posix", reason="Windows does not tell")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the folders of Linux")
+
+
+class Planted:
+    """What somebody else wrote: unpickled, it leaves a mark."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@posix
+@pytest.mark.parametrize("below", [".", "deeper/down"])
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o002])
+def test_what_is_made_is_for_this_user_alone(call, tmp_path, below, umask):
+    before = os.umask(umask)
+    try:
+        _, folder = call(tmp_path / "cache" / below)
+    finally:
+        os.umask(before)
+    made = [tmp_path / "cache", *(tmp_path / "cache").rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_dir()} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert call(tmp_path / "cache" / below)[0] == 1
+
+
+@posix
+@pytest.mark.parametrize("linked", [False, True], ids=["itself", "through a link"])
+@pytest.mark.parametrize("whose", ["of the group", "of all", "of another user"])
+@pytest.mark.parametrize("part", [".", "kernels", "kernels/*", "kernels/*/*.nbi", "kernels/*/*.nbc"])
+def test_code_that_others_could_have_written_never_runs(call, tmp_path, monkeypatch, capfd, part, whose, linked):
+    cache, mark = tmp_path / "cache", tmp_path / "mark"
+    call(cache)
+    (place,) = cache.glob(part) if part != "." else [cache]
+    planted = place if place.is_file() else next(cache.glob("kernels/*/*.nbc"))
+    planted.write_bytes(pickle.dumps(Planted(mark)))
+    if linked:
+        place.rename(tmp_path / "elsewhere")
+        place.symlink_to(tmp_path / "elsewhere")
+    if whose != "of another user":
+        place.chmod(place.stat().st_mode | (0o020 if whose == "of the group" else 0o002))
+    elif os.geteuid() == 0:
+        os.chown(place, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert capfd.readouterr().err == ""
+    for _ in range(2):  # nor is it made to look right
+        assert call(cache)[0] == 0
+        says = capfd.readouterr().err
+        assert says.count("\n") == 1
+        assert says.startswith("fastff: the kernels are compiled anew in every process")
+        assert "FASTFF_CACHE_DIR" in says
+        assert repr(str(cache))[:-1] in says
+    assert not mark.exists()
+
+
+def test_a_planted_file_in_a_folder_of_ones_own_would_leave_its_mark(call, tmp_path):
+    _, folder = call()
+    next(folder.glob("*.nbc")).write_bytes(pickle.dumps(Planted(tmp_path / "mark")))
+    call()
+    assert (tmp_path / "mark").exists()
+
+
+class Full(io.StringIO):
+    def flush(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("stream", ["none", "closed", "full"])
+def test_without_a_standard_error_nothing_is_said_and_nothing_fails(call, monkeypatch, capfd, stream):
+    file = {"none": None, "closed": io.StringIO(), "full": Full()}[stream]
+    if stream == "closed":
+        file.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", file)
+        assert call("relative") == (0, None)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("relative", ["cache", "./cache", "..", "~nobody-of-this-name/cache", " "])
+def test_a_relative_cache_folder_is_refused(call, tmp_path, monkeypatch, capfd, relative):
+    monkeypatch.chdir(tmp_path)
+    assert call(relative) == (0, None)
+    says = capfd.readouterr().err
+    assert f"FASTFF_CACHE_DIR is {relative!r}, want an absolute path" in says
+    assert says.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@linux
+@pytest.mark.parametrize("ours", [None, ""])
+@pytest.mark.parametrize("theirs", [None, "", "cache", "./cache", "~/cache", " "])
+def test_only_an_absolute_xdg_cache_home_counts(monkeypatch, tmp_path, ours, theirs):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in (("FASTFF_CACHE_DIR", ours), ("XDG_CACHE_HOME", theirs)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert cache.cache_dir() == tmp_path / ".cache" / "fastff" / "kernels" / cache.KEY
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "absolute"))
+    assert cache.cache_dir() == tmp_path / "absolute" / "fastff" / "kernels" / cache.KEY
+    monkeypatch.setenv("FASTFF_CACHE_DIR", "~/mine")
+    assert cache.cache_dir() == tmp_path / "mine" / "kernels" / cache.KEY
+
+
+@linux
+@pytest.mark.parametrize("home", ["missing", "a file", "relative", "read-only"])
+def test_a_home_that_is_of_no_use_costs_time_only(copy, tmp_path, monkeypatch, capfd, home):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a file").touch()
+    place = {"relative": "here", "read-only": "/proc"}.get(home, str(tmp_path / home))
+    monkeypatch.setenv("HOME", place)
+    monkeypatch.delenv("FASTFF_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (tmp_path / "here").mkdir()
+    with fresh(copy, "tinykernels") as module:
+        assert module("tiny").double(21) == 42
+    says = capfd.readouterr().err
+    assert says.count("\n") == 1
+    assert place in says
+    assert "let FASTFF_CACHE_DIR name a folder that is yours alone" in says
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a file", "here"]
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 # --- the key ---
@@ -156,7 +327,7 @@ def test_a_full_disk_costs_time_only(call, tmp_path, monkeypatch):
 def key_of(root, name):
     """The key of the copy of the kernels in root/name."""
     with fresh(root, name) as module:
-        return module("compiler").KEY
+        return module("cache").KEY
 
 
 @pytest.fixture
@@ -173,14 +344,55 @@ def plain(tmp_path):
 def test_the_same_sources_have_the_same_key(plain, tmp_path):
     plain("one")
     plain("other")
-    assert key_of(tmp_path, "one") == key_of(tmp_path, "other") == compiler.KEY
+    assert key_of(tmp_path, "one") == key_of(tmp_path, "other") == cache.KEY
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_an_edit_in_any_kernel_file_changes_the_key(plain, tmp_path, source):
     with (plain("edited") / source).open("a") as file:
         file.write("# one more line\n")
-    assert key_of(tmp_path, "edited") != compiler.KEY
+    assert key_of(tmp_path, "edited") != cache.KEY
+
+
+@pytest.mark.parametrize("packed", ["sources in a zip file", "bytecode", "bytecode in a zip file"])
+def test_versions_without_source_files_share_no_entry(copy, tmp_path, monkeypatch, packed):
+    monkeypatch.setenv("FASTFF_CACHE_DIR", str(tmp_path / "cache"))
+    for times in (2, 3):
+        root = tmp_path / str(times)
+        shutil.copytree(copy, root)
+        (root / "tinykernels" / "tiny.py").write_text(TINY.replace("x + x", f"{times} * x"))
+        if "bytecode" in packed:
+            for source in root.rglob("*.py"):
+                py_compile.compile(str(source), str(source.with_suffix(".pyc")), doraise=True)
+                source.unlink()
+        if "zip" in packed:
+            root = Path(shutil.make_archive(str(root), "zip", root))
+        for hits in (0, 1):
+            with fresh(root, "tinykernels") as module:
+                double = module("tiny").double
+                assert (double(21), double.cache_hits) == (21 * times, hits)
+                assert str(root) in module("tiny").__file__
+
+
+def test_modules_of_a_loader_without_files_count_by_their_bytecode(monkeypatch):
+    found = []
+    for source in ("a = 1", "a = 2"):
+        code = compile(source, "frozen", "exec")
+        loader = SimpleNamespace(get_code=lambda name, code=code: code)
+        monkeypatch.setattr(
+            cache.importlib.util, "find_spec", lambda name, loader=loader: SimpleNamespace(loader=loader)
+        )
+        found.append(cache._code("fastff.kernels.tile"))
+    assert found[0] != found[1]
+
+
+def test_a_function_from_elsewhere_is_not_kept(monkeypatch, tmp_path):
+    def triple(x):
+        return 3 * x
+
+    monkeypatch.setenv("FASTFF_CACHE_DIR", str(tmp_path))  # whose key would not see a change in it
+    assert compiler.entry_point(triple)(14) == 42
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_choice_of_vectors_has_a_key_of_its_own(plain, tmp_path, monkeypatch):
@@ -192,25 +404,26 @@ def test_every_choice_of_vectors_has_a_key_of_its_own(plain, tmp_path, monkeypat
     assert len(keys) == 3
 
 
-def test_another_cpu_or_another_numba_has_another_key(monkeypatch):
+def test_another_cpu_python_or_numba_has_another_key(monkeypatch):
     for place, name, value in (
-        (compiler.binding, "get_host_cpu_name", lambda: "another"),
-        (compiler.numba, "__version__", "0.0.1"),
-        (compiler.llvmlite, "__version__", "0.0.1"),
-        (compiler.np, "__version__", "0.0.1"),
-        (compiler.cpu, "FEATURES", {**cpu.FEATURES, "another": True}),
+        (cache.binding, "get_host_cpu_name", lambda: "another"),
+        (cache.numba, "__version__", "0.0.1"),
+        (cache.llvmlite, "__version__", "0.0.1"),
+        (cache.np, "__version__", "0.0.1"),
+        (cache.cpu, "FEATURES", {**cpu.FEATURES, "another": True}),
+        (cache.sys, "version", "3.99"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, value)
-            assert compiler._key() != compiler.KEY, name
+            assert cache._key() != cache.KEY, name
 
 
 def test_the_cache_lies_in_the_users_cache_directory_unless_told_otherwise(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTFF_CACHE_DIR", str(tmp_path))
-    assert compiler.cache_dir() == tmp_path / "kernels" / compiler.KEY
+    assert cache.cache_dir() == tmp_path / "kernels" / cache.KEY
     monkeypatch.delenv("FASTFF_CACHE_DIR")
-    assert "fastff" in compiler.cache_dir().parts
-    assert KERNELS not in compiler.cache_dir().parents
+    assert "fastff" in cache.cache_dir().parts
+    assert KERNELS not in cache.cache_dir().parents
 
 
 # --- the vectors ---
@@ -250,17 +463,18 @@ LOAD = """
 import json
 import numpy as np
 from fastff.engine.program import Program
-from fastff.engine.run import kernels_cached
+from fastff.engine.table import kernels_cached
 before, program = kernels_cached(), Program(3)
 out = program.scatter(program.gather(np.ones((3, 2), np.float32)), 3)
 program.run()
 assert (out == 1).all()
-hits = sum(row.operation.cache_hits for section in program.sections() for row in section)
-print(json.dumps([before, hits, kernels_cached()]))
+used = {row.operation for section in program.sections() for row in section}
+print(json.dumps([before, [operation.name for operation in used if not operation.cache_hits], kernels_cached()]))
 """
 
 
 def load(cache):
+    """Whether the driver was in the cache before, the operations that were compiled, whether the driver is now."""
     done = python(LOAD, FASTFF_CACHE_DIR=cache)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -268,19 +482,21 @@ def load(cache):
 
 @pytest.mark.slow
 def test_the_real_kernels_are_found_again_and_survive_damage(tmp_path):
-    assert load(tmp_path) == [False, 0, True]
-    assert load(tmp_path) == [True, 1, True]
+    before, compiled, after = load(tmp_path)
+    assert (before, after) == (False, True)
+    assert "panels.scatter" in compiled
+    assert load(tmp_path) == [True, [], True]
     (entry,) = tmp_path.glob("kernels/*/*scatter*.nbc")
     entry.write_bytes(entry.read_bytes()[:1000])
-    assert load(tmp_path)[1] == 0
-    assert load(tmp_path) == [True, 1, True]
+    assert load(tmp_path)[1] == ["panels.scatter"]
+    assert load(tmp_path) == [True, [], True]
 
 
 @pytest.mark.slow
 def test_eight_first_runs_of_the_real_kernels_at_once(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         assert all(after for _, _, after in pool.map(load, [tmp_path] * 8))
-    assert load(tmp_path) == [True, 1, True]
+    assert load(tmp_path) == [True, [], True]
 
 
 def run_tests(files, **variables):

@@ -1,0 +1,53 @@
+"""Attributes that are checked when they are assigned, or cannot be, and classes that take no others.
+
+What defines memory or numbers must be as right when it is changed as when it was made; and a name that a class does not
+have is a mistake of the writer's, which would otherwise go unnoticed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Checked:
+    """A class attribute whose value goes through check(value), which returns it as it is kept or raises."""
+
+    def __init__(self, check: Callable[[Any], Any]) -> None:
+        self._check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self._name] = self._check(value)
+
+
+class Fixed:
+    """A class attribute that is set once, when the object is made."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if self._name in instance.__dict__:
+            raise AttributeError(f"{type(instance).__name__}.{self._name} cannot be changed: make another one")
+        instance.__dict__[self._name] = value
+
+
+class Closed:
+    """A base for classes of fastff whose objects take no public attributes but those that their class has.
+
+    A subclass elsewhere may have what it likes.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self)
+        if not name.startswith("_") and kind.__module__.startswith("fastff.") and not hasattr(kind, name):
+            own = ", ".join(n for n in sorted(dir(kind)) if not n.startswith("_") and not callable(getattr(kind, n)))
+            raise AttributeError(f"{kind.__name__} has no attribute {name!r}, but {own}")
+        object.__setattr__(self, name, value)
