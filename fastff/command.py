@@ -1,6 +1,6 @@
 """What all commands share: known errors become one line and an exit status instead of a traceback."""
 
-import os
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -9,38 +9,51 @@ from typing import Annotated, NoReturn
 import tyro
 
 from fastff.errors import ArgumentError, FastffError
+from fastff.system import streams
+from fastff.system.paths import PATH
 from fastff.system.signals import Stopped
 
 # The option of the commands that use a trained model (runs.model.load_model)
 _RUN_DIR = "The folder of a run, or of several (--seeds), or a file that a network or an Ensemble was saved to."
-RunDir = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR", help=_RUN_DIR)]
+RunDir = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR", help=_RUN_DIR), PATH]
 SIGNALLED = 128  # plus the number of the signal, a convention of shells: 130 for Ctrl-C, 143 for SIGTERM
+_STOPPED = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Call main with the process's arguments and exit with 0 after success.
 
-    The other statuses: 1 for a known error, 2 for bad usage, 130 for Ctrl-C, 143 for SIGTERM.
+    The other statuses: 1 for a known error, or a result that standard output did not take; 2 for bad usage; 130 for
+    Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. Streams that are closed lose what is printed, and nothing else.
     """
+    streams.open_missing()
+    with contextlib.redirect_stderr(streams.Lossy(sys.stderr)):
+        status = _status(main)
+    sys.exit(streams.close(status))
+
+
+def _status(main: Callable[[list[str]], None]) -> int:
     try:
         main(sys.argv[1:])
-        sys.stdout.flush()
+    except SystemExit as end:  # of --help and of bad usage
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-        what = "terminated" if number == signal.SIGTERM else "interrupted"
-        _say(f"{what}{': ' + str(stop) if str(stop) else ''}")
-        sys.exit(SIGNALLED + number)
-    except BrokenPipeError:  # as in "train | head"; at exit Python would flush and complain again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _say(f"{_STOPPED[signal.Signals(number).name]}{': ' + str(stop) if str(stop) else ''}")
+        return SIGNALLED + number
     except FastffError as error:
         _say(f"error: {error}")
-        sys.exit(2 if isinstance(error, ArgumentError) else 1)
+        return 2 if isinstance(error, ArgumentError) else 1
     except MemoryError as error:
         _say(f"error: not enough memory{': ' + str(error) if str(error) else ''}")
-        sys.exit(1)
-    sys.exit(0)
+        return 1
+    except BrokenPipeError:  # as in "train | head", where standard output is not buffered
+        return 1
+    except OSError as error:  # files of ours have a DataError, so without a name it was standard output
+        _say(f"error: {error.filename or 'standard output'}: {error.strerror or error}")
+        return 1
+    return 0
 
 
 def _say(line: str) -> None:
-    print(" ".join(line.split()), file=sys.stderr)
+    streams.say(" ".join(line.split()))

@@ -11,17 +11,18 @@ from fastff.errors import ArgumentError
 from fastff.nn.onnx_graph import onnx_bytes
 from fastff.runs.model import load_model
 from fastff.system.files import write_bytes
+from fastff.system.paths import PATH, HasPaths
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(HasPaths):
     """Write a run's best network as an ONNX model from raw rows (as in the data set) to class probabilities.
 
     Example: python -m fastff.export runs/digits --out digits.onnx
     """
 
     run_dir: command.RunDir
-    out: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    out: Annotated[str, tyro.conf.arg(metavar="FILE"), PATH]
     """The file to write, ending in .onnx. Needs onnx: pip install 'fastff[onnx]'."""
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,20 +18,25 @@ from fastff.errors import ArgumentError, DataError
 from fastff.runs.model import load_model
 from fastff.runs.progress import announce_compiling
 from fastff.system.files import replacing, write_text
+from fastff.system.paths import PATH, HasPaths
+
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(HasPaths):
     """Write the class and the probabilities that a run's best network gives to each row of INPUT.
 
     Example: python -m fastff.predict runs/digits new.npy --out guesses.csv
     """
 
     run_dir: command.RunDir
-    input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INPUT")]
+    input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INPUT"), PATH]
     """New rows: an .npy file (rows, features), an .npz with one such array or one called x, or a .csv with a header."""
-    out: Annotated[str, tyro.conf.arg(metavar="FILE")]
-    """The file to write: .csv (class and all probabilities of each row), .npy (classes) or .npz (both, as arrays)."""
+    out: Annotated[str, tyro.conf.arg(metavar="FILE"), PATH]
+    """The file to write: .csv (class and all probabilities of each row), .npy (classes) or .npz (both, as arrays).
+    So that no spreadsheet runs the name of a class, one that begins with = + - @ and is no number gets a ' before it in
+    the .csv, and control characters are written as in Python (\\n)."""
 
 
 def main(arguments: list[str]) -> None:
@@ -56,11 +62,27 @@ def _read(path: Path) -> np.ndarray:
 
 def _write_csv(path: Path, probabilities: np.ndarray, names: tuple[str, ...]) -> None:
     text = io.StringIO()
+    shown = [_cell(name) for name in names]
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "class", "name", *(f"p_{name}" for name in names)])
+    writer.writerow(["row", "class", "name", *(f"p_{_printable(name)}" for name in names)])
     for i, (row, guess) in enumerate(zip(probabilities, probabilities.argmax(1), strict=True)):
-        writer.writerow([i, guess, names[guess], *(f"{p:.6g}" for p in row)])
+        writer.writerow([i, guess, shown[guess], *(f"{p:.6g}" for p in row)])
     write_text(path, text.getvalue())
+
+
+def _cell(name: str) -> str:
+    """The name of a class as a cell of text that spreadsheets do not take for a formula."""
+    text = _printable(name)
+    try:
+        float(text)  # -1 is no formula
+    except ValueError:
+        return "'" + text if text.lstrip().startswith(FORMULA) else text
+    return text
+
+
+def _printable(name: str) -> str:
+    """A name with its control characters and line ends as escapes."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in name)
 
 
 def _write_npy(path: Path, probabilities: np.ndarray, _: tuple[str, ...]) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from fastff.runs.run import Run
 from fastff.runs.seeds import train_seeds
 from fastff.runs.summary import closing_lines, draw, summarise
 from fastff.system.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
+from fastff.system.streams import say
 from fastff.training.history import EpochRecord
 from fastff.training.trainer import Trainer
 
@@ -43,6 +43,9 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
     run = Run(options, trainer, data)
     log = make_log(run, data.name)
     with run.start(resume=options.resume):
+        if run.complete:
+            print(f"{run.folder}: {run.how_it_ended}, nothing was trained")
+            return
         announce_compiling(run.trainer.precision)
         summary = _train_run(run, data, log)
     print(closing_lines(run, summary))
@@ -63,7 +66,8 @@ def _train_run(run: Run, data: Dataset, log: Log) -> dict[str, Any]:
 def _fit(run: Run, data: Dataset, log: Log) -> None:
     """Train the epochs that are left, saving on the way.
 
-    Ctrl-C or SIGTERM saves and raises Stopped, whose message says how to go on; a second one stops without saving.
+    Ctrl-C, SIGTERM or SIGHUP saves and raises Stopped, whose message says how to go on; a second one stops at
+    once, without saving.
     """
     if run.finished:
         return
@@ -89,7 +93,7 @@ def _fit(run: Run, data: Dataset, log: Log) -> None:
                 except SaveDue:
                     run.save()
                 except DivergenceError as error:
-                    print(run.back_off(error), file=sys.stderr)
+                    say(run.back_off(error))
         except StoppedAtOnce:
             raise
         except KeyboardInterrupt as stop:

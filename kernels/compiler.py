@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import compiler, types
+from numba.core import compiler, config, types
 from numba.core.ccallback import CFunc, _CFuncCompiler
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
@@ -23,6 +23,11 @@ from .cache import Cache, cache_dir
 
 # IEEE semantics, so that a NaN is seen and no sum is reordered: there are no fastmath flags
 FLAGS = {"error_model": "numpy", "boundscheck": False}
+
+
+def disabled() -> bool:
+    """Whether NUMBA_DISABLE_JIT has turned compiling off."""
+    return bool(config.DISABLE_JIT)
 
 
 class _PartLibrary(JITCodeLibrary):
@@ -147,6 +152,11 @@ class Compiled:
             code._cache = Cache(self._function, folder)
         code.compile()
         return code
+
+    @property
+    def loaded(self) -> bool:
+        """Whether this process has the machine code."""
+        return self._code is not None
 
     @property
     def address(self) -> int:

@@ -14,6 +14,7 @@ from fastff.data.readers import contents
 from fastff.data.shards import has_shards, read_shard_folder
 from fastff.data.tables import read_csv, read_parquet
 from fastff.errors import ArgumentError, DataError
+from fastff.system.paths import expanded
 
 NAMES = ("digits", "cifar10-hst", "cifar10", "mnist", "fashion-mnist")
 DIGITS = tuple("0123456789")
@@ -39,12 +40,12 @@ def load_dataset(
     other, and MissingExtra for .parquet without pyarrow; each message is one line.
     """
     known = name_or_path if name_or_path in NAMES else None
-    path = Path(name_or_path)
+    path = expanded(name_or_path)
     tables = path.suffix.lower() in (".csv", ".parquet") or (path.is_dir() and has_parquet(path))
     if target is not None and (known or not tables):
         raise ArgumentError(f"target: {target!r} for {name_or_path}, want a target only for .csv and .parquet files")
     if known is not None:
-        return _load_known(str(known), None if data_dir is None else Path(data_dir))
+        return _load_known(str(known), None if data_dir is None else expanded(data_dir))
     if data_dir is not None:
         raise ArgumentError(f"data_dir: {data_dir} beside the path {name_or_path}, want it only for {', '.join(NAMES)}")
     if path.is_dir():

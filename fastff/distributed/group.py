@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import sys
-import threading
 import time
 from types import TracebackType
 from typing import Any
@@ -19,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from fastff.errors import FastffError, MissingExtra
-from fastff.system.limits import usable_cpus
+from fastff.system import streams
+from fastff.system.limits import granted_cpus, usable_cpus
 from fastff.system.signals import StoppedAtOnce
+from fastff.system.threads import Thread
 
 POLLS = 1000  # looks for a command, some 0.3 ms, before a follower sleeps between looks
 PAUSE = 0.0005  # seconds
@@ -47,8 +48,7 @@ def abort(status: int) -> None:
     """End all processes of the job, at once."""
     from mpi4py import MPI
 
-    sys.stdout.flush()
-    sys.stderr.flush()
+    streams.close(status)
     time.sleep(PASSING_ON)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # all was said, and some libraries repeat it at length
     MPI.COMM_WORLD.Abort(status)
@@ -75,17 +75,17 @@ class Group:
         everybody = self.node.allgather((self.rank, os.getpid(), own))
         peers = [(rank, process) for rank, process, space in everybody if rank != self.rank and space == own]
         if hasattr(os, "pidfd_open"):
-            threading.Thread(target=self._watch, args=(peers,), daemon=True).start()
+            Thread(self._watch, (peers,)).start()
 
     def _threads(self) -> int:
         """This process's part of the CPUs that the processes of its machine may use, all together."""
-        cpus = usable_cpus()
+        cpus = granted_cpus()
         if not hasattr(os, "sched_getaffinity"):
-            return max(1, cpus // self.node.size)
+            return max(1, min(usable_cpus(), cpus // self.node.size))
         own = os.sched_getaffinity(0)
         union = set().union(*self.node.allgather(own))
         quota = cpus if cpus < len(own) else len(union)  # a limit of time is one for all of them
-        return max(1, min(cpus, min(len(union), quota) // self.node.size))
+        return max(1, min(cpus, usable_cpus(), min(len(union), quota) // self.node.size))
 
     # --- commands of rank 0 ---
 
@@ -187,7 +187,7 @@ class Group:
 def say(group: Group, what: object) -> None:
     """One line on standard error that says which rank it comes from."""
     text = f"rank {group.rank} of {group.size}: error: {what or type(what).__name__}"
-    print(" ".join(text.split()), file=sys.stderr, flush=True)
+    streams.say(" ".join(text.split()))
 
 
 def _namespace() -> object:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastff.engine.table import Row
+from fastff.errors import NoRoom
 from fastff.kernels.cpu import MR, NR
 from fastff.kernels.panels import batch_size, round_up, weights_size
 from fastff.system.blocks import Sliceable, row_blocks
@@ -20,7 +21,10 @@ def aligned(count: int, dtype: type = np.float32) -> np.ndarray:
     """`count` zeros that start on a cache line. Raises NoRoom where memory lacks."""
     itemsize = np.dtype(dtype).itemsize
     check_room("an array of the network", count * itemsize)
-    raw = np.zeros(count * itemsize + LINE, np.uint8)
+    try:
+        raw = np.zeros(count * itemsize + LINE, np.uint8)
+    except MemoryError as error:  # too little to be looked for before
+        raise NoRoom(f"an array of the network: {error}") from None
     hold(raw)
     start = -raw.ctypes.data % LINE
     return raw[start : start + count * itemsize].view(dtype)

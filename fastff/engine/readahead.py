@@ -7,7 +7,6 @@ it must not take a core from a rank, for which the others would wait: it looks a
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -16,6 +15,7 @@ import numpy as np
 from fastff.data.rows import Shards
 from fastff.errors import DataError, FastffError
 from fastff.kernels import files
+from fastff.system.threads import Event, Thread, native_id
 
 AHEAD = 64 << 20  # bytes of rows that are asked for before they are needed
 AT_ONCE = 4096  # rows that are asked for before the thread looks whether anybody still wants them
@@ -47,7 +47,7 @@ class Stream:
         Raises DataError where a row could not be read.
         """
         self.shared[:] = 0
-        over = threading.Event()
+        over = Event()
         with ExitStack() as stack:
             for number, file in enumerate(self.source.files):
                 try:
@@ -59,7 +59,7 @@ class Stream:
                 if _ADVICE:  # else the system reads 128 KB for each row
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
             if _ADVICE:
-                ahead = threading.Thread(target=self._ask_ahead, args=(order, position, over), daemon=True)
+                ahead = Thread(self._ask_ahead, (order, position, over))
                 ahead.start()
                 stack.callback(ahead.join)
                 stack.callback(over.set)
@@ -67,10 +67,10 @@ class Stream:
         if self.shared[files.UNREAD]:
             raise self._reason(int(self.shared[files.UNREAD]) - 1)
 
-    def _ask_ahead(self, order: np.ndarray, position: Callable[[], int], over: threading.Event) -> None:
+    def _ask_ahead(self, order: np.ndarray, position: Callable[[], int], over: Event) -> None:
         if sys.platform == "linux":  # where that is of this thread alone: it has a core when a rank waits for the disk
             with suppress(OSError):  # a container may forbid it
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST)
+                os.setpriority(os.PRIO_PROCESS, native_id(), LEAST)
         most, asked = max(1, AHEAD // self.width), 0
         while asked < len(order) and not over.is_set():
             asked = max(asked, position())

@@ -13,7 +13,6 @@ from fastff.engine.table import Table, address
 from fastff.engine.threads import run_threads
 from fastff.errors import ArgumentError
 from fastff.kernels import run as driver
-from fastff.kernels.cache import cache_dir
 from fastff.kernels.optimizer import HYPER
 
 _STEP_SLOTS = 32  # int64 that a thread has for what a step gives: no two threads share a cache line
@@ -93,12 +92,6 @@ def runner(table: Table, index: np.ndarray, kept: Any) -> Callable[[int], None]:
         run(0, 1, *places)
 
     return run_rows
-
-
-def kernels_cached(name: str = "run.run") -> bool:
-    """Whether the machine code of the driver, or of what is called so, is in the cache already."""
-    folder = cache_dir()
-    return folder is not None and any(folder.glob(f"{name}*.nbi"))
 
 
 def _checked(hyper: Any, steps: int) -> np.ndarray:

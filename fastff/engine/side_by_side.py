@@ -2,7 +2,7 @@
 
 Native calls run without Python's lock. Between them a training takes its turn at Python, one training at a time and for
 as long as it needs: left to itself, Python would pass its lock to and fro hundreds of times in each training, and wake
-up a thread each time. Imports the standard library and fastff.system.signals only.
+up a thread each time. Imports the standard library and fastff.system only.
 """
 
 import signal
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fastff.system.signals import HeldSignals, Stopped
+from fastff.system.threads import Lock, Thread
 
 POLL = 0.1  # seconds between looks at signals
 Item = TypeVar("Item")
@@ -20,13 +21,10 @@ class SideBySide:
     """Runs a function for many items, several at a time; native calls of that function go through `native`."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()  # held by the one thread that is at work in Python
+        self._turn = Lock()  # held by the one thread that is at work in Python
         self._stopped: int | None = None  # the signal that ended the work
         self._under_way: dict[int, Callable[[bool], None]] = {}  # how to stop each thread's native call
         self._failures: list[BaseException] = []
-        # Counts the threads that have ended: before Python 3.13 a join that is interrupted takes a living thread for
-        # a dead one.
-        self._ended = threading.Semaphore(0)
 
     def run(
         self, function: Callable[[Item], Any], items: Sequence[Item], jobs: int, signals: HeldSignals | None = None
@@ -37,23 +35,18 @@ class SideBySide:
         raises Stopped in each; with `signals`, SIGTERM does so too, and Stopped is raised here.
         """
         left = iter(list(items))
-        threads = [
-            threading.Thread(target=self._work, args=(function, left), daemon=True)
-            for _ in range(min(jobs, len(items)))
-        ]
+        threads = [Thread(self._work, (function, left)) for _ in range(min(jobs, len(items)))]
         try:
             for thread in threads:
                 thread.start()
-            for _ in threads:
-                while not self._ended.acquire(timeout=POLL):
+            for thread in threads:
+                while not thread.join(POLL):
                     if signals is not None:
                         signals.check()
-            for thread in threads:
-                thread.join()
         except BaseException as error:
             self._stop(getattr(error, "number", signal.SIGINT))
             for thread in threads:
-                if thread.ident is not None:
+                if thread.started:
                     thread.join()
             raise
         if self._failures:
@@ -92,5 +85,3 @@ class SideBySide:
             if self._stopped is None:
                 self._failures.append(error)
                 self._stop(signal.SIGINT)
-        finally:
-            self._ended.release()

@@ -1,16 +1,18 @@
 """The table of a program: its rows, and the addresses that they become when the program first runs."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastff.errors import ArgumentError
-from fastff.kernels import operation
+from fastff.errors import ArgumentError, FastffError
+from fastff.kernels import compiler, operation
 from fastff.kernels import run as driver
+from fastff.kernels.cache import cache_dir
 from fastff.kernels.operation import Operation
+from fastff.system import clock
+from fastff.system.limits import check_own_room
 
 
 class Row:
@@ -24,6 +26,10 @@ class Row:
         """Put something else into some of the fields."""
         self.operation.check(self.fields.keys() | fields.keys())
         self.fields.update(fields)
+
+
+# Bytes that LLVM takes the first time, when the kernels are compiled or read from the cache
+COMPILING, LOADING = 160 << 20, 24 << 20
 
 
 @dataclass
@@ -47,11 +53,15 @@ class Table:
         self, sections: Sequence[Sequence[Row]], end: EpochEnd | None, indexed: Sequence[Any], filled: Sequence[Any]
     ) -> None:
         rows = [row for section in sections for row in section]
-        start = time.perf_counter()
+        start = clock.now()
+        if compiler.disabled():
+            raise FastffError("NUMBA_DISABLE_JIT is set, and without its compiler nothing runs: want it unset or 0")
+        if not driver.run.loaded:
+            check_own_room("the kernels", LOADING if kernels_cached() else COMPILING)
         driver.run.load()
         for each in {row.operation for row in rows}:
             each.load()
-        self.seconds = time.perf_counter() - start
+        self.seconds = clock.since(start)
         try:
             encoded = [row.operation.encode(row.fields, barrier=row.barrier, rows=row.rows) for row in rows]
         except operation.FieldError as error:
@@ -96,3 +106,9 @@ class Table:
 def address(array: np.ndarray) -> int:
     """Where an array begins."""
     return array.__array_interface__["data"][0]
+
+
+def kernels_cached(name: str = "run.run") -> bool:
+    """Whether the machine code of the driver, or of what is called so, is in the cache already."""
+    folder = cache_dir()
+    return folder is not None and any(folder.glob(f"{name}*.nbi"))

@@ -1,4 +1,4 @@
-"""The threads of a native call, which are plain Python threads: how many there may be, and running them together."""
+"""The threads of a native call: how many there may be, and running them together."""
 
 import signal
 import threading
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastff.errors import ArgumentError, StalledError
 from fastff.system.signals import HeldSignals
+from fastff.system.threads import Event, Thread
 
 POLL = 0.1  # seconds between looks at the threads
 LOOKS = 600  # looks without any progress, a minute, before a thread that is not at work is given up
@@ -43,9 +44,9 @@ def run_threads(
     """
     failures: list[BaseException] = []
     interrupts: list[BaseException] = []
-    done = [threading.Event() for _ in range(size)]
-    threads: list[threading.Thread] = []
-    started, go = 0, threading.Event()
+    done = [Event() for _ in range(size)]
+    threads: list[Thread] = []
+    started, go = 0, Event()
 
     def work(number: int) -> None:
         go.wait()
@@ -73,7 +74,7 @@ def run_threads(
             signals.watch(stop)
         try:
             for number in range(size):
-                threads.append(threading.Thread(target=work, args=(number,), daemon=True))
+                threads.append(Thread(work, (number,)))
                 threads[-1].start()
                 started += 1
         except BaseException as error:
@@ -110,7 +111,7 @@ class _Watch:
     looks, so that this does not count either.
     """
 
-    def __init__(self, threads: list[threading.Thread], done: list[threading.Event], arrivals: np.ndarray) -> None:
+    def __init__(self, threads: list[Thread], done: list[Event], arrivals: np.ndarray) -> None:
         self.lost: set[int] = set()
         self._threads, self._done, self._arrivals = threads, done, arrivals
         self._idle, self._before = 0, b""
@@ -139,7 +140,7 @@ class _Watch:
         )
 
 
-def _idle(thread: threading.Thread) -> bool:
+def _idle(thread: Thread) -> bool:
     """Whether a thread has ended, or sleeps as one does that waits for a lock. False where the system does not say."""
     if not thread.is_alive():
         return True

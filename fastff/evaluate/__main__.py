@@ -14,19 +14,20 @@ from fastff.errors import DataError
 from fastff.runs.config import Folder, Name
 from fastff.runs.model import load_model
 from fastff.system.blocks import row_blocks
+from fastff.system.paths import PATH, HasPaths
 
 MIRRORED = 8192  # rows that are mirrored at a time, to bound the memory
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(HasPaths):
     """Print how good a run's best network is on a data set, as JSON: mean cross-entropy, accuracy, number of rows.
 
     Example: python -m fastff.evaluate runs/digits digits --split val
     """
 
     run_dir: command.RunDir
-    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
+    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET"), PATH]
     """The name of a known data set, or a path, as for fastff.train."""
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""

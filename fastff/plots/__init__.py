@@ -3,6 +3,7 @@
 Only this package imports matplotlib, because that takes long.
 """
 
+import fastff.plots.backend  # noqa: F401 (first)
 from fastff.plots.curves import draw_curves
 from fastff.plots.pictures import display_example, draw_confusion, draw_examples, draw_weights
 from fastff.plots.search import draw_history, draw_importances

@@ -183,7 +183,12 @@ def display_example(
     if ax is None:
         import matplotlib.pyplot as plt  # only here: pyplot chooses a backend, which files do not need
 
-        ax = plt.figure(figsize=(2.6, 2.8)).add_subplot()
+        try:
+            figure = plt.figure(figsize=(2.6, 2.8))
+        except ImportError:  # MPLBACKEND names one that is not installed here
+            plt.switch_backend("agg")
+            figure = plt.figure(figsize=(2.6, 2.8))
+        ax = figure.add_subplot()
     ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
     if name is not None:

@@ -11,17 +11,18 @@ from fastff.report.contents import contents
 from fastff.report.finished import read_run
 from fastff.report.typeset import typeset
 from fastff.system.files import write_bytes
+from fastff.system.paths import PATH, HasPaths
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(HasPaths):
     """Write report.html and report.pdf into the folder of a finished run. They hold its result, options and pictures,
     the derivations of the mathematics, and the assignment's questions with room for the answers.
 
     Example: python -m fastff.report runs/digits
     """
 
-    run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR"), PATH]
     """The folder of a finished training run. Needs typst: pip install 'fastff[report]'."""
 
 

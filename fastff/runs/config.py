@@ -19,6 +19,7 @@ import tyro
 from fastff.errors import ArgumentError, DataError
 from fastff.runs.presets import PRESETS, own_options
 from fastff.system.files import write_text
+from fastff.system.paths import PATH, HasPaths
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,8 +28,8 @@ else:
 
 
 # Types of options that may be left out. Their empty help_behavior_hint keeps "(default: None)" out of the help.
-Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")]
-File = Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint=""), PATH]
+File = Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=""), PATH]
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
 Minutes = Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="")]
 Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
@@ -39,7 +40,7 @@ Distributed = Annotated[Literal["mpi"] | None, tyro.conf.arg(metavar="{mpi}", he
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(HasPaths):
     """Train a feed-forward network on DATASET and write everything about the run into a folder.
 
     DATASET is a name: digits (the default; needs no download), cifar10-hst, cifar10, mnist or fashion-mnist. Or it is
@@ -54,7 +55,7 @@ class Config:
     replace some of the defaults below; config.toml in the folder of the run lists the values that were used.
     """
 
-    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")] = "digits"
+    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET"), PATH] = "digits"
     """The name of a known data set, or a path."""
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""
@@ -145,6 +146,7 @@ class Config:
     """Decides everything random: initial weights, the order of rows, dropout, changes of pictures."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, hint in _HINTS.items():
             value = getattr(self, name)
             if isinstance(value, os.PathLike):

@@ -1,13 +1,17 @@
 """The folder of a run: the names of its files, where a new run gets its folder, and how one to resume is found."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fastff.data.load import NAMES
 from fastff.errors import DataError
 from fastff.runs import config
 from fastff.runs.config import Config
 from fastff.system import checkpoint
 
+DATA = ("dataset", "data_dir")  # the options that may be paths of data
 CONFIG = "config.toml"  # the options; --config reads it
 METRICS = "metrics.jsonl"  # a line of figures for each epoch
 CHECKPOINT = "checkpoint.safetensors"  # all that training needs to go on; --resume reads it
@@ -25,24 +29,37 @@ def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
     The options come from the checkpoint, because it holds the weights that were trained with them; with --seeds, from
     the checkpoint of the first seed. Raises DataError if there is no run, or its checkpoint is damaged.
     """
-    folder = Path(options.out) if options.out is not None else _numbered(options.dataset)[0]
-    if folder is not None and options.seeds is not None:
-        several = sorted(folder.glob(f"seed-*/{CHECKPOINT}"), key=lambda path: (len(path.parent.name), path))
-        if not several:
+    several = options.seeds is not None
+    folder = Path(options.out) if options.out is not None else _latest(options.dataset, several=several)
+    if folder is not None and several:
+        checkpoints = _of_seeds(folder)
+        if not checkpoints:
             raise DataError(f"{folder}: has no seed-*/{CHECKPOINT}, want a folder that --seeds has filled")
-        return folder, _options_in(several[0])
+        return folder, _options_in(checkpoints[0])
     if folder is None or not (folder / CHECKPOINT).exists():
         where = folder or Path("runs") / label(options.dataset)
-        raise DataError(f"{where}: has no {CHECKPOINT}, want the folder of a run to resume")
+        filled = " (--seeds N --resume goes on with the runs in it)" if _of_seeds(where) else ""
+        raise DataError(f"{where}: has no {CHECKPOINT}{filled}, want the folder of a run to resume")
     return folder, _options_in(folder / CHECKPOINT)
 
 
 def _options_in(path: Path) -> dict[str, Any]:
+    """The options in a checkpoint; the data is looked for where it was when the run was saved, and then as written."""
     with checkpoint.reading(path) as (_, notes):
-        saved = notes.get("options")
-    if not isinstance(saved, dict):
+        saved, places = notes.get("options"), notes.get("data_places", {})
+    if not isinstance(saved, dict) or not isinstance(places, dict):
         raise DataError(f"{path}: holds no options, want the checkpoint of a run")
-    return config.checked(saved, path)
+    options = config.checked(saved, path)
+    for name, place in places.items():
+        if name in DATA and name in options and isinstance(place, str) and os.path.exists(place):
+            options[name] = place
+    return options
+
+
+def data_places(options: dict[str, Any]) -> dict[str, str]:
+    """The absolute paths of the options that say where the data is; a known data set's name is no path."""
+    named = {name: options[name] for name in DATA if name in options}
+    return {name: os.path.abspath(path) for name, path in named.items() if path not in NAMES and os.path.exists(path)}
 
 
 def seed_folder(folder: Path, seed: int) -> Path:
@@ -60,7 +77,7 @@ def choose_folder(options: Config) -> Path:
     if options.out is not None:
         return Path(options.out)
     while True:
-        folder = _numbered(options.dataset)[1]
+        folder = _numbered(options.dataset, len(list(_existing(options.dataset))) + 1)
         try:
             folder.mkdir(parents=True)
             return folder
@@ -70,14 +87,30 @@ def choose_folder(options: Config) -> Path:
             raise DataError(f"{folder}: cannot make this folder: {error.strerror}") from None
 
 
+def _latest(dataset: str, *, several: bool) -> Path | None:
+    """The last folder of this data set that can be resumed, with `several` one of --seeds; else the last there is."""
+    folders = list(_existing(dataset))
+    can = [folder for folder in folders if (_of_seeds(folder) if several else has_run(folder))]
+    return next(reversed(can or folders), None)
+
+
+def _of_seeds(folder: Path) -> list[Path]:
+    """The checkpoints of the runs in a folder that --seeds has filled, that of the first seed first."""
+    return sorted(folder.glob(f"seed-*/{CHECKPOINT}"), key=lambda path: (len(path.parent.name), path))
+
+
 def label(dataset: str) -> str:
     """The name of the folders of a data set's runs, given the data set's name or path."""
     return Path(dataset).stem or "run"
 
 
-def _numbered(dataset: str) -> tuple[Path | None, Path]:
-    """The last folder of this data set that exists, and the first that does not."""
-    latest, number = None, 1
-    while (folder := Path("runs") / (label(dataset) + (f"-{number}" if number > 1 else ""))).exists():
-        latest, number = folder, number + 1
-    return latest, folder
+def _numbered(dataset: str, number: int) -> Path:
+    return Path("runs") / (label(dataset) + (f"-{number}" if number > 1 else ""))
+
+
+def _existing(dataset: str) -> Iterator[Path]:
+    """The folders runs/DATASET, runs/DATASET-2, ... up to the first that does not exist."""
+    number = 1
+    while (folder := _numbered(dataset, number)).exists():
+        yield folder
+        number += 1

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-from pathlib import Path
 from typing import Any
 
 from fastff.errors import DataError
@@ -11,6 +10,7 @@ from fastff.nn.ensemble import Ensemble
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.runs.folder import BEST, ENSEMBLE
 from fastff.system import checkpoint
+from fastff.system.paths import expanded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,9 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
 
     Raises DataError where it is missing or damaged.
     """
-    a_file = Path(place).is_file()
-    places = [Path(place)] if a_file else [Path(place) / name for name in (BEST, ENSEMBLE)]
+    base = expanded(place)
+    a_file = base.is_file()
+    places = [base] if a_file else [base / name for name in (BEST, ENSEMBLE)]
     path = next((path for path in places if path.exists()), None)
     if path is None:
         raise DataError(f"{place}: has no {BEST}, want the folder of a run")

@@ -6,14 +6,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fastff.engine.run import kernels_cached
+from fastff.engine.table import kernels_cached
+from fastff.system.streams import Lossy, say
 from fastff.training.history import EpochRecord
 
 
 def announce_compiling(precision: str = "float32") -> None:
     """Say that kernels are going to be compiled, where those that every network takes are not in the cache."""
     if not kernels_cached() or (precision == "bfloat16" and not kernels_cached("linear16")):
-        print("compiling the kernels for this CPU, once: this takes some seconds ...", file=sys.stderr, flush=True)
+        say("compiling the kernels for this CPU, once: this takes some seconds ...")
 
 
 class TrainingProgress:
@@ -23,7 +24,7 @@ class TrainingProgress:
     """
 
     def __init__(self, epochs: int, done: int, *, alone: bool = True) -> None:
-        console = Console(stderr=True)
+        errors: Any = Lossy(sys.stderr)  # a terminal may go while training goes on
         self._bar = Progress(
             TextColumn("epoch {task.completed}/{task.total}"),
             BarColumn(bar_width=20),
@@ -31,8 +32,8 @@ class TrainingProgress:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=console,
-            disable=not (alone and sys.stderr.isatty()),
+            console=Console(file=errors),
+            disable=not (alone and errors.isatty()),
         )
         self._task = self._bar.add_task("", total=epochs, completed=done)
 

@@ -14,7 +14,7 @@ from fastff.engine.batches import Batches
 from fastff.errors import DataError, DivergenceError
 from fastff.runs import config
 from fastff.runs.config import Config
-from fastff.runs.folder import BEST, CHECKPOINT, CONFIG, METRICS, PICTURES, SUMMARY, choose_folder
+from fastff.runs.folder import BEST, CHECKPOINT, CONFIG, DATA, METRICS, PICTURES, SUMMARY, choose_folder, data_places
 from fastff.system import checkpoint
 from fastff.system.arguments import check_number, check_size
 from fastff.system.blocks import Sliceable, all_finite
@@ -52,6 +52,8 @@ class Run:
         self._batches = len(Batches(len(data.x_train), trainer.batch_size))
         self._epoch_due = self._batch_due = 0.0  # the next times to save, by time.monotonic()
         self._backoffs = 0
+        # of a run that is resumed: the data as its options name it, and where that is
+        self._as_written: tuple[dict[str, str], dict[str, str]] | None = None
         self._epoch_end: Copy | None = None  # with backoff: what a divergence goes back to
         self._saved: dict[str, Any] | None = None  # the progress in the checkpoint, if that is this run's
         self._settled = False  # whether the other files are this run's, not an earlier one's
@@ -79,6 +81,19 @@ class Run:
         if patience is not None and best is not None and epoch - best.epoch >= patience:
             return True
         return epoch >= self.options.epochs
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is trained, and all is written about it."""
+        return self.finished and (self.folder / SUMMARY).exists()  # which comes last
+
+    @property
+    def how_it_ended(self) -> str:
+        epoch = self.trainer.progress.epoch
+        if epoch >= self.options.epochs:
+            return f"all {self.options.epochs} epochs are done (--epochs {self.options.epochs * 2} trains on)"
+        without = f"{self.trainer.patience} without a better one"
+        return f"stopped after {epoch} epochs, {without} (a larger --patience trains on)"
 
     def save_now_and_then(self) -> None:
         """Called after every epoch: saves after the last one, and before that every checkpoint_epochs epochs.
@@ -110,7 +125,7 @@ class Run:
             config.write(notes["options"], self.folder / CONFIG)
             self._settled = True
         self._write_what_follows(arrays, notes)
-        self._postpone(time.monotonic() - start)
+        self._postpone(max(0.0, time.monotonic() - start))
 
     def save_rest(self) -> bool:
         """Save if the checkpoint is behind; False if this run has trained nothing that could be saved."""
@@ -162,13 +177,19 @@ class Run:
                     f"{name} holds numbers that are not finite after step {len(self.trainer.history.batch_losses)}. "
                     f"Try a step size below {self.trainer.step_size:g}, or standardised rows"
                 )
-        return arrays, {**notes, "options": config.settings(self.options), "backoffs": self._backoffs}
+        options = config.settings(self.options)
+        places = data_places(options)
+        if self._as_written and places == self._as_written[1]:  # the words of the command that began the run
+            options |= self._as_written[0]
+        return arrays, {**notes, "options": options, "data_places": places, "backoffs": self._backoffs}
 
     def _restore(self) -> None:
         path = self.folder / CHECKPOINT
         with checkpoint.reading(path) as (arrays, notes):
             restore_trainer(self.trainer, arrays, notes, path)
             try:
+                written = {name: notes["options"][name] for name in DATA if name in notes["options"]}
+                self._as_written = written, notes.get("data_places", {})
                 if notes["options"]["step_size"] == self.options.step_size:  # the command line gives no other
                     self.trainer.step_size, self._backoffs = float(notes["step_size"]), int(notes["backoffs"])
             except (KeyError, TypeError, ValueError, OverflowError) as error:

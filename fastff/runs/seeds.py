@@ -7,7 +7,6 @@ standard deviation of the figures, and ensemble.safetensors with all networks as
 import dataclasses
 import json
 import statistics
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from fastff.system.arguments import check_size
 from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
 from fastff.system.signals import HeldSignals, Stopped
+from fastff.system.streams import say
 from fastff.training.evaluation import evaluate
 
 FIGURES = ("val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "best_epoch")
@@ -64,6 +64,8 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
             again = f"--seeds {count} --resume --out {folder}"
             raise Stopped(stop.number, f"saved in {folder}; python -m fastff.train {again} goes on") from None
         lines = several.write_summary() if several.summaries else ""
+    if not (several.trained or several.errors):
+        return f"{folder}: the runs of all {count} seeds are done (--epochs N trains on), nothing was trained"
     if several.errors:
         seed, error = min(several.errors.items())
         if lines:
@@ -83,6 +85,7 @@ class _Several:
         self.networks: dict[int, FeedForwardNeuralNetwork] = {}
         self.summaries: dict[int, dict[str, Any]] = {}
         self.errors: dict[int, FastffError] = {}
+        self.trained = False  # whether there was anything to train
 
     def train(self, seed: int) -> None:
         folder = seed_folder(self.folder, seed)
@@ -91,14 +94,15 @@ class _Several:
             run = Run(own, make_trainer(own, self.data, front=self.front), self.data)
             run.trainer.context = self.context
             with run.start(resume=self.options.resume and has_run(folder)):
+                self.trained |= not run.complete
                 log = make_log(run, self.data.name)
                 summary = self.train_run(run, self.data, log)
         except FastffError as error:
             self.errors[seed] = error
-            print(f"seed {seed}: {error}", file=sys.stderr, flush=True)
+            say(f"seed {seed}: {error}")
             return
         self.networks[seed], self.summaries[seed] = run.trainer.network, summary
-        print(f"seed {seed}: {accuracies(summary)}, of epoch {summary['best_epoch']}", file=sys.stderr, flush=True)
+        say(f"seed {seed}: {accuracies(summary)}, of epoch {summary['best_epoch']}")
 
     def write_summary(self) -> str:
         """Write seeds.json and the ensemble; returns lines for the user that say what they hold."""

@@ -13,6 +13,7 @@ from fastff.engine.batches import Batches
 from fastff.nn.preprocessing import Whiten
 from fastff.runs.folder import CONFUSION, CURVES, EXAMPLES, WEIGHTS
 from fastff.runs.run import Run
+from fastff.system import clock
 from fastff.system.blocks import Sliceable
 
 _SPLITS = {"test": "test", "val": "validation", "train": "training"}  # and what a person calls them
@@ -43,7 +44,7 @@ def summarise(run: Run, data: Dataset) -> dict[str, Any]:
         **{name: figures.get(name) for name in ("train_accuracy", "val_accuracy", "test_accuracy", "test_loss")},
         "train_seconds": seconds,
         "compile_seconds": trainer.compile_seconds,
-        "examples_per_second": len(data.x_train) * len(epochs) / seconds,
+        "examples_per_second": clock.per_second(len(data.x_train) * len(epochs), seconds),
         "parameters": trainer.network.parameter_count,
         "precision": trainer.precision,
         "threads": trainer.threads_used,

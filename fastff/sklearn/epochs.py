@@ -27,7 +27,7 @@ class Epochs:
         self.seed = int(estimator._random_state.randint(2**31)) if estimator.dropout > 0 else 0
         self.network = estimator._network(training=True)
         self.optimizer, self.order = estimator._optimizer, np.arange(self.rows)
-        self.threads = estimator._threads()
+        self.threads = estimator.threads
         self._load_moments()
         self.program = PROGRAMS[resolve_precision(estimator.precision)](batch_size)
         X = X.astype(np.float32).toarray() if issparse(X) else X

@@ -14,7 +14,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib.parallel import get_active_backend
 from scipy.sparse import issparse
 from sklearn import neural_network
 from sklearn.base import is_classifier
@@ -111,7 +110,7 @@ class _Kernels(_Estimator):
         program = Program(min(len(X), FORWARD_ROWS))
         z, _ = self._network().lower_forward(program, X, training=False)
         out = program.scatter(z, len(X))
-        program.run(np.arange(len(X)), threads=self._threads())
+        program.run(np.arange(len(X)), threads=self.threads)
         ACTIVATIONS[self.out_activation_](out)
         return out
 
@@ -126,12 +125,6 @@ class _Kernels(_Estimator):
                 network.layers += [Dropout(self.dropout)] if training and self.dropout > 0 else []
             network.layers.append(LinearLayer.holding(coefficients, intercepts))
         return network
-
-    def _threads(self) -> int | None:
-        """The parameter `threads`; if it is None, 1 inside a joblib worker, whose siblings use the other CPUs."""
-        if self.threads is not None:
-            return self.threads
-        return 1 if (get_active_backend()[0].nesting_level or 0) > 0 else None
 
     # --- training ---
 

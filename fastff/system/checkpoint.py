@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from fastff.errors import ArgumentError, DataError
 from fastff.system.blocks import Sliceable, row_blocks
 from fastff.system.files import replacing
+from fastff.system.paths import expanded
 
 # The names of types in safetensors, ordered as by its own writer: larger types first, so that every array is aligned
 _KINDS = {"int64": "I64", "float64": "F64", "float32": "F32", "uint8": "U8"}
@@ -59,6 +60,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
 @contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Sliceable], dict[str, Any]]]:
     """As `load`, with a file that stays open for the block: arrays are read only when they are sliced or converted."""
+    path = expanded(path)
     with ExitStack() as stack:
         try:
             with open(path, "rb"):  # its errors say more clearly than safetensors' why a file cannot be opened

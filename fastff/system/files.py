@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fastff.errors import DataError
+from fastff.system.paths import expanded
 
 if os.name == "posix":
     import fcntl
@@ -28,7 +29,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises DataError "cannot write PATH: REASON" for every OSError, also for those in the block.
     """
     try:
-        final = Path(os.path.realpath(path))
+        final = Path(os.path.realpath(expanded(path)))
         if final.exists() and not final.is_file():  # renaming over /dev/null would replace the device
             raise DataError(f"cannot write {path}: it exists and is not a regular file")
         # The name is cut because a file system allows 255 bytes; 40 characters are at most 160.

@@ -8,23 +8,31 @@ its own group as the root; a service or a batch job sees the whole tree, and its
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from fastff.errors import DataError, NoRoom
+
+if os.name == "posix":
+    import resource
 
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")  # lines of HIERARCHY:CONTROLLERS:PATH; that of version 2 is 0::PATH
 SMALL = 16 << 20  # bytes; less is allocated without looking
 MEMINFO = Path("/proc/meminfo")
+STATM = Path("/proc/self/statm")  # pages of this process: of all its addresses first, of its data and stack sixth
 FREELY = 1 << 30  # bytes that any packed file may unpack to, however small it is
+THREADS_VARIABLES = "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"
 RATIO = 100  # times its size that a larger one may unpack to; deflate reaches 1,032 on zeros, pictures and tables 10
 
 
 def available() -> int | None:
-    """Bytes of memory that this process can still use: the least of the machine's and its cgroups'. None if unknown."""
-    found = []
+    """Bytes of memory that this process can still use: the least that the machine, its cgroups and its own limits
+    (ulimit -v, ulimit -d) leave. None if unknown."""
+    found = list(_own_limits())
     try:
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
         found.append(int(lines["MemAvailable"].split()[0]) * 1024)
@@ -41,6 +49,18 @@ def available() -> int | None:
     return min(found, default=None)
 
 
+def _own_limits() -> Iterator[int]:
+    """The bytes that each limit of this process leaves, of those whose use the system tells."""
+    try:
+        pages = [int(word) for word in STATM.read_text().split()]
+        for kind, used in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
+            most = resource.getrlimit(kind)[0]
+            if most != resource.RLIM_INFINITY:
+                yield max(0, most - used * resource.getpagesize())
+    except (OSError, ValueError, IndexError):
+        return
+
+
 def check_room(name: str, size: int) -> None:
     """Raise NoRoom, which names `name`, unless `size` bytes of memory can be used, as far as this is known."""
     if size <= SMALL:
@@ -48,6 +68,15 @@ def check_room(name: str, size: int) -> None:
     free = available()
     if free is not None and size > free:
         raise NoRoom(f"{name}: needs {say(size)} of memory, {say(free)} are free")
+
+
+def check_own_room(name: str, size: int) -> None:
+    """Raise NoRoom unless this process's own limits leave so many bytes: what C++ cannot have, ends the process."""
+    free = min(_own_limits(), default=size)
+    if free < size:
+        raise NoRoom(
+            f"{name}: needs {say(size)} of memory, this process's limits (ulimit -v, ulimit -d) leave {say(free)}"
+        )
 
 
 def check_unpacked(name: object, unpacked: int, packed: int, *, in_memory: bool = True) -> None:
@@ -81,9 +110,36 @@ def _reclaimable(folder: Path, key: str) -> int:
 
 
 def usable_cpus() -> int:
+    """How many CPUs this process is to use where nobody says how many: all that it may use, as granted_cpus has them.
+
+    No more than OMP_NUM_THREADS and NUMBA_NUM_THREADS say, and one inside a worker of joblib or loky, whose siblings
+    use the others.
+    """
+    return 1 if _is_worker() else int(min(granted_cpus(), *map(_asked, THREADS_VARIABLES)))
+
+
+def granted_cpus() -> int:
     """How many CPUs this process may use: those of its affinity, or fewer if its cgroup has a quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return max(1, int(min(count, _cgroup_quota() + 0.999)))
+
+
+def _asked(variable: str) -> float:
+    """The number of threads in an environment variable, of which OpenMP's may hold a list; infinity without one."""
+    first = os.environ.get(variable, "").split(",")[0].strip()
+    return int(first) if first.isascii() and first.isdigit() and int(first) > 0 else math.inf
+
+
+def _is_worker() -> bool:
+    """Whether joblib runs this thread, or loky this process; neither is imported for this where it is not yet."""
+    joblib, processes = sys.modules.get("joblib.parallel"), sys.modules.get("multiprocessing.process")
+    get_backend: Any = getattr(joblib, "get_active_backend", None)
+    if get_backend is not None and (get_backend()[0].nesting_level or 0) > 0:
+        return True
+    return processes is not None and type(processes.current_process()).__module__.split(".")[-3:-1] == [
+        "loky",
+        "backend",
+    ]
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM during work that must not be left half done: they wait for the next moment that can be saved.
+"""SIGINT, SIGTERM and SIGHUP in work that must not be left half done: they wait for a moment that can be saved.
 
 Python's own answer to Ctrl-C is an exception between any two bytecodes, which could leave a trainer with an epoch
 counted and not recorded. Imports the standard library only.
@@ -9,6 +9,9 @@ import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
+
+# Ctrl-C, what schedulers send first, and the end of a terminal, which Windows has no signal for
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Stopped(KeyboardInterrupt):
@@ -28,7 +31,7 @@ class SaveDue(Exception):
 
 
 class HeldSignals:
-    """A context in which the first SIGINT or SIGTERM waits for `check`, which raises Stopped; a second raises at once.
+    """A context in which the first signal of STOPPING waits for `check`, which raises Stopped; a second raises at once.
 
     save_due: when it returns True, `check` raises SaveDue. Native runs that are given this object ask `wants_stop`
     while they wait, and end at the next step. Signals that the process ignores (nohup) stay ignored, and in any other
@@ -43,7 +46,7 @@ class HeldSignals:
 
     def __enter__(self) -> "HeldSignals":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 before = signal.getsignal(number)
                 if before not in (signal.SIG_IGN, None):  # None: not set by Python, which could not put it back
                     self._before[number] = before

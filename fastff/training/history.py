@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.system import clock
 from fastff.training.steps import Fit, Trained
 
 HIGHER_IS_BETTER = {"train_loss": False, "train_accuracy": True, "val_loss": False, "val_accuracy": True}
@@ -113,7 +114,7 @@ class Recorder:
             val_loss=val_loss,
             val_accuracy=val_accuracy,
             seconds=now.seconds,
-            examples_per_second=batches.rows / now.seconds,
+            examples_per_second=clock.per_second(batches.rows, now.seconds),
         )
         history.epochs.append(record)
         self.progress = Progress(epoch=now.epoch + 1)

@@ -4,7 +4,6 @@ A network of built-in layers is trained by one native call for one or more epoch
 same result (steps.py). Everything random follows from one seed: the order of epoch e is a function of (seed, e) alone.
 """
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import Optimizer, check_optimizer, check_step_size
+from fastff.system import clock
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.blocks import row_blocks
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
@@ -216,13 +216,13 @@ class Trainer:
         """Train for `count` epochs from where the first of them stands; the last still waits for its record."""
         epoch, first, batches = self.progress.epoch, self.progress.batch, fit.batches
         orders = np.array([self.order(number, batches.rows) for number in range(epoch, epoch + count)])
-        start = time.perf_counter()
+        start = clock.now()
         try:
             trained = steps(epoch, orders, first, self._step_sizes(len(batches), count))
         finally:
             if steps.trained is not None:
                 self.threads_used = steps.trained.threads
-                self.recorder.count(fit, steps.trained, time.perf_counter() - start)
+                self.recorder.count(fit, steps.trained, clock.since(start))
         done = trained.outcome.done
         if done < count * len(batches):
             if self.progress.batch == len(batches):  # the first batch of the next epoch has diverged

@@ -1,8 +1,10 @@
 """python -m fastff.tune DATASET --trials N: searches for the options that suit a data set best."""
 
+import contextlib
 import dataclasses
 import shlex
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,12 +23,13 @@ from fastff.runs.progress import announce_compiling
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.files import make_folder
 from fastff.system.limits import usable_cpus
-from fastff.system.signals import Stopped
+from fastff.system.paths import PATH, HasPaths
+from fastff.system.signals import STOPPING, Stopped
 from fastff.tune.workers import run_here, run_in_workers
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(HasPaths):
     """Search for the network and the options with the highest accuracy on a data set's validation rows.
 
     Each trial trains a network with options that Optuna chooses: hidden layers, step size and its schedule, weight
@@ -44,7 +47,7 @@ class Options:
               python -m fastff.tune wine.csv --target quality --trials 50 --epochs 20 --jobs 4
     """
 
-    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET")]
+    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET"), PATH]
     """The name of a known data set, or a path, as for fastff.train."""
     trials: Annotated[int, tyro.conf.arg(metavar="N")]
     """The number of trials in all, including those of earlier commands and of others that run at the same time."""
@@ -64,7 +67,7 @@ class Options:
     seed: int = 0
     """Decides which options are tried. With one job, the same seed tries the same options.
     With several jobs, they also depend on which trials end first."""
-    storage: Annotated[str | None, tyro.conf.arg(metavar="URL", help_behavior_hint="")] = None
+    storage: Annotated[str | None, tyro.conf.arg(metavar="URL", help_behavior_hint=""), PATH] = None
     """Where the trials are kept: a database's URL, or a journal file that ends in .log; by default OUT/study.db.
     For several machines: a PostgreSQL or MySQL server, or a journal file on a disk that they share."""
     out: Folder = None
@@ -97,15 +100,12 @@ def main(arguments: list[str]) -> None:
         train = partial(run_here, data=data) if jobs == 1 else partial(run_in_workers, jobs=jobs, source=start)
         del data
         stop: KeyboardInterrupt | None = None
-        before = signal.signal(signal.SIGTERM, _terminate)
         try:
-            with Search(study, start, shape, total=options.trials, seed=options.seed) as search:
+            with _raised(), Search(study, start, shape, total=options.trials, seed=options.seed) as search:
                 while search.wait():
                     train(search)
         except KeyboardInterrupt as signalled:
             stop = signalled
-        finally:
-            signal.signal(signal.SIGTERM, before)
         names = write_results(folder, study, start, shape)
         if stop is not None:
             again = shlex.join(["python", "-m", "fastff.tune", *arguments])
@@ -114,9 +114,23 @@ def main(arguments: list[str]) -> None:
         print(closing_lines(folder, names, study))
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """Handles SIGTERM, which schedulers send first, like Ctrl-C: unfinished trials go back into the queue."""
-    raise Stopped(number)
+@contextlib.contextmanager
+def _raised() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP are raised as Ctrl-C is, so that unfinished trials go back into the queue."""
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise Stopped(number)
+
+    others = [number for number in STOPPING if number != signal.SIGINT]
+    before = {number: signal.getsignal(number) for number in others}
+    heeded = [number for number in others if before[number] not in (signal.SIG_IGN, None)]  # nohup ignores one
+    for number in heeded:
+        signal.signal(number, terminate)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
 
 
 def _start(options: Options) -> Config:

@@ -6,13 +6,14 @@ process that was only slow finds its trial taken and drops it. (Optuna's own hea
 """
 
 import contextlib
-import threading
 import time
 from collections.abc import Hashable
 from typing import Any
 
 import optuna
 import sqlalchemy
+
+from fastff.system.threads import Event, Thread
 
 # Seconds without a heartbeat. If a process is killed while it holds a journal file's lock, no other can write for 30 s.
 GRACE = 60.0
@@ -24,8 +25,8 @@ class Heart:
     def __init__(self, grace: float) -> None:
         self._every = grace / 6
         self._trials: dict[int, optuna.Trial] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="tune heartbeat", daemon=True)
+        self._stopped = Event()
+        self._thread = Thread(self._beat)
 
     def start(self) -> None:
         self._thread.start()

@@ -86,7 +86,7 @@ def _table(trials: list[FrozenTrial]) -> str:
             _accuracy(trial),
             trial.user_attrs.get("best_epoch"),
             trial.last_step,
-            None if trial.duration is None else round(trial.duration.total_seconds(), 3),
+            None if trial.duration is None else round(max(0.0, trial.duration.total_seconds()), 3),
             trial.user_attrs.get("note"),
         ]
         table.writerow(row + [trial.params.get(name) for name in names])

@@ -9,7 +9,6 @@ superfluous. The process that ends a lost trial queues it again; if two retries 
 import dataclasses
 import os
 import socket
-import sys
 import time
 from typing import Any
 
@@ -20,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 import fastff
 from fastff.errors import DataError
 from fastff.runs.config import Config
+from fastff.system.streams import say
 from fastff.tune import presence
 from fastff.tune.presence import Heart, Watch
 from fastff.tune.space import start_parameters, suggest
@@ -222,6 +222,4 @@ class Search:
         self._print(f"trial {number}: {what}{ending}")
 
     def _print(self, what: str) -> None:
-        print(
-            f"{len(finished(self.study.get_trials(deepcopy=False)))}/{self.total}  {what}", file=sys.stderr, flush=True
-        )
+        say(f"{len(finished(self.study.get_trials(deepcopy=False)))}/{self.total}  {what}")

@@ -15,6 +15,7 @@ import sqlalchemy
 from optuna.storages.journal import JournalFileBackend
 
 from fastff.errors import ArgumentError, DataError
+from fastff.system.paths import expanded
 
 PATIENCE = 60  # seconds that a process waits for a SQLite file while others use it, for milliseconds each
 
@@ -31,8 +32,11 @@ def open_study(storage: str, name: str) -> Iterator[optuna.Study]:
     store: Any = None
     try:
         try:
+            storage = re.sub(
+                r"^(sqlite(?:\+\w+)?:///)(~[^?]*)", lambda found: found[1] + str(expanded(found[2])), storage
+            )
             if storage.endswith((".log", ".journal")):
-                store = optuna.storages.JournalStorage(JournalFileBackend(storage))
+                store = optuna.storages.JournalStorage(JournalFileBackend(str(expanded(storage))))
             else:
                 store = _database(storage)
             study = optuna.create_study(storage=store, study_name=name, direction="maximize", load_if_exists=True)

@@ -20,9 +20,11 @@ from fastff.data import Dataset, load_dataset
 from fastff.errors import DivergenceError, FastffError
 from fastff.runs.build import make_trainer
 from fastff.runs.config import Config
+from fastff.system.signals import STOPPING
 from fastff.training.history import EpochRecord
 
 STOP = "stop"
+_OF_TERMINALS = [number for number in STOPPING if number != signal.SIGTERM]
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,14 @@ def _start(processes: dict[Any, Any], source: Config) -> Any:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, source), daemon=True)
-    # Ctrl-C reaches every process of the terminal. Workers ignore it, and the parent ends them. They inherit this from
-    # the parent, so that it holds from their start.
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and the end of a terminal reach every process of it. Workers ignore them, and the parent ends the workers.
+    # They inherit this from the parent, so that it holds from their start.
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _OF_TERMINALS}
     try:
         process.start()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     theirs.close()  # so that the pipe ends when the worker, which has the other copy, dies
     processes[ours] = process
     return ours
@@ -137,7 +140,8 @@ def _hear(connection: Any, busy: dict[Any, Task], processes: dict[Any, Any], sea
 
 
 def _work(connection: Any, source: Config) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for systems where it is not inherited
+    for number in _OF_TERMINALS:
+        signal.signal(number, signal.SIG_IGN)  # for systems where it is not inherited
 
     def on_epoch(epoch: int, accuracy: float) -> bool:
         connection.send((epoch, accuracy))

@@ -209,6 +209,86 @@ def test_resuming_a_finished_run_changes_nothing(flowers, tmp_path):
     assert (weights(tmp_path / "run" / "checkpoint.safetensors"), records(tmp_path / "run")) == before
 
 
+def test_resuming_a_finished_run_says_what_would_go_on(flowers, tmp_path):
+    succeed("train", flowers, *SMALL, "--epochs", 2, "--out", tmp_path / "run")
+    told = succeed("train", "--resume", "--out", tmp_path / "run")
+    assert told == f"{tmp_path / 'run'}: all 2 epochs are done (--epochs 4 trains on), nothing was trained\n"
+    patient = ["--step-size", 1e-9, "--patience", 1, "--epochs", 9, "--out", tmp_path / "patient"]
+    succeed("train", flowers, *patient)
+    told = succeed("train", "--resume", "--out", tmp_path / "patient")
+    assert "stopped after 2 epochs, 1 without a better one" in told
+    assert told.count("\n") == 1
+    run("train", flowers, *SMALL, "--epochs", 2, "--seeds", 2, "--out", tmp_path / "several")
+    told = run("train", "--resume", "--seeds", 2, "--out", tmp_path / "several").out
+    assert "nothing was trained" in told
+    assert told.count("\n") == 1
+    assert (
+        "nothing was trained"
+        not in run("train", "--resume", "--seeds", 2, "--epochs", 3, "--out", tmp_path / "several").out
+    )
+
+
+def test_a_finished_run_without_its_summary_gets_one(flowers, tmp_path):
+    succeed("train", flowers, *SMALL, "--epochs", 2, "--out", tmp_path / "run", pictures=True)
+    (tmp_path / "run" / "summary.json").unlink()  # as if it had been killed before that was written
+    assert "accuracy" in succeed("train", "--resume", "--out", tmp_path / "run")
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def test_plain_resume_takes_the_latest_run_that_can_be_resumed(flowers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    succeed("train", flowers, *SMALL, "--epochs", 1)
+    assert run("train", flowers, *SMALL, "--epochs", 1, "--seeds", 2).status == 0
+    succeed("train", flowers, "--resume", "--epochs", 2)
+    assert len(records(tmp_path / "runs" / "flowers")) == 2
+    assert run("train", flowers, *SMALL, "--resume", "--seeds", 2, "--epochs", 2).status == 0
+    assert len(records(tmp_path / "runs" / "flowers-2" / "seed-0")) == 2
+    only = run("train", "--resume", "--out", "runs/flowers-2")
+    assert (only.status, only.err.count("\n")) == (1, 1)
+    assert "--seeds N --resume" in only.err
+
+
+@pytest.mark.parametrize("named", ["path", "folder"])
+def test_resuming_from_another_folder_finds_the_data(flowers, tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    data = ["flowers.npz"]
+    if named == "folder":
+        arrays = np.load(flowers)
+        (tmp_path / "data").mkdir()
+        for name, array in arrays.items():
+            np.save(tmp_path / "data" / f"{name}.npy", array)
+        data = ["data"]
+    succeed("train", *data, *SMALL, "--epochs", 1, "--out", tmp_path / "run")
+    before = (tmp_path / "run" / "config.toml").read_text()
+    assert f'dataset = "{data[0]}"' in before  # as it was written, for others
+    for place, epochs in (("elsewhere", 2), (".", 3)):
+        monkeypatch.chdir(tmp_path / place)
+        succeed("train", "--resume", "--epochs", epochs, "--out", tmp_path / "run")
+        text = (tmp_path / "run" / "config.toml").read_text()
+        assert text == before.replace("epochs = 1", f"epochs = {epochs}")
+    moved = tmp_path.rename(tmp_path.with_name(tmp_path.name + "-moved"))  # all of it: as written is right then
+    monkeypatch.chdir(moved)
+    succeed("train", "--resume", "--epochs", 4, "--out", moved / "run")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the system has no such signal")
+@pytest.mark.parametrize("more", [(), ("--seeds", 2)])
+def test_sighup_saves_as_sigterm_does(flowers, tmp_path, monkeypatch, more):
+    def show(self, record):
+        if record.epoch == 2:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    monkeypatch.setattr(TrainingProgress, "show", show)
+    options = [flowers, *SMALL, "--epochs", 50, *more, "--out", tmp_path / "stopped"]
+    stopped = run("train", *options)
+    assert (stopped.status, stopped.out) == (129, "")
+    assert stopped.err.startswith("hung up: saved in ")
+    assert "--resume" in stopped.err
+    kept = tmp_path / "stopped" / ("seed-0" if more else "")
+    assert 1 <= len(records(kept)) < 50
+
+
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_ctrl_c_saves_and_resuming_goes_on(flowers, tmp_path, monkeypatch, schedule):
     def show(self, record):

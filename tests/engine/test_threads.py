@@ -11,9 +11,10 @@ import pytest
 
 from fastff.engine import panels, threads
 from fastff.engine.program import Program
-from fastff.errors import ArgumentError, StalledError
+from fastff.errors import ArgumentError, FastffError, StalledError
 from fastff.kernels import run as driver
 from fastff.kernels.cpu import NR
+from fastff.system.threads import Event, Thread
 
 
 @pytest.mark.parametrize("value", [None, 1, 7])
@@ -74,9 +75,9 @@ def test_an_error_in_a_thread_is_raised_and_releases_the_others(culprit):
     assert sorted(waiting.finished) == sorted({0, 1, 2} - {culprit})
 
 
-@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [FastffError("threads: the system starts no more"), KeyboardInterrupt()])
 def test_threads_that_started_are_released_when_another_could_not(monkeypatch, error):
-    waiting, start = Waiting(), threading.Thread.start
+    waiting, start = Waiting(), Thread.start
     began = []
 
     def failing(thread):
@@ -85,7 +86,7 @@ def test_threads_that_started_are_released_when_another_could_not(monkeypatch, e
         began.append(thread)
         start(thread)
 
-    monkeypatch.setattr(threading.Thread, "start", failing)
+    monkeypatch.setattr(Thread, "start", failing)
     try:
         with pytest.raises(type(error)):
             threads.run_threads(waiting.wait, 4, waiting.stop)
@@ -314,8 +315,8 @@ def test_a_thread_that_is_slow_is_waited_for(monkeypatch, impatient):
 
 
 def test_progress_starts_the_count_again(impatient):
-    done, arrivals = [threading.Event(), threading.Event()], np.array([1, 0])
-    gone = threading.Thread(target=lambda: None)
+    done, arrivals = [Event(), Event()], np.array([1, 0])
+    gone = Thread(lambda: None)
     watch = threads._Watch([gone, gone], done, arrivals)
     for _ in range(20):
         assert not watch.stalled()

@@ -463,7 +463,7 @@ LOAD = """
 import json
 import numpy as np
 from fastff.engine.program import Program
-from fastff.engine.run import kernels_cached
+from fastff.engine.table import kernels_cached
 before, program = kernels_cached(), Program(3)
 out = program.scatter(program.gather(np.ones((3, 2), np.float32)), 3)
 program.run()

@@ -203,7 +203,7 @@ def test_decoupled_decay_of_sgd_shrinks_weights_by_the_step_size():
 
 
 def test_nesterov_without_momentum_is_refused():
-    with pytest.raises(ArgumentError, match="^nesterov: True without momentum"):
+    with pytest.raises(ArgumentError, match=r"^nesterov: True without momentum"):
         SGD(nesterov=True)
-    with pytest.raises(ArgumentError, match="^nesterov: 'yes', want"):
+    with pytest.raises(ArgumentError, match=r"^nesterov: 'yes', want"):
         SGD(0.9, "yes")

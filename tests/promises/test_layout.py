@@ -13,7 +13,6 @@ ELSEWHERE = {
     "tests/commands/test_commands.py": [
         "fastff/command.py",
         "fastff/evaluate/__main__.py",
-        "fastff/predict.py",
         "fastff/runs/build.py",
         "fastff/runs/progress.py",
         "fastff/runs/summary.py",
@@ -57,7 +56,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 400  # of one module
-ALL_LINES = 13_900  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 14_300  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):

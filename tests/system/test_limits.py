@@ -284,6 +284,83 @@ def test_usable_cpus_is_the_affinity_within_the_quota(monkeypatch, cpus, quota, 
     assert limits.usable_cpus() == usable
 
 
+@pytest.fixture
+def eight_cpus(monkeypatch):
+    monkeypatch.setattr(limits, "granted_cpus", lambda: 8)
+    for variable in limits.THREADS_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "NUMBA_NUM_THREADS"])
+@pytest.mark.parametrize(
+    ("value", "usable"),
+    [("3", 3), ("1", 1), ("16", 8), ("2,4", 2), ("", 8), ("0", 8), ("-1", 8), ("many", 8), ("²", 8)],
+)
+def test_other_libraries_numbers_of_threads_are_upper_bounds(eight_cpus, monkeypatch, variable, value, usable):
+    monkeypatch.setenv(variable, value)
+    assert limits.usable_cpus() == usable
+
+
+def test_the_smaller_of_two_bounds_counts(eight_cpus, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    assert limits.usable_cpus() == 3
+
+
+def cpus_here(_):
+    return limits.granted_cpus(), limits.usable_cpus()
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky", "multiprocessing"])
+def test_a_worker_of_joblib_has_one_cpu(eight_cpus, backend):
+    joblib = pytest.importorskip("joblib")
+    found = joblib.Parallel(n_jobs=2, backend=backend)(joblib.delayed(cpus_here)(i) for i in range(2))
+    assert [usable for _, usable in found] == [1, 1]
+    assert limits.usable_cpus() == 8
+
+
+def test_a_worker_of_loky_has_one_cpu(eight_cpus):
+    loky = pytest.importorskip("joblib.externals.loky")
+    with loky.ProcessPoolExecutor(1) as executor:
+        assert executor.submit(cpus_here, 0).result(120)[1] == 1
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from fastff import FeedForwardNeuralNetwork, NoRoom, Trainer
+from fastff.system import limits
+used = int(limits.STATM.read_text().split()[{column}]) * resource.getpagesize()
+resource.setrlimit(resource.{kind}, (used + ({megabytes} << 20),) * 2)
+assert limits.available() <= {megabytes} << 20
+try:
+    network = FeedForwardNeuralNetwork(64, 10, ({width},))
+    Trainer(network, threads=1).fit(np.zeros((100, 64), np.uint8), np.arange(100) % 10, epochs=1)
+except NoRoom as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much is in use")
+@pytest.mark.parametrize(("kind", "column"), [("RLIMIT_AS", 0), ("RLIMIT_DATA", 5)])
+@pytest.mark.parametrize(("megabytes", "width"), [(8, 16), (40, 1 << 20)])
+def test_the_limits_of_the_process_are_part_of_what_there_is(kind, column, megabytes, width):
+    code = LIMITED.format(kind=kind, column=column, megabytes=megabytes, width=width)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "MB" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+def test_without_its_compiler_nothing_runs_and_one_line_says_so(tmp_path):
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-m", "fastff.train", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: NUMBA_DISABLE_JIT is set")
+    assert "Traceback" not in done.stderr
+
+
 def test_without_affinity_the_machine_is_counted(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(limits, "_cgroup_quota", lambda: math.inf)

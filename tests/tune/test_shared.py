@@ -108,13 +108,15 @@ def test_what_a_killed_one_was_training_another_trains(line, monkeypatch):
 
 
 @pytest.mark.parametrize("line", ["journal"], indirect=True)
-def test_what_a_scheduler_ends_comes_again_at_once(line):
+@pytest.mark.parametrize(("name", "word"), [("SIGTERM", "terminated"), ("SIGHUP", "hung up")])
+def test_what_a_scheduler_or_a_terminal_ends_comes_again_at_once(line, name, word):
+    number = getattr(signal, name)
     with start("-c", STUCK, *line) as other:
         assert other.stdout.readline() == "stuck\n"
-        other.terminate()
+        other.send_signal(number)
         out, err = other.communicate()
-    assert (other.returncode, out) == (128 + signal.SIGTERM, "")
-    assert err.splitlines()[-1].startswith("terminated: finished trials are kept; python -m fastff.tune ")
+    assert (other.returncode, out) == (128 + number, "")
+    assert err.splitlines()[-1].startswith(f"{word}: finished trials are kept; python -m fastff.tune ")
     rows = table(line)
     assert [row["state"] for row in rows[2:]] == ["fail", "waiting"]
     ours = run("tune", *line)
