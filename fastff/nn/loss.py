@@ -6,9 +6,10 @@ from fastff.data.rows import check_labels, check_rows
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
 from fastff.system.arguments import check_number
+from fastff.system.attributes import Checked, Closed
 
 
-class CrossEntropySoftmax:
+class CrossEntropySoftmax(Closed):
     """The cross-entropy between the softmax of logits and the labels, averaged over the batch.
 
     With label_smoothing s in [0, 1) the target is the probability s / C for each of the C classes, and 1 - s more for
@@ -16,8 +17,10 @@ class CrossEntropySoftmax:
     overflows.
     """
 
+    label_smoothing = Checked(lambda value: check_number("label_smoothing", value, 0.0, 1.0))
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0.0, 1.0)
+        self.label_smoothing = label_smoothing
         self._gradient: np.ndarray | None = None
 
     def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """Checks of arguments that are numbers; an error is one line with the argument's name, the value found and wanted."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,20 @@ def check_size(name: str, value: Any) -> int:
     return int(value)
 
 
-def check_seed(value: Any, *, required: bool = False) -> None:
-    """Raise ArgumentError unless value is a whole number of at least 0, or None if it is not required."""
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return value. Raises ArgumentError unless it is one of these choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(f"{name}: {value!r}, want one of {', '.join(choices)}")
+    return value
+
+
+def check_seed(value: Any, *, required: bool = False) -> int | None:
+    """Return value. Raises ArgumentError unless it is a whole number of at least 0, or None if it is not required."""
     if value is None and not required:
-        return
+        return None
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise ArgumentError(f"seed: {value!r}, want a whole number of at least 0{'' if required else ', or None'}")
+    return int(value)
 
 
 def check_number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> float:

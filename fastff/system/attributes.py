@@ -47,7 +47,13 @@ class Closed:
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind = type(self)
-        if not name.startswith("_") and kind.__module__.startswith("fastff.") and not hasattr(kind, name):
-            own = ", ".join(n for n in sorted(dir(kind)) if not n.startswith("_") and not callable(getattr(kind, n)))
+        if not name.startswith("_") and kind.__module__.startswith("fastff.") and name not in _names(kind):
+            own = ", ".join(n for n in sorted(_names(kind)) if not callable(getattr(kind, n, None)))
             raise AttributeError(f"{kind.__name__} has no attribute {name!r}, but {own}")
         object.__setattr__(self, name, value)
+
+
+def _names(kind: type) -> set[str]:
+    """The public names that a class has or declares."""
+    names = {name for one in kind.__mro__ for name in (*vars(one), *vars(one).get("__annotations__", ()))}
+    return {name for name in names if not name.startswith("_")}

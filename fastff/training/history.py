@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
+from fastff.errors import ArgumentError
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.system import clock
 from fastff.training.steps import Fit, Trained
@@ -14,7 +15,7 @@ from fastff.training.steps import Fit, Trained
 HIGHER_IS_BETTER = {"train_loss": False, "train_accuracy": True, "val_loss": False, "val_accuracy": True}
 
 
-@dataclass
+@dataclass(frozen=True)
 class EpochRecord:
     """One epoch: training figures are means over its batches as they came, validation follows it (None without)."""
 
@@ -27,7 +28,7 @@ class EpochRecord:
     examples_per_second: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class History:
     """What training showed: loss and accuracy of every batch, in order, and a record an epoch."""
 
@@ -36,7 +37,7 @@ class History:
     epochs: list[EpochRecord] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Progress:
     """How far training has come: epochs finished, and the batches done and seconds spent in the one under way."""
 
@@ -45,7 +46,7 @@ class Progress:
     seconds: float = 0.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Best:
     """The best value of what is monitored, its epoch, and the network's parameters() then."""
 
@@ -64,6 +65,23 @@ class Recorder:
         self.monitor = monitor
         self.history, self.progress = History(), Progress()
         self.best: Best | None = None
+        self._batches = 0  # counted so far
+
+    def go_on(self, history: History, progress: Progress, best: Best | None) -> None:
+        """Go on from what training had left behind at another time."""
+        for own, lists in zip(vars(self.history).values(), vars(history).values(), strict=True):
+            own[:] = lists
+        self.progress, self.best, self._batches = progress, best, len(history.batch_losses)
+
+    def check(self) -> None:
+        """Raise ArgumentError where somebody else has changed the lists of the history, of which figures are made."""
+        losses, accuracies = self.history.batch_losses, self.history.batch_accuracies
+        found = len(losses), len(accuracies), len(self.history.epochs)
+        if found != (self._batches, self._batches, self.progress.epoch):
+            raise ArgumentError(
+                f"history: lists of {found} batch losses, batch accuracies and epochs, want them as training has left "
+                f"them, {self._batches}, {self._batches} and {self.progress.epoch}: copy what is to be changed"
+            )
 
     @property
     def epochs_since_best(self) -> int:
@@ -78,17 +96,22 @@ class Recorder:
         history, outcome, batches = self.history, trained.outcome, fit.batches
         done = slice(trained.first, outcome.done)
         sizes = np.resize(batches.sizes, outcome.steps)[done]
-        history.batch_losses += (outcome.losses[done] / sizes).tolist()
-        history.batch_accuracies += (outcome.hits[done] / sizes).tolist()
+        history.batch_losses.extend((outcome.losses[done] / sizes).tolist())
+        history.batch_accuracies.extend((outcome.hits[done] / sizes).tolist())
+        self._batches += outcome.done - trained.first
         each = seconds / max(1, outcome.done - trained.first)
         left, epoch = outcome.done, 0
         while left > len(batches):
             left -= len(batches)
-            self.progress.seconds += (len(batches) - self.progress.batch) * each
+            self._advance(len(batches), each)
             self.close(fit, trained.validation(epoch), partial(trained.parameters, epoch), left)
             epoch += 1
-        self.progress.seconds += (left - self.progress.batch) * each
-        self.progress.batch = left
+        self._advance(left, each)
+
+    def _advance(self, batch: int, each: float) -> None:
+        """Come to this batch of the epoch under way, with so many seconds for each."""
+        now = self.progress
+        self.progress = replace(now, batch=batch, seconds=now.seconds + (batch - now.batch) * each)
 
     def close(
         self,
@@ -102,6 +125,7 @@ class Recorder:
         parameters gives the network's after that epoch; None where they are still the same. later_batches: how many
         batches of the next epochs are counted already.
         """
+        self.check()
         now, history, batches = self.progress, self.history, fit.batches
         end = len(history.batch_losses) - later_batches
         own = slice(end - len(batches), end)

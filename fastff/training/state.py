@@ -18,7 +18,7 @@ from fastff.errors import DataError
 from fastff.nn.preprocessing import Whiten
 from fastff.nn.saved import BEST, array_name, moment_name, named_parameters
 from fastff.system.blocks import Sliceable, copied
-from fastff.training.history import Best, EpochRecord, Progress
+from fastff.training.history import Best, EpochRecord, History, Progress
 from fastff.training.trainer import Trainer
 
 State = tuple[Mapping[str, Sliceable], dict[str, Any]]
@@ -112,11 +112,12 @@ def restore_trainer(
         layer.bias_moments[j][: layer.output_dim] = np.asarray(bias)
     for (layer, _, _), count in zip(linear, updates, strict=True):
         layer.updates = count
-    trainer.history.epochs, trainer.history.batch_losses, trainer.history.batch_accuracies = epochs, losses, accuracies
     if best is not None:
         memories = {} if trainer.best is None else trainer.best.arrays
-        best.arrays = {name: copied(array, memories.get(name)) for name, array in kept.items()}
-    trainer.recorder.progress, trainer.recorder.best, trainer.threads_used = progress, best, threads_used
+        arrays_then = {name: copied(array, memories.get(name)) for name, array in kept.items()}
+        best = dataclasses.replace(best, arrays=arrays_then)
+    trainer.recorder.go_on(History(losses, accuracies, epochs), progress, best)
+    trainer.threads_used = threads_used
 
 
 def best_network(arrays: Mapping[str, Sliceable], metadata: dict[str, Any]) -> dict[str, Sliceable]:

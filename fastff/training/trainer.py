@@ -13,14 +13,15 @@ import numpy as np
 from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
 from fastff.engine.batches import Batches
 from fastff.engine.bfloat16 import resolve_precision
-from fastff.engine.context import ALONE
+from fastff.engine.context import ALONE, RunContext
 from fastff.engine.threads import check_threads
 from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import Optimizer, check_optimizer, check_step_size
 from fastff.system import clock
-from fastff.system.arguments import check_seed, check_size
+from fastff.system.arguments import check_choice, check_seed, check_size
+from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
 from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
@@ -30,7 +31,7 @@ from fastff.training.steps import Fit, LayerSteps, ProgramSteps, Steps, Trained
 Validate = Callable[[], tuple[float, float]]
 
 
-class Trainer:
+class Trainer(Closed):
     """Trains a network on minibatches of cross-entropy loss.
 
     optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an
@@ -44,6 +45,17 @@ class Trainer:
 
     Raises ArgumentError for values out of range.
     """
+
+    batch_size = Checked(partial(check_size, "batch_size"))
+    step_size = Checked(check_step_size)
+    schedule = Checked(partial(check_choice, "schedule", choices=tuple(SCHEDULES)))
+    precision = Checked(resolve_precision)
+    threads = Checked(check_threads)
+    seed = Checked(partial(check_seed, required=True))
+    network, criterion, recorder = Fixed(), Fixed(), Fixed()
+    context: RunContext = ALONE  # of all runs; the commands set it before fit
+    compile_seconds = 0.0
+    threads_used = 1  # of the last epoch
 
     def __init__(
         self,
@@ -60,26 +72,16 @@ class Trainer:
         patience: int | None = None,
         monitor: str | None = None,
     ) -> None:
+        if not isinstance(network, FeedForwardNeuralNetwork):
+            raise ArgumentError(f"network: {type(network).__name__}, want a FeedForwardNeuralNetwork")
         self.network = network
         if optimizer is not None:
             network.optimizer = check_optimizer(optimizer)
-        self.batch_size = check_size("batch_size", batch_size)
-        self.step_size = check_step_size(step_size)
-        if schedule not in SCHEDULES:
-            raise ArgumentError(f"schedule: {schedule!r}, want one of {', '.join(SCHEDULES)}")
-        self.schedule = schedule
-        self.precision = resolve_precision(precision)
-        self.threads = check_threads(threads)
-        check_seed(seed, required=True)
-        self.seed = int(seed)
+        self.batch_size, self.step_size, self.schedule = batch_size, step_size, schedule
+        self.precision, self.threads, self.seed = precision, threads, seed
         self.criterion = CrossEntropySoftmax(label_smoothing)
-        self.patience = None if patience is None else check_size("patience", patience)
-        if monitor is not None and monitor not in HIGHER_IS_BETTER:
-            raise ArgumentError(f"monitor: {monitor!r}, want one of {', '.join(HIGHER_IS_BETTER)}")
-        self.recorder = Recorder("val_loss" if monitor is None and patience is not None else monitor)
-        self.context = ALONE  # of all runs; the commands set it before fit
-        self.compile_seconds = 0.0
-        self.threads_used = 1  # of the last epoch
+        self.recorder = Recorder(_check_monitor(monitor))
+        self.patience = patience
 
     @property
     def optimizer(self) -> Optimizer:
@@ -88,8 +90,27 @@ class Trainer:
 
     @property
     def monitor(self) -> str | None:
-        """The figure of an epoch that decides which one is the best, None if the best weights are not kept."""
+        """The figure of an epoch that decides which one is the best, None if the best weights are not kept.
+
+        Assigning another one forgets the best epoch so far.
+        """
         return self.recorder.monitor
+
+    @monitor.setter
+    def monitor(self, value: str | None) -> None:
+        if _check_monitor(value) != self.monitor:
+            self.recorder.monitor, self.recorder.best = value, None
+
+    @property
+    def patience(self) -> int | None:
+        """How many epochs without a better monitor end a fit; None: none do."""
+        return self._patience
+
+    @patience.setter
+    def patience(self, value: int | None) -> None:
+        self._patience = None if value is None else check_size("patience", value)
+        if value is not None and self.monitor is None:
+            self.monitor = "val_loss"
 
     @property
     def history(self) -> History:
@@ -162,6 +183,15 @@ class Trainer:
         """The order of so many rows in this epoch, counted from 0."""
         return np.random.default_rng([self.seed, epoch]).permutation(rows)
 
+    def _order(self, epoch: int, rows: int) -> np.ndarray:
+        """order, checked: it may be a subclass's own."""
+        order = np.asarray(self.order(epoch, rows))
+        if order.shape != (rows,) or order.dtype != np.int64:
+            raise ArgumentError(f"order: {order.dtype} of shape {order.shape}, want int64 of shape ({rows},)")
+        if order.min(initial=0) < 0 or order.max(initial=0) >= rows:
+            raise ArgumentError(f"order: row numbers {order.min()} to {order.max()}, want 0 to {rows - 1}")
+        return order
+
     def _checked(
         self, X: Rows, Y: np.ndarray, X_val: Rows | None, Y_val: np.ndarray | None
     ) -> tuple[Rows, np.ndarray, Rows | None, np.ndarray | None]:
@@ -179,6 +209,7 @@ class Trainer:
             _check_finite_rows(X_val, "X_val")
         elif self.monitor is not None and self.monitor.startswith("val"):
             raise ArgumentError(f"monitor: {self.monitor}, want X_val and Y_val in fit, or another monitor")
+        self.recorder.check()
         if batch > len(Batches(len(X), self.batch_size)):
             raise DataError(
                 f"X: {len(X)} rows, but the interrupted epoch had come to batch {batch}; want the same data"
@@ -215,7 +246,7 @@ class Trainer:
     def _train(self, steps: Steps, fit: Fit, count: int) -> Trained:
         """Train for `count` epochs from where the first of them stands; the last still waits for its record."""
         epoch, first, batches = self.progress.epoch, self.progress.batch, fit.batches
-        orders = np.array([self.order(number, batches.rows) for number in range(epoch, epoch + count)])
+        orders = np.array([self._order(number, batches.rows) for number in range(epoch, epoch + count)])
         start = clock.now()
         try:
             trained = steps(epoch, orders, first, self._step_sizes(len(batches), count))
@@ -249,6 +280,10 @@ class Trainer:
             f"largest |weight| {weight:.3g}); the weights are those before it. "
             f"Try a step size below {self.step_size:g}, or standardised rows"
         )
+
+
+def _check_monitor(value: str | None) -> str | None:
+    return None if value is None else check_choice("monitor", value, tuple(HIGHER_IS_BETTER))
 
 
 def _check_finite_rows(X: Rows, name: str) -> None:

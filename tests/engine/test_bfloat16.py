@@ -148,7 +148,7 @@ def test_weights_written_between_fits_are_what_the_next_one_multiplies(rows):
         for layer, array in zip(run.network.linear_layers, new, strict=True):
             layer.weights = array
             layer.bias = np.zeros_like(layer.bias)
-    two.progress.epoch = 1  # the same order of rows
+    two.order = lambda epoch, rows: one.order(1, rows)
     losses = [run.fit(X, Y, epochs=1).batch_losses[-7:][0] for run in (one, two)]
     assert losses[0] == losses[1]
 
