@@ -48,14 +48,13 @@ class SideBySide:
                 while not self._ended.acquire(timeout=POLL):
                     if signals is not None:
                         signals.check()
-            for thread in threads:
-                thread.join()
         except BaseException as error:
             self._stop(getattr(error, "number", signal.SIGINT))
+            raise
+        finally:
             for thread in threads:
                 if thread.ident is not None:
                     thread.join()
-            raise
         if self._failures:
             raise self._failures[0]
 
