@@ -64,11 +64,9 @@ class Emitter:
     def load_scalar(self, base: ir.Value, offset: int = 0) -> ir.Value:
         return self.b.load(self._pointer(base, offset, F32))
 
-    def prefetch(self, base: ir.Value, offset: int, write: bool) -> None:
-        p = self._pointer(base, offset, I8)
-        kind = ir.FunctionType(ir.VoidType(), [p.type, I32, I32, I32])
-        fn = cgutils.get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0")
-        self.b.call(fn, [p, I32(int(write)), I32(3), I32(1)])
+    def prefetch(self, base: ir.Value, offset: int) -> None:
+        """Fetch what will be read and written there."""
+        self.llvm("llvm.prefetch.p0", ir.VoidType(), self._pointer(base, offset, I8), I32(1), I32(3), I32(1))
 
     def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
         return self.llvm(f"{FMA}.v{LANES}f32", VEC, x, y, z)
@@ -98,8 +96,7 @@ class Emitter:
         return self.fma(y, self.fma(self.b.fneg(x), y, self.const(1.0)), y)
 
     def _estimate(self, name: str, x: ir.Value) -> ir.Value:
-        kind = ir.IntType(16)
-        return self.llvm(f"llvm.x86.avx512.{name}.ps.512", VEC, x, self.const(0.0), ir.Constant(kind, -1))
+        return self.llvm(f"llvm.x86.avx512.{name}.ps.512", VEC, x, self.const(0.0), ir.Constant(ir.IntType(16), -1))
 
     def select(self, op: str, x: ir.Value, y: ir.Value, yes: ir.Value, no: ir.Value) -> ir.Value:
         """yes where `x op y` holds and both are numbers, else no."""
@@ -162,27 +159,24 @@ def emits(result: types.Type, *args: types.Type) -> Callable[[Callable[..., Any]
     return wrap
 
 
-def _peek(name, kind, numba_kind):
-    def generate(e, base):
+def _access(name, kind, numba_kind):
+    """Two intrinsics: load a number from an address, and store one there."""
+
+    def load(e, base):
         return e.b.load(e.b.inttoptr(base, kind.as_pointer()))
 
-    generate.__name__ = f"load_{name}"
-    return emits(numba_kind, address)(generate)
-
-
-def _poke(name, kind, numba_kind):
-    def generate(e, base, value):
+    def store(e, base, value):
         e.b.store(value, e.b.inttoptr(base, kind.as_pointer()))
 
-    generate.__name__ = f"store_{name}"
-    return emits(types.void, address, numba_kind)(generate)
+    load.__name__, store.__name__ = f"load_{name}", f"store_{name}"
+    return emits(numba_kind, address)(load), emits(types.void, address, numba_kind)(store)
 
 
-load_f32, store_f32 = _peek("f32", F32, f32), _poke("f32", F32, f32)
-load_f64, store_f64 = _peek("f64", F64, f64), _poke("f64", F64, f64)
-load_i64, store_i64 = _peek("i64", I64, i64), _poke("i64", I64, i64)
-load_i32, store_i32 = _peek("i32", I32, types.int32), _poke("i32", I32, types.int32)
-load_u8, store_u8 = _peek("u8", I8, types.uint8), _poke("u8", I8, types.uint8)
+load_f32, store_f32 = _access("f32", F32, f32)
+load_f64, store_f64 = _access("f64", F64, f64)
+load_i64, store_i64 = _access("i64", I64, i64)
+load_i32, store_i32 = _access("i32", I32, types.int32)
+load_u8, store_u8 = _access("u8", I8, types.uint8)
 
 
 @emits(i64, address, i64)

@@ -89,7 +89,7 @@ def anything(name: str, value: Any, fields: Fields, rows: int) -> int:
     return value.ctypes.data if isinstance(value, np.ndarray) else int(value)
 
 
-class Operation:
+class Operation(Compiled):
     """A kernel as a program uses it. `fields` are what a row of it holds, by name, in order."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -100,22 +100,14 @@ class Operation:
         given = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
         if unknown := set(given) - set(STEP):
             raise TypeError(f"{self.name}: a step gives no {', '.join(sorted(unknown))}, but {', '.join(STEP)}")
-        self._code = Compiled(_wrapper(self.name, function, len(self.fields), given))
+        super().__init__(_wrapper(self.name, function, len(self.fields), given))
 
     def __repr__(self) -> str:
         return f"<operation {self.name}>"
 
-    @property
-    def cache_hits(self) -> int:
-        """1 where its machine code was read from the cache, 0 where it was compiled or has not been used."""
-        return self._code.cache_hits
-
     def load(self) -> int:
         """Where its machine code begins: compiled now, or read from the cache, if it was not before."""
-        return self._code.address
-
-    def inspect_asm(self) -> str:
-        return self._code.inspect_asm()
+        return self.address
 
     def check(self, names: Any) -> None:
         """TypeError unless these are the names of its fields, all of them."""

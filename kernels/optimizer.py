@@ -27,7 +27,7 @@ def update_tile(e, vectors, k_count, x, jump, gt, w, m, v, hyper, more, count, s
     def emit(n):
         for p in (w, m, v):  # a tile's parameters are contiguous: fetch them while the arithmetic runs
             for line in range(0, MR * NR, 16):
-                e.prefetch(p, line, write=True)
+                e.prefetch(p, line)
         tile = accumulate(e, n, k_count, x, gt, jump)
         apply_rule(e, plus(e, tile, more, count, stride), w, m, v, hyper)
 

@@ -87,7 +87,7 @@ class Matrix:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
-        self.panels = aligned(panel_size(shape))  # the kernels' memory [out/NR][in padded][NR], as at the last flush
+        self.panels = aligned(panel_size(shape))  # [out/NR][in padded][NR], for kernels; see flush
         self._shown: np.ndarray | None = None
 
     @property

@@ -263,21 +263,13 @@ class Program:
         # where processes share a batch they agree on whether to end
         self.add(losses.record, scratch=scratch, halts=int(halt and not self.shared), barrier=False)
 
-    def end_epochs(
-        self,
-        order: np.ndarray,
-        program: "Program | None",
-        losses: np.ndarray,
-        hits: np.ndarray,
-        copies: list[tuple[np.ndarray, np.ndarray]],
-    ) -> None:
-        """After each epoch run another program over the rows that order names, and then make copies.
+    def end_epochs(self, end: EpochEnd, program: "Program | None", copies: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        """After each epoch of a run, run another program on the rows that `end` names, and then make copies.
 
-        losses (float64), hits (int64): (epochs, batches of that program). copies: pairs of an array and a place for it
-        after each epoch, (epochs, size). The epochs are those of a run.
+        copies: pairs of an array and a place for it after each epoch, (epochs, size).
         """
-        self._epoch_end = EpochEnd(order, 1 if program is None else program.rows, losses, hits)
-        self.most_epochs = min(self.most_epochs, len(losses))
+        self._epoch_end = end
+        self.most_epochs = min(self.most_epochs, len(end.losses))
         self.other = [] if program is None else program.step
         for array, places in copies:
             source, kept = array.view(np.uint8), places.reshape(-1).view(np.uint8)

@@ -95,9 +95,8 @@ def runner(table: Table, index: np.ndarray, kept: Any) -> Callable[[int], None]:
 
 
 def _checked(hyper: Any, steps: int) -> np.ndarray:
-    wanted = f"want float32 ({steps}, 2, {HYPER}), contiguous"
-    if not isinstance(hyper, np.ndarray):
-        raise ArgumentError(f"the optimizer's numbers: {type(hyper).__name__}, {wanted}")
-    if hyper.dtype != np.float32 or hyper.shape != (steps, 2, HYPER) or not hyper.flags.c_contiguous:
-        raise ArgumentError(f"the optimizer's numbers: {hyper.dtype} {hyper.shape}, {wanted}")
+    right = isinstance(hyper, np.ndarray) and hyper.dtype == np.float32 and hyper.shape == (steps, 2, HYPER)
+    if not right or not hyper.flags.c_contiguous:
+        found = f"{hyper.dtype} {hyper.shape}" if isinstance(hyper, np.ndarray) else type(hyper).__name__
+        raise ArgumentError(f"the optimizer's numbers: {found}, want float32 ({steps}, 2, {HYPER}), contiguous")
     return hyper

@@ -45,10 +45,11 @@ class SideBySide:
                         signals.check()
         except BaseException as error:
             self._stop(getattr(error, "number", signal.SIGINT))
+            raise
+        finally:
             for thread in threads:
                 if thread.started:
                     thread.join()
-            raise
         if self._failures:
             raise self._failures[0]
 

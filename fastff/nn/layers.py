@@ -67,10 +67,7 @@ class Layer:
         """Move the parameters against the gradient of the last backward; a layer without parameters does nothing."""
 
     def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Panels:
-        """Add the gather of rows (N, D) to the program; returns the batch that lower_forward takes.
-
-        in_batch: whether `rows` is the batch already, instead of the data from which the program picks one.
-        """
+        """Add the gather of a batch from rows (N, D), or of rows that are the batch already (in_batch)."""
         return program.gather(rows, in_batch=in_batch)
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
@@ -179,8 +176,7 @@ class LinearLayer(Layer, saved_as="linear"):
 
     @property
     def memory(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The memory that training changes: of the weights, in panels, and of the bias, padded to a multiple of NR,
-        the values and their two moments."""
+        """The memory that training changes: values and two moments of the weights, in panels, and of the bias."""
         return [self._matrix.panels, *self.moments], [self._bias, *self.bias_moments]
 
     def move(self, weights: list[np.ndarray], biases: list[np.ndarray], *, keep: bool) -> None:
@@ -213,12 +209,8 @@ class LinearLayer(Layer, saved_as="linear"):
     def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
         gt = program.transpose(g)
         below = program.linear_backward(g, self._matrix.panels, self.input_dim)
-        self.lower_update(program, saved, gt)
+        program.update(saved, gt, *self.memory, self.output_dim)
         return below
-
-    def lower_update(self, program: Program, x: Panels, gt: np.ndarray) -> None:
-        """Add the optimizer's step to the program, given the input x and the transposed gradient of the output."""
-        program.update(x, gt, *self.memory, self.output_dim)
 
     def sync(self) -> None:
         """Have the kernels see what was written to `weights`; to be called before a program with this layer runs."""

@@ -1,7 +1,8 @@
 """The network: a list of layers, called one by one by hand, or run together as one program of the kernels."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -159,7 +160,8 @@ class FeedForwardNeuralNetwork:
         for i in range(len(self.layers) - 1, (trained[0] if trained else len(self.layers)) - 1, -1):
             layer = self.layers[i]
             if i == trained[0]:  # nobody needs the gradient of the data
-                layer.lower_update(program, saved[i], program.transpose(g))
+                weights, bias = layer.memory
+                program.update(saved[i], program.transpose(g), weights, bias, layer.output_dim)
             else:
                 g = layer.lower_backward(program, g, saved[i])
 
@@ -276,19 +278,17 @@ class _Predictor:
         return self._logits[:count].copy()
 
 
-class inference:
+@contextmanager
+def inference(network: Any) -> Iterator[None]:
     """A context in which the layers of a network change nothing at random, as in prediction."""
-
-    def __init__(self, network: Any) -> None:
-        self.layers = [layer for layer in getattr(network, "layers", []) if hasattr(layer, "training")]
-
-    def __enter__(self) -> None:
-        self.modes = [layer.training for layer in self.layers]
-        for layer in self.layers:
-            layer.training = False
-
-    def __exit__(self, *_: object) -> None:
-        for layer, mode in zip(self.layers, self.modes, strict=True):
+    layers = [layer for layer in getattr(network, "layers", []) if hasattr(layer, "training")]
+    modes = [layer.training for layer in layers]
+    for layer in layers:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer, mode in zip(layers, modes, strict=True):
             layer.training = mode
 
 

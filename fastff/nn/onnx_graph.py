@@ -74,13 +74,8 @@ def _logits(network: FeedForwardNeuralNetwork, add: Callable[..., str], constant
     """Add the nodes from "rows" to the network's logits; returns the name of the logits."""
     value = "rows"
     for i, layer in enumerate(network.layers):
-        if type(layer) is LinearLayer:
-            weights, bias = constant(f"{i}.weight", layer.weights), constant(f"{i}.bias", layer.bias[0])
-            value = add("Gemm", value, weights, bias)
-        elif type(layer) is Whiten:
-            value = add(
-                "Gemm", value, constant(f"{i}.projection", layer.projection), constant(f"{i}.shift", layer.shift)
-            )
+        if type(layer) in (LinearLayer, Whiten):
+            value = add("Gemm", value, *[constant(f"{i}.{name}", array) for name, array in layer.arrays().items()])
         elif type(layer) is Standardize:
             value = add("Sub", value, constant(f"{i}.mean", layer.mean))
             value = add("Mul", value, constant(f"{i}.scale", layer.scale))

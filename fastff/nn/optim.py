@@ -13,7 +13,9 @@ import numpy as np
 
 from fastff.errors import ArgumentError
 from fastff.kernels import optimizer
-from fastff.system.arguments import check_number
+from fastff.system.arguments import check_choice, check_number
+
+Each = float | np.ndarray  # one number for all steps, or an array (steps,)
 
 
 class Optimizer(Protocol):
@@ -61,8 +63,8 @@ class Adam:
         _warn_if_step_size("Adam", "beta1", self.beta1)
         check_number("epsilon", self.epsilon, 0.0, np.inf, above=True)
         check_number("weight_decay", self.weight_decay, 0.0, np.inf)
-        _choice("decay", self.decay, ("l2", "decoupled"))
-        _choice("bias_correction", self.bias_correction, ("standard", "constant"))
+        check_choice("decay", self.decay, ("l2", "decoupled"))
+        check_choice("bias_correction", self.bias_correction, ("standard", "constant"))
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
         """The numbers of updates first, first + 1, ..., counted from 1, one for each step size: see Optimizer."""
@@ -93,7 +95,7 @@ class SGD:
             raise ArgumentError(f"nesterov: {self.nesterov!r}, want True or False")
         if self.nesterov and not self.momentum:
             raise ArgumentError("nesterov: True without momentum changes nothing, want a momentum above 0")
-        _choice("decay", self.decay, ("l2", "decoupled"))
+        check_choice("decay", self.decay, ("l2", "decoupled"))
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
         """The numbers of one update for each step size: see Optimizer. The count `first` does not matter here."""
@@ -107,14 +109,14 @@ def adam_numbers(
     beta2: float,
     epsilon: float,
     form: Literal["standard", "constant", "scikit-learn"],
-    l2: float | np.ndarray = 0.0,
-    shrink: float | np.ndarray = 1.0,
+    l2: Each = 0.0,
+    shrink: Each = 1.0,
 ) -> np.ndarray:
     """The numbers of Adam's updates first, first + 1, ..., one for each of step_sizes (steps,): see Optimizer.
 
     form: "standard" and "constant" are Adam's bias_correction. "scikit-learn" is "standard" with epsilon added to
-    sqrt(v) instead of sqrt(v') (Kingma & Ba 2015, end of section 2). l2 and shrink are numbers, or arrays (steps,): a
-    weight is first multiplied by shrink, and l2 times the weight is added to its gradient.
+    sqrt(v) instead of sqrt(v') (Kingma & Ba 2015, end of section 2). A weight is first
+    multiplied by shrink, and l2 times the weight is added to its gradient.
     """
     t = np.ones(len(step_sizes), np.int64) if form == "constant" else first + np.arange(len(step_sizes))
     correction1, correction2 = 1.0 - beta1**t, 1.0 - beta2**t
@@ -126,32 +128,28 @@ def adam_numbers(
     rows[..., optimizer.BETA1], rows[..., optimizer.KEEP1] = beta1, 1.0 - beta1
     rows[..., optimizer.BETA2], rows[..., optimizer.KEEP2] = beta2, 1.0 - beta2
     rows[..., optimizer.ROOT], rows[..., optimizer.EPSILON] = root[:, None], epsilon
-    return rows.astype(np.float32)
+    return rows
 
 
 def sgd_numbers(
-    step_sizes: np.ndarray,
-    momentum: float,
-    nesterov: bool,
-    l2: float | np.ndarray = 0.0,
-    shrink: float | np.ndarray = 1.0,
+    step_sizes: np.ndarray, momentum: float, nesterov: bool, l2: Each = 0.0, shrink: Each = 1.0
 ) -> np.ndarray:
     """The numbers of one update by SGD for each of step_sizes (steps,): see Optimizer and adam_numbers."""
     rows = _numbers(optimizer.SGD, step_sizes, l2, shrink)
     rows[..., optimizer.BETA1] = momentum
     rows[..., optimizer.KEEP1] = momentum if nesterov else 1.0
     rows[..., optimizer.BETA2] = 1.0 if nesterov else 0.0
-    return rows.astype(np.float32)
+    return rows
 
 
 def store_gradient() -> np.ndarray:
     """The numbers of an update that stores the gradient in place of the weights: see Optimizer."""
-    return _numbers(optimizer.STORE, np.zeros(1), l2=0.0, shrink=1.0).astype(np.float32)
+    return _numbers(optimizer.STORE, np.zeros(1), l2=0.0, shrink=1.0)
 
 
-def _numbers(rule: float, rate: np.ndarray, l2: float | np.ndarray, shrink: float | np.ndarray) -> np.ndarray:
-    """The numbers that all rules have, as float64 (steps, 2, HYPER), the others 0. Biases are not decayed."""
-    rows = np.zeros((len(rate), 2, optimizer.HYPER))
+def _numbers(rule: float, rate: np.ndarray, l2: Each, shrink: Each) -> np.ndarray:
+    """The numbers that all rules have, as float32 (steps, 2, HYPER), the others 0. Biases are not decayed."""
+    rows = np.zeros((len(rate), 2, optimizer.HYPER), np.float32)
     rows[..., optimizer.RULE], rows[..., optimizer.RATE] = rule, rate[:, None]
     rows[:, 0, optimizer.DECAY] = l2
     rows[:, 0, optimizer.SHRINK], rows[:, 1, optimizer.SHRINK] = shrink, 1.0
@@ -174,8 +172,3 @@ def _warn_if_step_size(kind: str, name: str, value: float) -> None:
     """Warn of Adam(0.001): the first argument of other libraries' optimizers is the step size."""
     if 0.0 < value <= 0.1:
         warnings.warn(f"{kind}: {name} is {value:g}; a step size is given to Trainer or step", stacklevel=4)
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ArgumentError(f"{name}: {value!r}, want one of {', '.join(choices)}")

@@ -10,10 +10,6 @@ WARM_UP = 0.3  # the share of training in which one-cycle's step size rises
 START = 1 / 25  # what it rises from
 
 
-def _constant(done: np.ndarray) -> np.ndarray:
-    return np.ones_like(done)
-
-
 def _step(done: np.ndarray) -> np.ndarray:
     """A tenth after half of training and a hundredth after three quarters (He et al. 2016, for CIFAR)."""
     return np.where(done < 0.5, 1.0, np.where(done < 0.75, 0.1, 0.01))
@@ -30,4 +26,4 @@ def _one_cycle(done: np.ndarray) -> np.ndarray:
     return np.where(done < WARM_UP, rising, _cosine((done - WARM_UP) / (1 - WARM_UP)))
 
 
-SCHEDULES: dict[str, Schedule] = {"constant": _constant, "step": _step, "cosine": _cosine, "one-cycle": _one_cycle}
+SCHEDULES: dict[str, Schedule] = {"constant": np.ones_like, "step": _step, "cosine": _cosine, "one-cycle": _one_cycle}

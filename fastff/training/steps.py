@@ -18,6 +18,7 @@ from fastff.engine.bfloat16 import PROGRAMS
 from fastff.engine.context import RunContext
 from fastff.engine.program import MOST_EPOCHS, Program
 from fastff.engine.run import Outcome
+from fastff.engine.table import EpochEnd
 from fastff.nn.layers import RandomLayer
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
@@ -89,19 +90,22 @@ class EpochEnds:
         arrays: list[np.ndarray],
         epochs: int,
     ) -> None:
-        self._network, self._evaluation = network, evaluation
+        self._network = network
         self._kept = [panels.aligned(array.size * epochs).reshape(epochs, -1) for array in arrays]
-        self._losses = np.zeros((epochs, 0 if evaluation is None else len(evaluation.batches)))
-        self._hits = np.zeros(self._losses.shape, np.int64)
-        order, own = (np.zeros(0, np.int64), None) if evaluation is None else (evaluation.order, evaluation.program)
-        program.end_epochs(order, own, self._losses, self._hits, list(zip(arrays, self._kept, strict=True)))
+        order, batches = np.zeros(0, np.int64), Batches(0, 1)
+        if evaluation is not None:
+            order, batches = evaluation.order, evaluation.batches
+        shape = epochs, len(batches)
+        self._end = EpochEnd(order, batches.size, np.zeros(shape), np.zeros(shape, np.int64))
+        other = None if evaluation is None else evaluation.program
+        program.end_epochs(self._end, other, list(zip(arrays, self._kept, strict=True)))
 
     def validation(self, epoch: int) -> tuple[float, float] | None:
         """Validation's (mean loss, accuracy) after an epoch of the last call, counted from 0; None without it."""
-        if self._evaluation is None:
-            return None
-        rows = self._evaluation.batches.rows
-        return float(self._losses[epoch].sum() / rows), float(self._hits[epoch].sum() / rows)
+        rows = len(self._end.order)
+        return (
+            (float(self._end.losses[epoch].sum() / rows), float(self._end.hits[epoch].sum() / rows)) if rows else None
+        )
 
     def parameters(self, epoch: int) -> dict[str, np.ndarray]:
         """The network's parameters() after an epoch of the last call, counted from 0, where they were kept."""

@@ -165,7 +165,7 @@ def test_every_operation_has_a_name_of_its_own():
 
 def test_nothing_of_an_operation_but_itself_can_be_seen_by_other_code():
     """Else a kernel in code from the cache could be taken for another of the same name that is compiled now."""
-    library = clip._code._load()._compile_uncached().library
+    library = clip._load()._compile_uncached().library
     with global_compiler_lock:
         library._ensure_finalized()
     seen = [function.name for function in library.get_defined_functions() if function.linkage.name == "external"]

@@ -55,8 +55,8 @@ ELSEWHERE = {
     "tests/tune/test_search.py": ["fastff/tune/__main__.py", "fastff/tune/results.py", "fastff/tune/space.py"],
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
-LINES = 400  # of one module
-ALL_LINES = 14_300  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+LINES = 350  # of one module
+ALL_LINES = 13_950  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):
