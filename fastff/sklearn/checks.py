@@ -1,5 +1,6 @@
 """What the estimators refuse, in one line, before anything changes: options that would do nothing, and wrong data."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,20 +20,22 @@ from fastff.sklearn.forward import check_range
 _IDLE_WITH_LBFGS = {
     "dropout": 0.0, "decay": "l2", "precision": "float32", "max_seconds": None, "on_epoch": None, "label_smoothing": 0.0
 }  # fmt: skip
-_FITTED_NOW: dict[int, object] = {}  # by the id of the estimator
+_FITTED_NOW: dict[tuple[int, int], object] = {}  # by the process, which may be a fork, and the id of the estimator
 
 
 @contextmanager
 def alone(estimator: Any) -> Iterator[None]:
     """RuntimeError if the estimator is being fitted already, by another thread or by whom its on_epoch has called."""
-    own = object()
-    if _FITTED_NOW.setdefault(id(estimator), own) is not own:
+    own, key = object(), (os.getpid(), id(estimator))
+    if _FITTED_NOW.setdefault(key, own) is not own:
         name = type(estimator).__name__
-        raise RuntimeError(f"this {name} is being fitted already, want an estimator for each thread (sklearn.base.clone)")
+        raise RuntimeError(
+            f"this {name} is being fitted already, want an estimator for each thread (sklearn.base.clone)"
+        )
     try:
         yield
     finally:
-        del _FITTED_NOW[id(estimator)]
+        del _FITTED_NOW[key]
 
 
 def refuse_idle(estimator: Any, *, incremental: bool, validation: Any) -> None:
@@ -61,8 +64,8 @@ def refuse_another_network(estimator: Any, y: np.ndarray) -> None:
     wanted = [int(n) for n in np.atleast_1d(estimator.hidden_layer_sizes)]
     if widths[:-1] != wanted:
         raise ValueError(
-            f"hidden_layer_sizes: {estimator.hidden_layer_sizes}, but warm_start and partial_fit go on with a network of "
-            f"{tuple(widths[:-1])}, want that, or a new estimator (sklearn.base.clone)"
+            f"hidden_layer_sizes: {estimator.hidden_layer_sizes}, but warm_start and partial_fit go on with a network "
+            f"of {tuple(widths[:-1])}, want that, or a new estimator (sklearn.base.clone)"
         )
     outputs = y.shape[1] if y.ndim == 2 else 1
     if outputs != widths[-1]:
@@ -72,13 +75,13 @@ def refuse_another_network(estimator: Any, y: np.ndarray) -> None:
     if (estimator.loss == "poisson") != (estimator.out_activation_ == "exp"):
         earlier = "poisson" if estimator.out_activation_ == "exp" else "squared_error"
         raise ValueError(
-            f"loss: {estimator.loss!r}, but warm_start and partial_fit go on with a network trained by {earlier!r}, want "
-            "that, or a new estimator (sklearn.base.clone)"
+            f"loss: {estimator.loss!r}, but warm_start and partial_fit go on with a network trained by {earlier!r}, "
+            "want that, or a new estimator (sklearn.base.clone)"
         )
 
 
 def validation_set(data: Any, X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any, str, str] | None:
-    """The validation set of fit's arguments as X, y, weights, and the names of X and y in messages; None without one."""
+    """The validation set in fit's arguments: X, y, weights, and the names of X and y in messages; None without one."""
     if data is None:
         if X is None and y is None and weights is None:
             return None

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from scipy.special import xlogy
+from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
 
 from fastff.engine import panels
 from fastff.engine.bfloat16 import PROGRAMS, resolve_precision
@@ -51,7 +52,12 @@ class Epochs:
         self.seed = int(estimator._random_state.randint(2**31)) if estimator.dropout > 0 else 0
         self.network = network_of(estimator.activation, estimator.coefs_, estimator.intercepts_, estimator.dropout)
         self.dtypes = [np.result_type(c, np.float32) for c in (*estimator.coefs_, *estimator.intercepts_)]
+        # scikit-learn's loss is float32 where all is that goes into it, with NumPy 2
+        kinds = [*self.dtypes, y.dtype if y.dtype.kind == "f" else np.float64]
+        kinds += [(np.float32(1) * 1.0).dtype, *([] if weights is None else [weights.dtype])]
+        self.loss_type = np.result_type(*kinds)
         self.optimizer, self.order = estimator._optimizer, np.arange(self.rows)
+        self.sgd = isinstance(self.optimizer, SGDOptimizer)
         self.starts = np.arange(0, self.rows, batch_size)
         self.sizes = np.diff(np.append(self.starts, self.rows))
         self.threads = estimator._threads()
@@ -97,7 +103,7 @@ class Epochs:
             saved.append(kept)
         return x, saved
 
-    def run(self) -> float:
+    def run(self) -> np.floating:
         """Train for an epoch; the mean loss of its batches, with the L2 penalty, computed as scikit-learn does."""
         estimator = self.estimator
         if estimator.shuffle:  # draws the same order as sklearn.utils.shuffle
@@ -131,7 +137,7 @@ class Epochs:
             penalty, before = self._penalty(), self.penalty
             self.penalty = penalty
             means = data_loss + 0.5 * estimator.alpha * 0.5 * (before + penalty) / wholes
-        return float(np.dot(means, sizes) / self.rows)
+        return (np.dot(means, sizes) / self.rows).astype(self.loss_type)
 
     def _run(self, numbers: np.ndarray) -> tuple[int, np.ndarray]:
         """Run the epoch's batches; how many were trained on, and the sum of each one's losses."""
@@ -164,22 +170,24 @@ class Epochs:
                 l2 = estimator.alpha / wholes
             if l2.max() > LARGEST_PENALTY:
                 raise ValueError(
-                    f"sample_weight: a batch's weights sum to {wholes.min():g}, beside which alpha={estimator.alpha:g} is "
-                    "too large for float32, want weights of about 1 (divide them by their mean), or alpha=0"
+                    f"sample_weight: a batch's weights sum to {wholes.min():g}, beside which alpha={estimator.alpha:g} "
+                    "is too large for float32, want weights of about 1 (divide them by their mean), or alpha=0"
                 )
-        if estimator.solver == "sgd":
+        if self.sgd:
             rates = np.full(count, optimizer.learning_rate)
             return sgd_numbers(rates, optimizer.momentum, optimizer.nesterov, l2, shrink)
         first, rates = optimizer.t + 1, np.full(count, optimizer.learning_rate_init)
         optimizer.t += count
         betas = optimizer.beta_1, optimizer.beta_2
+        corrections = np.sqrt(1 - betas[1] ** optimizer.t) / (1 - betas[0] ** optimizer.t)
+        optimizer.learning_rate = optimizer.learning_rate_init * corrections  # as scikit-learn shows it
         return adam_numbers(first, rates, *betas, optimizer.epsilon, "scikit-learn", l2, shrink)
 
     def step_size_changed(self, change: Callable[..., Any], *arguments: Any) -> Any:
         """Call `change`, which may set another step size; SGD's velocity, -step size * moment, stays the same."""
-        before = self.optimizer.learning_rate_init if self.estimator.solver == "adam" else self.optimizer.learning_rate
+        before = self.optimizer.learning_rate
         result = change(*arguments)
-        if self.estimator.solver == "sgd" and self.optimizer.learning_rate != before:
+        if self.sgd and self.optimizer.learning_rate != before:
             for layer in self.network.linear_layers:
                 for moment in (layer.moments[0], layer.bias_moments[0]):
                     moment *= np.float32(before / self.optimizer.learning_rate)
@@ -194,7 +202,7 @@ class Epochs:
                 layer.bias_moments[j][: layer.output_dim] = values[count + i]
 
     def _moment_names(self) -> list[tuple[str, float]]:
-        if self.estimator.solver == "sgd":
+        if self.sgd:
             return [("velocities", -self.optimizer.learning_rate)]
         return [("ms", 1.0), ("vs", 1.0)]
 

@@ -73,7 +73,7 @@ class _Kernels(_Estimator):
     _no_improvement_count: int
     validation_loss_curve_: list[float]
     validation_scores_: list[float] | None
-    _validation: tuple[Any, Any, Any] | None = None  # the user's X, y, weights while fit runs
+    _validation: tuple[Any, Any, Any, str, str] | None = None  # while fit runs: X, y, weights, names of X and y
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -96,9 +96,7 @@ class _Kernels(_Estimator):
         own = validation_set(validation_data, X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation=own)
 
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False, validation: Any = None
-    ) -> Any:
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False, validation: Any = None) -> Any:
         """What fit and partial_fit share."""
         with alone(self):
             refuse_idle(self, incremental=incremental, validation=validation)
@@ -155,8 +153,11 @@ class _Kernels(_Estimator):
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
             )
         epochs = Epochs(self, X, y, sample_weight, int(min(batch_size, len(y))))
-        if validation is not None:
-            self.validation_loss_curve_ = []
+        if self._validation is None:
+            self.__dict__.pop("validation_loss_curve_", None)
+        else:
+            if self.t_ == 0 or not hasattr(self, "validation_loss_curve_"):
+                self.validation_loss_curve_ = []
             if self.validation_scores_ is None:
                 self.validation_scores_ = []
         start, self.n_iter_ = time.monotonic(), 0
@@ -249,7 +250,7 @@ class _Kernels(_Estimator):
         """Count epochs without improvement, record scores and call on_epoch; True if that returns true, to stop."""
         X, y, weights = validation or (None, None, None)
         self._update_no_improvement_count(self.early_stopping, X, y, weights)
-        if validation is not None:
+        if self._validation is not None:
             if not self.early_stopping and self.validation_scores_ is not None:
                 self.validation_scores_.append(self._score(X, y, sample_weight=weights))
             self.validation_loss_curve_.append(self._loss_of(X, y, weights))
@@ -307,10 +308,10 @@ class MLPClassifier(_Kernels, neural_network.MLPClassifier):
     def _row_weights(self, y: Any, sample_weight: Any, incremental: bool) -> Any:
         if self.class_weight is None:
             return sample_weight
-        y = np.asarray(y)
-        # a part of the rows need not have all classes that a dict names
-        more = self.classes_ if incremental and y.ndim == 1 else y[:0]
-        by_class = compute_sample_weight(self.class_weight, np.concatenate([y, more]))[: len(y)]
+        if incremental and np.ndim(y) == 1:  # a part of the rows need not have all classes that a dict names
+            by_class = compute_sample_weight(self.class_weight, np.append(y, self.classes_))[: len(y)]
+        else:
+            by_class = compute_sample_weight(self.class_weight, y)
         return by_class if sample_weight is None else by_class * np.asarray(sample_weight)
 
 

@@ -1,8 +1,8 @@
 """What a fitted estimator gives for rows: the same bits for a row, alone or among others, with any number of threads.
 
 A network that adam or sgd trained holds float32 values, whatever type its arrays have, and the kernels compute it in
-float32. One that lbfgs or scikit-learn's own training made has values of float64, and NumPy computes it in float64. BLAS
-adds up a row's products in another order when the shape of the operands is another one, so all blocks have one shape.
+float32. One that lbfgs or scikit-learn's own training made has values of float64, and NumPy computes it in float64.
+BLAS adds up a row's products in another order where the operands have another shape, so all blocks have one shape.
 """
 
 from collections.abc import Sequence
