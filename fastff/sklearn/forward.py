@@ -153,15 +153,9 @@ def _in_float64(estimator: Any, X: Any, dtype: Any) -> np.ndarray:
         for i, (weights, intercepts) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
             if i > 0:
                 ACTIVATIONS[estimator.activation](z)
-            z = _filled(_product(z, weights) + intercepts, dtype)
+            z = _filled(z @ weights + intercepts, dtype)
         out[start : start + BLOCK] = z[: rows.shape[0]]
     return out
-
-
-def _product(z: Any, weights: np.ndarray) -> np.ndarray:
-    if weights.shape[1] == 1 and not issparse(z):  # not a product with a vector, which is another function of BLAS
-        return (z @ np.repeat(weights, 2, axis=1))[:, :1]
-    return z @ weights
 
 
 def _filled(rows: np.ndarray, dtype: Any) -> np.ndarray:
