@@ -20,6 +20,12 @@ from fastff.sklearn.forward import check_range
 _IDLE_WITH_LBFGS = {
     "dropout": 0.0, "decay": "l2", "precision": "float32", "max_seconds": None, "on_epoch": None, "label_smoothing": 0.0
 }  # fmt: skip
+# What a fit under way cannot change
+_HELD = {
+    "hidden_layer_sizes", "activation", "solver", "batch_size", "max_iter", "random_state", "warm_start", "loss",
+    "early_stopping", "validation_fraction", "dropout", "precision", "threads", "class_weight", "label_smoothing",
+    "max_fun",
+}  # fmt: skip
 _FITTED_NOW: dict[tuple[int, int], object] = {}  # by the process, which may be a fork, and the id of the estimator
 
 
@@ -56,6 +62,19 @@ def refuse_idle(estimator: Any, *, incremental: bool, validation: Any) -> None:
         idle, why = {"dropout": f"{estimator.dropout}"}, "a network without hidden layers has nothing to drop, want 0.0"
     for name, value in idle.items():
         raise ValueError(f"{name}: {value}, but {why}")
+
+
+def refuse_changes(estimator: Any, before: dict[str, Any]) -> None:
+    """ValueError if on_epoch has set a parameter that a fit under way cannot go by, or to a value that there is not."""
+    now = estimator.get_params(deep=False)
+    changed = [name for name, value in now.items() if repr(value) != repr(before[name])]
+    for name in changed:
+        if name in _HELD:
+            raise ValueError(
+                f"{name}: on_epoch has changed {before[name]!r} to {now[name]!r}, want it the same until the fit ends"
+            )
+    if changed:
+        estimator._validate_params()
 
 
 def refuse_another_network(estimator: Any, y: np.ndarray) -> None:

@@ -26,7 +26,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastff.sklearn.checks import alone, checked_validation, refuse_another_network, refuse_idle, validation_set
+from fastff.sklearn.checks import (
+    alone,
+    checked_validation,
+    refuse_another_network,
+    refuse_changes,
+    refuse_idle,
+    validation_set,
+)
 from fastff.sklearn.epochs import Epochs
 from fastff.sklearn.forward import limit_blas, outputs
 
@@ -172,6 +179,7 @@ class _Kernels(_Estimator):
                 if validation is not None or self.on_epoch is not None:
                     epochs.show()
                 stop = self._watch(validation)
+                epochs.step_size_changed(self._adopt_options)  # on_epoch may have set another
                 epochs.step_size_changed(self._optimizer.iteration_ends, self.t_)
                 if self._no_improvement_count > self.n_iter_no_change:
                     what = "Validation score" if self.early_stopping else "Training loss"
@@ -216,7 +224,7 @@ class _Kernels(_Estimator):
         return AdamOptimizer(parameters, self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
 
     def _adopt_options(self) -> None:
-        """Have the optimizer of the last partial_fit go by what set_params has changed since; another solver starts."""
+        """Have the optimizer so far go by what set_params has changed since; of another solver, a new one starts."""
         now, kept = self._new_optimizer([]), self._optimizer
         if type(now) is not type(kept):
             self._optimizer = self._new_optimizer(self.coefs_ + self.intercepts_)
@@ -254,7 +262,12 @@ class _Kernels(_Estimator):
             if not self.early_stopping and self.validation_scores_ is not None:
                 self.validation_scores_.append(self._score(X, y, sample_weight=weights))
             self.validation_loss_curve_.append(self._loss_of(X, y, weights))
-        return bool(self.on_epoch is not None and self.on_epoch(self))
+        if self.on_epoch is None:
+            return False
+        before = self.get_params(deep=False)
+        stop = bool(self.on_epoch(self))
+        refuse_changes(self, before)
+        return stop
 
     def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         # scikit-learn 1.7's _score looks for NaN among predicted labels, which fails if they are strings.

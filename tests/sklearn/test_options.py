@@ -211,6 +211,41 @@ def test_what_is_set_between_two_partial_fits_counts(start, later, rows):
     assert (ends[0] != ends[1]).any()
 
 
+CHANGED = {**SCIKIT_LEARNS, **OWN, "n_iter_no_change": 5, "verbose": 2, "tol": 1e-9, "solver": "sgd"}
+HELD = {
+    "hidden_layer_sizes", "activation", "solver", "batch_size", "max_iter", "random_state", "warm_start", "loss",
+    "early_stopping", "validation_fraction", "dropout", "precision", "threads", "class_weight", "label_smoothing",
+    "max_fun",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_on_epoch_sets_counts_from_then_on_or_is_refused(name, solver):
+    kind = MLPClassifier if name in ("class_weight", "label_smoothing") else MLPRegressor
+    options = {**START, **BESIDE.get(name, {}), "max_iter": 6, "solver": solver, "alpha": 1.0}
+
+    def change(model):
+        value = "adam" if (name, solver) == ("solver", "sgd") else CHANGED[name]
+        if model.n_iter_ == 2:
+            model.set_params(**{name: value})
+
+    if name in HELD:
+        with pytest.raises(ValueError, match=rf"^{name}: on_epoch has changed"):
+            fit(kind, 90, **options, on_epoch=change)
+        return
+    changed, same = (fit(kind, 90, **options, on_epoch=call) for call in (change, lambda model: None))
+    acts = name in ("alpha", "decay", "learning_rate_init", "shuffle", "max_seconds", "on_epoch")
+    acts |= name in ("beta_1", "beta_2", "epsilon") if solver == "adam" else name in ("momentum", "nesterovs_momentum")
+    acts |= solver == "sgd" and name in ("learning_rate", "power_t")
+    assert (changed.coefs_[0] != same.coefs_[0]).any() == acts
+
+
+def test_values_that_on_epoch_may_not_set():
+    with pytest.raises(ValueError, match="learning_rate_init"):
+        fit(MLPRegressor, 90, **START, on_epoch=lambda model: model.set_params(learning_rate_init=-1.0) and False)
+
+
 @pytest.mark.parametrize("rows", [90, 30])
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 @pytest.mark.parametrize(
