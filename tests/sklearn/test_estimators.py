@@ -108,6 +108,7 @@ def test_a_strong_penalty(weights):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * np.abs(b).max())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # scikit-learn 1.7 with a newer SciPy
 def test_lbfgs_is_scikit_learns():
     ours, theirs = both("classifier", X, THREE, solver="lbfgs", max_iter=30)
     np.testing.assert_array_equal(ours.coefs_[0], theirs.coefs_[0])
