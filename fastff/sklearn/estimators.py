@@ -14,26 +14,28 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn import neural_network
-from sklearn.base import is_classifier
+from sklearn.base import _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
-from sklearn.neural_network._base import ACTIVATIONS, LOSS_FUNCTIONS
+from sklearn.neural_network._base import LOSS_FUNCTIONS
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastff.engine.program import Program
-from fastff.nn.layers import Dropout, LinearLayer, ReLU, Sigmoid, Tanh
-from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.sklearn.checks import (
+    alone,
+    checked_validation,
+    refuse_another_network,
+    refuse_changes,
+    refuse_idle,
+    validation_set,
+)
 from fastff.sklearn.epochs import Epochs
+from fastff.sklearn.forward import limit_blas, outputs
 
-_HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}
-NUMPY_WORK = 2_000_000  # multiply-adds of a forward pass that NumPy does faster than a program is made
-FORWARD_ROWS = 1024  # rows of a batch of the forward pass
 # Fits of at most so many rows, and multiply-adds of a forward pass of them, are left to scikit-learn, in float64: the
 # vectors of the kernels would be half empty, and there is little time to save.
 FEW_ROWS, LITTLE_WORK = 64, 200_000
@@ -77,67 +79,73 @@ class _Kernels(_Estimator):
     _no_improvement_count: int
     validation_loss_curve_: list[float]
     validation_scores_: list[float] | None
-    _validation: tuple[Any, Any, Any] | None = None  # the user's X, y, weights while fit runs
+    _validation: tuple[Any, Any, Any, str, str] | None = None  # while fit runs: X, y, weights, names of X and y
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: tuple[Any, ...] | None = None) -> Any:
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: tuple[Any, ...] | None = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
         """Fit to X (N, D) and y, as scikit-learn does.
 
         sample_weight: (N,). validation_data: (X, y) or (X, y, sample_weight), scored after every epoch; early_stopping
         then uses it instead of a part of X. validation_scores_ and validation_loss_curve_ hold the scores and losses.
+        X_val, y_val and sample_weight_val: the same three by names that a Pipeline's transform_input can route.
         """
-        if validation_data is not None:
-            if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-                raise ValueError("validation_data should be (X, y) or (X, y, sample_weight)")
-            self._validation = (*validation_data, None)[:3]
-        try:
-            return super().fit(X, y, sample_weight=self._row_weights(y, sample_weight))
-        finally:
-            self.__dict__.pop("_validation", None)
+        own = validation_set(validation_data, X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, validation=own)
 
-    def _row_weights(self, y: Any, sample_weight: Any) -> Any:
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False, validation: Any = None) -> Any:
+        """What fit and partial_fit share."""
+        with alone(self):
+            refuse_idle(self, incremental=incremental, validation=validation)
+            weights = self._row_weights(y, sample_weight, incremental)
+            if weights is not None:
+                weights = _check_sample_weight(weights, X, ensure_non_negative=True)
+                if not weights.any():
+                    raise ValueError("Sample weights must contain at least one non-zero number.")
+            self._validation = validation
+            try:
+                return super()._fit(X, y, sample_weight=weights, incremental=incremental)
+            finally:
+                self.__dict__.pop("_validation", None)
+
+    def _row_weights(self, y: Any, sample_weight: Any, incremental: bool) -> Any:
         return sample_weight
 
-    # --- forward pass ---
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        X, y = super()._validate_input(X, y, incremental, reset)
+        if not reset:
+            refuse_another_network(self, y)
+        return X, y
 
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        work = X.shape[0] * sum(c.size for c in self.coefs_)
-        kernels = {c.dtype for c in self.coefs_} == {np.dtype(np.float32)}  # lbfgs trains float64
-        if issparse(X) or X.dtype not in (np.float32, np.float64) or work < NUMPY_WORK or not kernels:
-            out = super()._forward_pass_fast(X, check_input=False)
-            return out.astype(self.coefs_[-1].dtype, copy=False)
-        program = Program(min(len(X), FORWARD_ROWS))
-        z, _ = self._network().lower_forward(program, X, training=False)
-        out = program.scatter(z, len(X))
-        program.run(np.arange(len(X)), threads=self.threads)
-        ACTIVATIONS[self.out_activation_](out)
-        return out
-
-    def _network(self, *, training: bool = False) -> FeedForwardNeuralNetwork:
-        """A network with the values of coefs_ and intercepts_, and for training with Dropout unless its rate is 0."""
-        network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
-        network.layers = []
-        for i, (coefficients, intercepts) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
-            if i > 0:
-                kind = _HIDDEN[self.activation]
-                network.layers += [kind()] if kind else []
-                network.layers += [Dropout(self.dropout)] if training and self.dropout > 0 else []
-            network.layers.append(LinearLayer.holding(coefficients, intercepts))
-        return network
+        return outputs(self, X, checked=check_input)
 
     # --- training ---
 
     def _fit_stochastic(self, X: Any, y: Any, sample_weight: Any, *rest: Any) -> None:
         """Train with adam or sgd. rest: buffers of scikit-learn, not used here, and whether this is partial_fit."""
-        if len(y) <= FEW_ROWS and len(y) * sum(c.size for c in self.coefs_) <= LITTLE_WORK and self._as_scikit_learn():
-            super()._fit_stochastic(X, y, sample_weight, *rest)
-            return
         incremental = rest[-1]
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = self._new_optimizer()
+            self._optimizer = self._new_optimizer(self.coefs_ + self.intercepts_)
+        else:
+            self._adopt_options()
+        if len(y) <= FEW_ROWS and len(y) * sum(c.size for c in self.coefs_) <= LITTLE_WORK and self._as_scikit_learn():
+            with limit_blas(self.threads):
+                super()._fit_stochastic(X, y, sample_weight, *rest)
+            return
         X, y, sample_weight, validation = self._split(X, y, sample_weight)
         batch_size = min(200, len(y)) if self.batch_size == "auto" else self.batch_size
         if batch_size > len(y):
@@ -145,8 +153,11 @@ class _Kernels(_Estimator):
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
             )
         epochs = Epochs(self, X, y, sample_weight, int(min(batch_size, len(y))))
-        if validation is not None:
-            self.validation_loss_curve_ = []
+        if self._validation is None:
+            self.__dict__.pop("validation_loss_curve_", None)
+        else:
+            if self.t_ == 0 or not hasattr(self, "validation_loss_curve_"):
+                self.validation_loss_curve_ = []
             if self.validation_scores_ is None:
                 self.validation_scores_ = []
         start, self.n_iter_ = time.monotonic(), 0
@@ -161,6 +172,7 @@ class _Kernels(_Estimator):
                 if validation is not None or self.on_epoch is not None:
                     epochs.show()
                 stop = self._watch(validation)
+                epochs.step_size_changed(self._adopt_options)  # on_epoch may have set another
                 epochs.step_size_changed(self._optimizer.iteration_ends, self.t_)
                 if self._no_improvement_count > self.n_iter_no_change:
                     what = "Validation score" if self.early_stopping else "Training loss"
@@ -191,25 +203,35 @@ class _Kernels(_Estimator):
     def _as_scikit_learn(self) -> bool:
         """Whether only parameters that scikit-learn's own training has are in use."""
         added = (self.dropout, getattr(self, "label_smoothing", 0.0), self.max_seconds, self.on_epoch, self._validation)
-        return not any(added) and self.decay == "l2"
+        return not any(added) and self.decay == "l2" and self.precision == "float32"
 
-    def _new_optimizer(self) -> Any:
+    def _fit_lbfgs(self, *arguments: Any) -> None:
+        with limit_blas(self.threads):
+            super()._fit_lbfgs(*arguments)
+
+    def _new_optimizer(self, parameters: list[np.ndarray]) -> Any:
         """scikit-learn's optimizer: it keeps the moments and the scheduled step size between calls of partial_fit."""
-        parameters = self.coefs_ + self.intercepts_
         if self.solver == "sgd":
             return SGDOptimizer(parameters, self.learning_rate_init, self.learning_rate, self.momentum,
                                 self.nesterovs_momentum, self.power_t)  # fmt: skip
         return AdamOptimizer(parameters, self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
 
+    def _adopt_options(self) -> None:
+        """Have the optimizer so far go by what set_params has changed since; of another solver, a new one starts."""
+        now, kept = self._new_optimizer([]), self._optimizer
+        if type(now) is not type(kept):
+            self._optimizer = self._new_optimizer(self.coefs_ + self.intercepts_)
+            return
+        for name in ("beta_1", "beta_2", "epsilon", "lr_schedule", "momentum", "nesterov", "power_t"):
+            if hasattr(now, name):
+                setattr(kept, name, getattr(now, name))
+        if now.learning_rate_init != kept.learning_rate_init:  # else a schedule may have changed learning_rate
+            kept.learning_rate_init, kept.learning_rate = now.learning_rate_init, now.learning_rate
+
     def _split(self, X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any, tuple[Any, Any, Any] | None]:
         """The rows to train on, and those to validate on: validation_data, or what early stopping holds out."""
         if self._validation is not None:
-            X_val, y_val, w_val = self._validation
-            X_val = validate_data(
-                self, X_val, accept_sparse=["csr", "csc"], reset=False, dtype=(np.float64, np.float32)
-            )
-            w_val = None if w_val is None else _check_sample_weight(w_val, X_val)
-            return X, y, weights, (X_val, y_val, w_val)
+            return X, y, weights, checked_validation(self, *self._validation)
         if not self.early_stopping:
             return X, y, weights, None
         arrays = [X, y] if weights is None else [X, y, weights]
@@ -222,22 +244,23 @@ class _Kernels(_Estimator):
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        return (
-            X,
-            y,
-            weights,
-            (X_val, self._label_binarizer.inverse_transform(y_val) if is_classifier(self) else y_val, w_val),
-        )
+        y_val = self._label_binarizer.inverse_transform(y_val) if is_classifier(self) else y_val
+        return X, y, weights, (X_val, y_val, w_val)
 
     def _watch(self, validation: tuple[Any, Any, Any] | None) -> bool:
         """Count epochs without improvement, record scores and call on_epoch; True if that returns true, to stop."""
         X, y, weights = validation or (None, None, None)
         self._update_no_improvement_count(self.early_stopping, X, y, weights)
-        if validation is not None:
+        if self._validation is not None:
             if not self.early_stopping and self.validation_scores_ is not None:
                 self.validation_scores_.append(self._score(X, y, sample_weight=weights))
             self.validation_loss_curve_.append(self._loss_of(X, y, weights))
-        return bool(self.on_epoch is not None and self.on_epoch(self))
+        if self.on_epoch is None:
+            return False
+        before = self.get_params(deep=False)
+        stop = bool(self.on_epoch(self))
+        refuse_changes(self, before)
+        return stop
 
     def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         # scikit-learn 1.7's _score looks for NaN among predicted labels, which fails if they are strings.
@@ -288,10 +311,13 @@ class MLPClassifier(_Kernels, neural_network.MLPClassifier):
     )
     __init__ = _constructor(neural_network.MLPClassifier, **_OWN, class_weight=None, label_smoothing=0.0)
 
-    def _row_weights(self, y: Any, sample_weight: Any) -> Any:
+    def _row_weights(self, y: Any, sample_weight: Any, incremental: bool) -> Any:
         if self.class_weight is None:
             return sample_weight
-        by_class = compute_sample_weight(self.class_weight, y)
+        if incremental and np.ndim(y) == 1:  # a part of the rows need not have all classes that a dict names
+            by_class = compute_sample_weight(self.class_weight, np.append(y, self.classes_))[: len(y)]
+        else:
+            by_class = compute_sample_weight(self.class_weight, y)
         return by_class if sample_weight is None else by_class * np.asarray(sample_weight)
 
 

@@ -1,0 +1,165 @@
+"""What a fitted estimator gives for rows: the same bits for a row, alone or among others, with any number of threads.
+
+A network that adam or sgd trained holds float32 values, whatever type its arrays have, and the kernels compute it in
+float32. One that lbfgs or scikit-learn's own training made has values of float64, and NumPy computes it in float64.
+BLAS adds up a row's products in another order where the operands have another shape, so all blocks have one shape.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.neural_network._base import ACTIVATIONS
+from sklearn.utils.parallel import _get_threadpool_controller
+
+from fastff.engine.program import Program
+from fastff.nn.layers import Dropout, LinearLayer, ReLU, Sigmoid, Tanh
+from fastff.nn.network import FEW_ROWS, FeedForwardNeuralNetwork
+
+HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}
+LITTLE_WORK = 2_000_000  # multiply-adds that a kept program does, a few rows at a time, sooner than another is made
+FORWARD_ROWS = 1024  # rows of a batch of the forward pass
+DENSE_VALUES = 1 << 22  # of sparse rows, made dense at a time
+BLOCK = 64  # rows that NumPy multiplies at a time
+
+
+def network_of(activation: str, coefs: Sequence[Any], intercepts: Sequence[Any], dropout: float = 0.0) -> Any:
+    """A network with copies of these values, and with Dropout unless its rate is 0."""
+    network = FeedForwardNeuralNetwork.__new__(FeedForwardNeuralNetwork)
+    network.layers = []
+    for i, (weights, bias) in enumerate(zip(coefs, intercepts, strict=True)):
+        if i > 0:
+            kind = HIDDEN[activation]
+            network.layers += [kind()] if kind else []
+            network.layers += [Dropout(dropout)] if dropout > 0 else []
+        network.layers.append(LinearLayer.holding(weights, bias))
+    return network
+
+
+def limit_blas(threads: int | None) -> AbstractContextManager:
+    """A context in which NumPy's and SciPy's products use so many threads; None leaves them alone."""
+    return nullcontext() if threads is None else _get_threadpool_controller().limit(limits=threads, user_api="blas")
+
+
+def check_range(values: Any, name: str) -> None:
+    """ValueError, in scikit-learn's words, if one of these finite values is infinite as float32."""
+    data = values.data if issparse(values) else values
+    if data.dtype.kind not in "iuf" or data.size == 0:
+        return
+    ends = data.min(), data.max()
+    with np.errstate(over="ignore"):
+        beyond = [end for end in ends if np.isinf(np.float32(end))]
+    if beyond:
+        raise ValueError(
+            f"Input {name} contains infinity or a value too large for dtype('float32'): {float(beyond[0]):g}; adam and "
+            "sgd train, and their networks predict, in float32, so scale it (StandardScaler)"
+        )
+
+
+class _Network32:
+    """The network of an estimator whose values are float32's, kept from one forward pass to the next."""
+
+    def __init__(self, activation: str, values: list[np.ndarray]) -> None:
+        self.activation, self.values, count = activation, values, len(values) // 2
+        self.network = network_of(activation, values[:count], values[count:])
+
+    def fits(self, activation: str, values: list[np.ndarray]) -> bool:
+        return activation == self.activation and [v.shape for v in values] == [v.shape for v in self.values]
+
+    def load(self, values: list[np.ndarray]) -> None:
+        """Take over other values of the same shapes."""
+        self.values, count = values, len(values) // 2
+        for layer, weights, bias in zip(self.network.linear_layers, values[:count], values[count:], strict=True):
+            layer.weights, layer.bias = weights, bias[None]
+
+    def logits(self, X: Any, threads: int | None) -> np.ndarray:
+        rows, features = X.shape
+        if issparse(X):
+            step, X = max(1, min(FORWARD_ROWS, DENSE_VALUES // features)), X.tocsr()
+            parts = [self.logits(X[i : i + step].toarray(), threads) for i in range(0, rows, step)]
+            return np.concatenate(parts)
+        X = np.asarray(X) if X.dtype in (np.float32, np.float64) else X.astype(np.float32)
+        if rows * sum(v.size for v in self.values) <= LITTLE_WORK:
+            return np.concatenate([self.network.logits(X[i : i + FEW_ROWS]) for i in range(0, rows, FEW_ROWS)])
+        program = Program(min(rows, FORWARD_ROWS))
+        z, _ = self.network.lower_forward(program, X, training=False)
+        out = program.scatter(z, rows)
+        program.run(np.arange(rows), threads=threads)
+        return out
+
+
+_KEPT: WeakKeyDictionary[Any, _Network32] = WeakKeyDictionary()  # not an attribute: predict changes no estimator
+
+
+def _network32(estimator: Any) -> _Network32 | None:
+    """The estimator's network, taken out of _KEPT so that another thread makes its own; None for values of float64."""
+    arrays = [np.asarray(a) for a in (*estimator.coefs_, *estimator.intercepts_)]
+    kept, activation = _KEPT.pop(estimator, None), estimator.activation
+    if kept is not None and kept.fits(activation, arrays):
+        if all(np.array_equal(a, v) for a, v in zip(arrays, kept.values, strict=True)):
+            return kept
+    else:
+        kept = None
+    with np.errstate(over="ignore"):
+        values = [np.array(a, np.float32) for a in arrays]
+    if not all(np.array_equal(a, v) for a, v in zip(arrays, values, strict=True)):
+        return None
+    if kept is None:
+        return _Network32(activation, values)
+    kept.load(values)
+    return kept
+
+
+def outputs(estimator: Any, X: Any, *, checked: bool) -> np.ndarray:
+    """The outputs (N, n_outputs) of the network for the rows X (N, D), of the type that scikit-learn gives them.
+
+    checked: whether rows and results that leave float32's range are a ValueError; otherwise they are not finite.
+    """
+    dtype = np.result_type(X.dtype, *(c.dtype for c in estimator.coefs_))
+    own = _network32(estimator)
+    if own is None:
+        with limit_blas(estimator.threads), np.errstate(over="ignore", invalid="ignore"):
+            out = _in_float64(estimator, X, dtype)
+    else:
+        if checked:
+            check_range(X, "X")
+        out = own.logits(X, estimator.threads)
+        _KEPT[estimator] = own
+        finite = np.isfinite(out)
+        if checked and not finite.all():
+            row = int(np.argmin(finite.all(1)))
+            raise ValueError(
+                f"Input X: the network's output for row {row} is too large for dtype('float32'), in which it predicts, "
+                "so scale X (StandardScaler)"
+            )
+        out = out.astype(dtype, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        ACTIVATIONS[estimator.out_activation_](out)
+    return out
+
+
+def _in_float64(estimator: Any, X: Any, dtype: Any) -> np.ndarray:
+    """The outputs before their activation, a block of rows at a time."""
+    X = X.tocsr() if issparse(X) else X
+    out = np.empty((X.shape[0], estimator.coefs_[-1].shape[1]), dtype)
+    for start in range(0, len(out), BLOCK):
+        rows = X[start : start + BLOCK]
+        z = rows if issparse(rows) else _filled(rows, dtype)
+        for i, (weights, intercepts) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
+            if i > 0:
+                ACTIVATIONS[estimator.activation](z)
+            z = _filled(z @ weights + intercepts, dtype)
+        out[start : start + BLOCK] = z[: rows.shape[0]]
+    return out
+
+
+def _filled(rows: np.ndarray, dtype: Any) -> np.ndarray:
+    """Rows as a whole block, with zeros behind them."""
+    if len(rows) == BLOCK and rows.dtype == dtype and rows.flags.c_contiguous:
+        return rows
+    block = np.zeros((BLOCK, rows.shape[1]), dtype)
+    block[: len(rows)] = rows
+    return block
