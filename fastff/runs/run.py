@@ -85,7 +85,11 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether all is trained, and all is written about it."""
-        return self.finished and (self.folder / SUMMARY).exists()  # which comes last
+        try:  # the summary comes last
+            summary = json.loads((self.folder / SUMMARY).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return False
+        return self.finished and isinstance(summary, dict) and summary.get("epochs") == self.trainer.progress.epoch
 
     @property
     def how_it_ended(self) -> str:
@@ -189,7 +193,7 @@ class Run:
             restore_trainer(self.trainer, arrays, notes, path)
             try:
                 written = {name: notes["options"][name] for name in DATA if name in notes["options"]}
-                self._as_written = written, notes.get("data_places", {})
+                self._as_written = written, dict(notes["data_places"])
                 if notes["options"]["step_size"] == self.options.step_size:  # the command line gives no other
                     self.trainer.step_size, self._backoffs = float(notes["step_size"]), int(notes["backoffs"])
             except (KeyError, TypeError, ValueError, OverflowError) as error:

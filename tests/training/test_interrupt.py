@@ -13,6 +13,7 @@ from fastff import Adam, Dropout, FeedForwardNeuralNetwork, Standardize, Trainer
 from fastff.engine import program
 from fastff.engine.bfloat16 import PROGRAMS
 from fastff.engine.run import Run
+from fastff.system.threads import Thread
 
 
 def assert_goes_on(net, trainer, **options):
@@ -139,7 +140,7 @@ def test_ctrl_c_while_threads_start_leaves_none_behind(monkeypatch):
     """A thread that went on alone would train the same weights, in memory that nobody holds any more."""
     started = []
 
-    class Interrupted(threading.Thread):
+    class Interrupted(Thread):
         def start(self):
             super().start()
             started.append(self)
@@ -150,7 +151,7 @@ def test_ctrl_c_while_threads_start_leaves_none_behind(monkeypatch):
     net = make(widths=(64, 64))
     trainer = Trainer(net, batch_size=16, threads=2)
     with monkeypatch.context() as patch:
-        patch.setattr("fastff.engine.threads.threading.Thread", Interrupted)
+        patch.setattr("fastff.engine.threads.Thread", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             trainer.fit(rows, np.zeros(len(rows), int), epochs=1)
     for thread in started:
