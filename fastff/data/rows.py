@@ -6,6 +6,7 @@ and access to the map of a file that was cut short ends the process. fastff.engi
 """
 
 import itertools
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,7 @@ def check_finite(X: Rows, name: str) -> None:
 
 
 def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) -> np.ndarray:
-    """y as class numbers: int64 (N,) from an array (N,) or (N, 1) of integers, or of floats with whole values.
+    """y as class numbers: a new int64 (N,) from an array (N,) or (N, 1) of integers, or of floats with whole values.
 
     Raises DataError, starting with `name`, unless there are `rows` of them, or if one is fractional, not finite,
     negative, or not below `classes`.
@@ -170,11 +171,12 @@ def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) ->
         row = int(np.argmin(good))
         wanted = "of 0 or more" if classes is None else f"from 0 to {classes - 1}"
         raise DataError(f"{name}: {flat[row]} at row {row}, want a whole number {wanted}")
-    return np.ascontiguousarray(flat, np.int64)
+    return np.array(flat, np.int64)  # a copy: what the kernels read stays as it was checked
 
 
 def _as_array(values: Any, name: str) -> np.ndarray:
     if type(values) in (np.ndarray, np.memmap):
+        _check_whole(values, name)
         return values
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise DataError(f"{name}: a masked array with missing values, want a value everywhere")
@@ -182,3 +184,13 @@ def _as_array(values: Any, name: str) -> np.ndarray:
         return np.asarray(values)
     except (TypeError, ValueError):
         raise DataError(f"{name}: {type(values).__name__} that is not an array of numbers") from None
+
+
+def _check_whole(array: Any, name: str) -> None:
+    """DataError for a memory map of a file that has become shorter: to read it would end the process."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+        found, wanted = array.base.size(), array.offset + array.nbytes
+        if found < wanted:
+            raise DataError(f"{name}: {array.filename} has only {found:,} bytes of the {wanted:,} that are mapped")

@@ -108,6 +108,7 @@ class Program16(Program):
         self, x: Panels, gt: np.ndarray, weights: Sequence[np.ndarray], bias: Sequence[np.ndarray], n_out: int
     ) -> None:
         self.flops += 2 * self.rows * x.features * n_out
+        self._updates = True
         (w, m, v), (b, mb, vb) = weights, bias
         copies = self._copies_of(w, x.features, n_out)
         self.add(linear16.update_bias, gt=gt, bias=b, m=mb, v=vb, n_out=n_out, barrier=False)

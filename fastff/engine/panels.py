@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastff.engine.table import Row
-from fastff.errors import NoRoom
+from fastff.errors import ArgumentError, NoRoom
 from fastff.kernels.cpu import MR, NR
 from fastff.kernels.panels import batch_size, round_up, weights_size
 from fastff.system.blocks import Sliceable, row_blocks
@@ -105,6 +105,9 @@ class Matrix:
     def flush(self) -> None:
         """Write to the panels what was written to `array`; to be called before a kernel reads them."""
         if self._shown is not None:
+            if self._shown.shape != self.shape or self._shown.dtype != np.float32:
+                found = f"{self._shown.dtype} {self._shown.shape}"
+                raise ArgumentError(f"weights: the array was made {found}, want float32 {self.shape}: reshape a view")
             pack(self._shown, self.panels)
             # two references, the attribute and getrefcount's argument: nobody else can write to it any more
             if sys.getrefcount(self._shown) <= 2:
@@ -124,7 +127,7 @@ class Matrix:
 
     def changed(self) -> None:
         """Say that a kernel has written to the panels."""
-        if self._shown is not None:
+        if self._shown is not None and self._shown.shape == self.shape:
             unpack(self.panels, self.shape, out=self._shown)
 
 

@@ -18,7 +18,7 @@ from fastff.engine.context import ALONE, RunContext
 from fastff.engine.panels import Panels
 from fastff.engine.readahead import Stream
 from fastff.engine.table import EpochEnd, Row, Table
-from fastff.errors import DataError
+from fastff.errors import ArgumentError, DataError
 from fastff.kernels import files, linear, losses, pointwise, random
 from fastff.kernels import panels as kernel_panels
 from fastff.kernels import run as driver
@@ -61,6 +61,7 @@ class Program:
         self._filled: list[np.ndarray] = []  # what all rows of a run are written to
         self.most_epochs = MOST_EPOCHS  # of a run
         self._classes = 0  # that the labels need
+        self._updates = False  # whether a step has the optimizer's numbers
         self._room = 0  # bytes of activations and gradients
         self._table: Table | None = None  # of the rows so far
 
@@ -93,7 +94,7 @@ class Program:
         if isinstance(rows, Shards):
             rows, in_batch = self._read(rows), True
         elif not in_batch:
-            self._indexed.append(rows)
+            self._indexed.append(rows := rows[...])
         x = self.panels(rows.shape[1])
         zeros, ones = _neutral(rows.shape[1])
         x.maker = self.add(
@@ -200,6 +201,7 @@ class Program:
     ) -> None:
         """The optimizer's step; weights and bias are each the values and their two moments."""
         self.flops += 2 * self.rows * x.features * n_out
+        self._updates = True
         self.update_bias(gt, bias, n_out)
         self.update_weights(x, gt, weights, n_out)
 
@@ -306,7 +308,8 @@ class Program:
 
         For programs without a loss or an update, which `run` would have to make room for.
         """
-        return run.runner(self.table(), _counting(self.rows), self)
+        table = self.table()
+        return run.runner(table, table.check_index(_counting(self.rows), 1), self)
 
     def run(
         self,
@@ -328,6 +331,8 @@ class Program:
         index = table.check_index(_counting(self.rows) if index is None else index, self.most_epochs)
         steps = index.size // index.shape[-1] * -(-index.shape[-1] // self.rows) - first_step
         size = self.threads_for(threads, steps, context)
+        if hyper is None and self._updates:
+            raise ArgumentError("the optimizer's numbers: None, want a row a step")
         own = run.Run(table, index, self.rows, first_step=first_step, hyper=hyper, threads=size)
         self.outcome, self.control = own.outcome, own.control
         own.go(self.stream, context, inline=size == 1 and self.flops * steps < FLOPS_INLINE)

@@ -46,6 +46,8 @@ class Run:
         self._total = index.shape[-1]
         self._in_epoch = -(-self._total // rows)
         steps = index.size // self._total * self._in_epoch
+        if not 0 <= first_step <= steps:
+            raise ArgumentError(f"the first step: {first_step}, want 0 to {steps}")
         losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
         self.control = np.zeros(driver.control_slots(threads), np.int64)
         self.control[driver.NEXT] = first_step

@@ -12,6 +12,7 @@ from fastff.kernels import run as driver
 from fastff.kernels.cache import cache_dir
 from fastff.kernels.operation import Operation
 from fastff.system import clock
+from fastff.system.hold import references
 from fastff.system.limits import check_own_room
 
 
@@ -81,19 +82,13 @@ class Table:
             other = slice(driver.OTHER_INDEX, driver.OTHER_HITS + 1)
             self.plan[other] = address(end.order), len(end.order), end.rows, address(end.losses), address(end.hits)
         self._indexed, self._filled = indexed, filled
-        # Arrays may belong to a user, who may do with them what he likes between two runs
-        self._before = [(a, address(a), a.shape, a.strides) for a in indexed if isinstance(a, np.ndarray)]
+        self._held = [reference for array in indexed for reference in references(array)]  # they may be a user's own
 
     def check_index(self, index: Any, most_epochs: int) -> np.ndarray:
         """index, which must be int64, (rows,) or (epochs, rows), and name rows that there are; else ArgumentError."""
         if not isinstance(index, np.ndarray) or index.dtype != np.int64 or index.ndim not in (1, 2) or not index.size:
             found = f"{index.dtype} {index.shape}" if isinstance(index, np.ndarray) else type(index).__name__
             raise ArgumentError(f"the order of the rows: {found}, want int64 row numbers, (rows,) or (epochs, rows)")
-        for array, *before in self._before:
-            if [address(array), array.shape, array.strides] != before:
-                raise ArgumentError(
-                    f"an array of {len(array)} rows was resized while it was in use, want it left alone until the end"
-                )
         rows = min(map(len, self._indexed), default=None)
         if rows is not None and (index.min() < 0 or index.max() >= rows):
             raise ArgumentError(

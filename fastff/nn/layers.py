@@ -5,6 +5,7 @@ adds its operations to one program for all layers, whose batches stay in the ker
 run the same operations and give the same bits. fastff.nn.preprocessing has the layers that prepare raw rows.
 """
 
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,15 +17,16 @@ from fastff.engine.program import MOST_EPOCHS, Program
 from fastff.errors import ArgumentError
 from fastff.kernels import pointwise
 from fastff.kernels.cpu import NR
-from fastff.nn.optim import Adam, Optimizer, check_step_size, store_gradient
-from fastff.system.arguments import check_number, check_numbers, check_seed, check_size
+from fastff.nn.optim import Adam, check_optimizer, check_step_size, store_gradient
+from fastff.system.arguments import check_count, check_flag, check_number, check_numbers, check_seed, check_size
+from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import Sliceable
 from fastff.system.limits import check_room
 
 LAYERS: dict[str, type["Layer"]] = {}  # the classes that can be saved, by their names in files
 
 
-class Layer:
+class Layer(Closed):
     """The base of the built-in layers: forward and backward by hand, each as a program of this layer alone.
 
     A class that can be saved gives its name in files in its header, as in `class Tanh(Layer, saved_as="tanh")`; files
@@ -119,8 +121,9 @@ class LinearLayer(Layer, saved_as="linear"):
     """
 
     array_names = ("weight", "bias")
-    input_dim: int
-    output_dim: int
+    input_dim, output_dim, features_in = Fixed(), Fixed(), Fixed()
+    optimizer = Checked(check_optimizer)
+    updates = Checked(partial(check_count, "updates"))  # how often the optimizer has moved the parameters
 
     def __init__(self, input_dim: int, output_dim: int, *, seed: int | np.random.SeedSequence | None = None) -> None:
         self._allocate(check_size("input_dim", input_dim), check_size("output_dim", output_dim))
@@ -144,12 +147,11 @@ class LinearLayer(Layer, saved_as="linear"):
         check_room(f"a layer of {n_in} x {n_out} weights", 3 * 4 * (n_in + 1) * n_out)  # bytes, with two moments
         shape = self.input_dim, self.output_dim = n_in, n_out
         self.features_in = n_in
-        self.optimizer: Optimizer = Adam()
-        self.updates = 0  # how often the optimizer has moved the parameters
+        self.optimizer, self.updates = Adam(), 0
         self._matrix = panels.Matrix(shape)
         self._bias = panels.aligned(panels.round_up(self.output_dim, NR))
-        self.moments = [panels.aligned(panels.panel_size(shape)) for _ in range(2)]
-        self.bias_moments = [panels.aligned(len(self._bias)) for _ in range(2)]
+        self._moments = [panels.aligned(panels.panel_size(shape)) for _ in range(2)]
+        self._bias_moments = [panels.aligned(len(self._bias)) for _ in range(2)]
         self._gradient: tuple[Panels, np.ndarray, int] | None = None  # input, transposed gradient and rows of backward
 
     @property
@@ -170,6 +172,16 @@ class LinearLayer(Layer, saved_as="linear"):
     def bias(self, value: Sliceable) -> None:
         self._bias[: self.output_dim] = _parameter("bias", value, (1, self.output_dim))[0]
 
+    @property
+    def moments(self) -> tuple[np.ndarray, ...]:
+        """The optimizer's two moments of the weights, in panels."""
+        return tuple(self._moments)
+
+    @property
+    def bias_moments(self) -> tuple[np.ndarray, ...]:
+        """The optimizer's two moments of the bias, padded."""
+        return tuple(self._bias_moments)
+
     def arrays(self) -> dict[str, Sliceable]:
         """Weights (in, out) and bias (out,) as files name them, to be read, whole or by rows, before they change."""
         return {"weight": self._matrix.rows(), "bias": self.bias[0]}
@@ -177,7 +189,7 @@ class LinearLayer(Layer, saved_as="linear"):
     @property
     def memory(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The memory that training changes: values and two moments of the weights, in panels, and of the bias."""
-        return [self._matrix.panels, *self.moments], [self._bias, *self.bias_moments]
+        return [self._matrix.panels, *self._moments], [self._bias, *self._bias_moments]
 
     def move(self, weights: list[np.ndarray], biases: list[np.ndarray], *, keep: bool) -> None:
         """Keep the parameters in other memory from now on: three arrays each, for the values and their two moments.
@@ -185,10 +197,10 @@ class LinearLayer(Layer, saved_as="linear"):
         With keep the arrays are overwritten with what this layer holds; otherwise it takes over what they hold.
         """
         if keep:
-            for new, old in zip([*weights[1:], *biases], [*self.moments, *self.memory[1]], strict=True):
+            for new, old in zip([*weights[1:], *biases], [*self._moments, *self.memory[1]], strict=True):
                 new[:] = old
         self._matrix.move(weights[0], keep=keep)
-        self.moments, self._bias, self.bias_moments = weights[1:], biases[0], biases[1:]
+        self._moments, self._bias, self._bias_moments = weights[1:], biases[0], biases[1:]
         self._gradient = None  # step would run on the old memory
 
     @property
@@ -293,6 +305,8 @@ class RandomLayer(Layer):
     value's place in the batch. So they do not depend on the number of threads.
     """
 
+    training = Checked(partial(check_flag, "training"))
+
     def __init__(self, seed: int | None) -> None:
         check_seed(seed)
         self.training = True
@@ -302,7 +316,9 @@ class RandomLayer(Layer):
 
     def reseed(self, keys: list[int]) -> None:
         """Use keys[0] in the next forward, and keys[0] + 1, + 2, ... in those after it; or a key for each epoch."""
-        self._key[: len(keys)] = keys
+        if not isinstance(keys, list) or not 1 <= len(keys) <= MOST_EPOCHS:
+            raise ArgumentError(f"keys: {keys!r}, want a list of 1 to {MOST_EPOCHS} whole numbers")
+        self._key[: len(keys)] = [check_count("keys", key) for key in keys]
 
     def forward(self, input: np.ndarray) -> np.ndarray:
         """The rows input (B, features) changed at random, or as they are if `training` is False."""
@@ -325,10 +341,11 @@ class Dropout(RandomLayer, saved_as="dropout"):
     """
 
     setting_names = ("rate",)
+    rate = Checked(lambda value: check_number("rate", value, 0.0, 1.0))
 
     def __init__(self, rate: float = 0.5, *, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.rate = check_number("rate", rate, 0.0, 1.0)
+        self.rate = rate
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         if not training:

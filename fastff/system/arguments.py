@@ -15,6 +15,20 @@ def check_size(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_count(name: str, value: Any) -> int:
+    """Return value as an int. Raises ArgumentError unless it is a whole number from 0 to 2**62."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= 1 << 62:
+        raise ArgumentError(f"{name}: {value!r}, want a whole number from 0 to 2**62")
+    return int(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return value as a bool. Raises ArgumentError unless it is one."""
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentError(f"{name}: {value!r}, want True or False")
+    return bool(value)
+
+
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """Return value. Raises ArgumentError unless it is one of these choices."""
     if not isinstance(value, str) or value not in choices:

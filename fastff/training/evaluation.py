@@ -11,6 +11,7 @@ from fastff.engine.program import Program
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork, inference
 from fastff.system.arguments import check_size
+from fastff.system.hold import references
 
 EVALUATION_ROWS = 1024  # rows that validation takes through the network at a time
 
@@ -33,7 +34,8 @@ class Evaluation:
     """
 
     def __init__(self, model: Any, X: Rows, Y: np.ndarray, batch_size: int) -> None:
-        self.model, self.X, self.Y = model, X, Y
+        self.model, self.X, self.Y = model, X[...] if isinstance(X, np.ndarray) else X, Y
+        self._held = references(X)
         self.batches, self.order = Batches(len(X), min(batch_size, len(X))), np.arange(len(X))
         self.program: Program | None = None
         if isinstance(model, FeedForwardNeuralNetwork) and model.lowers():

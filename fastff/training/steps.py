@@ -23,6 +23,7 @@ from fastff.nn.layers import RandomLayer
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.saved import named_parameters
+from fastff.system.hold import references
 from fastff.training.evaluation import Evaluation
 
 ROWS_A_CALL = 1 << 20  # rows of all epochs of a native call, at most: their order takes 8 MB
@@ -166,6 +167,10 @@ class Steps:
 
 class LayerSteps(Steps):
     """Steps for layers of any kind, called one by one."""
+
+    def __init__(self, fit: Fit) -> None:
+        super().__init__(fit)
+        self._held = [*references(fit.X), *references(fit.Y)]
 
     def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
         fit, batches = self.fit, self.fit.batches

@@ -16,6 +16,7 @@ from fastff.engine.bfloat16 import resolve_precision
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.threads import check_threads
 from fastff.errors import ArgumentError, DataError, DivergenceError
+from fastff.nn.layers import Dropout
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import Optimizer, check_optimizer, check_step_size
@@ -154,8 +155,14 @@ class Trainer(Closed):
         steps, validate = self._build(fit, X_val, Y_val, epochs if on_epoch is None else 1)
         self.compile_seconds += steps.compile()
 
+        settings = self._settings()
         going_on = True
         while going_on:
+            for name, value in self._settings().items():
+                if value != settings[name]:
+                    raise ArgumentError(
+                        f"{name}: was changed during a fit, want it left alone until its end"
+                    )
             # the rest of an interrupted epoch is trained by itself
             count = 1 if self.progress.batch > 0 else max(1, min(self._epochs_left, steps.most_epochs))
             trained = self._train(steps, fit, count)
@@ -236,6 +243,13 @@ class Trainer(Closed):
         if evaluation is not None and evaluation.program is not None:
             self.compile_seconds += evaluation.program.compile()
         return ProgramSteps(fit, epochs=epochs, evaluation=evaluation, keep=self.monitor is not None), validate
+
+    def _settings(self) -> dict[str, Any]:
+        """What must stay the same during a fit: its steps have it from its start."""
+        settings = {name: getattr(self, name) for name in ("batch_size", "seed", "precision", "threads")}
+        rates = [layer.rate for layer in self.network.layers if isinstance(layer, Dropout)]
+        smoothing = self.criterion.label_smoothing
+        return {**settings, "label_smoothing": smoothing, "layers": [*self.network.layers], "rate": rates}
 
     @property
     def _epochs_left(self) -> int:
