@@ -6,7 +6,6 @@ and access to the map of a file that was cut short ends the process. fastff.engi
 """
 
 import itertools
-import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from fastff.errors import DataError
 from fastff.system.blocks import row_blocks
+from fastff.system.hold import check_whole
 from fastff.system.limits import check_room
 
 KEPT = (np.uint8, np.float32, np.float64)  # the types of rows that kernels read without a conversion
@@ -176,7 +176,7 @@ def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) ->
 
 def _as_array(values: Any, name: str) -> np.ndarray:
     if type(values) in (np.ndarray, np.memmap):
-        _check_whole(values, name)
+        check_whole(values, name)
         return values
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise DataError(f"{name}: a masked array with missing values, want a value everywhere")
@@ -184,13 +184,3 @@ def _as_array(values: Any, name: str) -> np.ndarray:
         return np.asarray(values)
     except (TypeError, ValueError):
         raise DataError(f"{name}: {type(values).__name__} that is not an array of numbers") from None
-
-
-def _check_whole(array: Any, name: str) -> None:
-    """DataError for a memory map of a file that has become shorter: to read it would end the process."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
-        found, wanted = array.base.size(), array.offset + array.nbytes
-        if found < wanted:
-            raise DataError(f"{name}: {array.filename} has only {found:,} bytes of the {wanted:,} that are mapped")

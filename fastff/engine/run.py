@@ -14,6 +14,7 @@ from fastff.engine.threads import run_threads
 from fastff.errors import ArgumentError
 from fastff.kernels import run as driver
 from fastff.kernels.optimizer import HYPER
+from fastff.system.hold import check_whole
 
 _STEP_SLOTS = 32  # int64 that a thread has for what a step gives: no two threads share a cache line
 
@@ -97,6 +98,7 @@ def runner(table: Table, index: np.ndarray, kept: Any) -> Callable[[int], None]:
 
 
 def _checked(hyper: Any, steps: int) -> np.ndarray:
+    check_whole(hyper, "the optimizer's numbers")
     right = isinstance(hyper, np.ndarray) and hyper.dtype == np.float32 and hyper.shape == (steps, 2, HYPER)
     if not right or not hyper.flags.c_contiguous:
         found = f"{hyper.dtype} {hyper.shape}" if isinstance(hyper, np.ndarray) else type(hyper).__name__

@@ -11,8 +11,9 @@ import numpy as np
 
 from fastff import __version__
 from fastff.errors import ArgumentError, MissingExtra
+from fastff.nn.dropout import RandomLayer
 from fastff.nn.ensemble import Ensemble
-from fastff.nn.layers import LinearLayer, RandomLayer, ReLU, Sigmoid, Tanh
+from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Tanh
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.preprocessing import Standardize, Whiten
 

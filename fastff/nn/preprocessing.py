@@ -14,7 +14,8 @@ from fastff.engine import panels
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
-from fastff.nn.layers import Layer, RandomLayer
+from fastff.nn.dropout import RandomLayer
+from fastff.nn.layers import Layer
 from fastff.system.arguments import check_numbers, check_size
 from fastff.system.attributes import Fixed
 from fastff.system.blocks import row_blocks

@@ -6,7 +6,8 @@ from typing import Any
 
 from fastff.data import Dataset
 from fastff.errors import ArgumentError
-from fastff.nn.layers import Dropout, LinearLayer, ReLU, Sigmoid, Tanh
+from fastff.nn.dropout import Dropout
+from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Tanh
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam, Optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten

@@ -13,7 +13,7 @@ from fastff.engine.batches import Batches
 from fastff.engine.bfloat16 import PROGRAMS, resolve_precision
 from fastff.engine.panels import Panels
 from fastff.kernels import losses
-from fastff.nn.layers import Dropout
+from fastff.nn.dropout import Dropout
 from fastff.nn.optim import adam_numbers, sgd_numbers
 from fastff.sklearn.forward import check_range, network_of
 from fastff.system.limits import check_room

@@ -16,8 +16,10 @@ from sklearn.neural_network._base import ACTIVATIONS
 from sklearn.utils.parallel import _get_threadpool_controller
 
 from fastff.engine.program import Program
-from fastff.nn.layers import Dropout, LinearLayer, ReLU, Sigmoid, Tanh
+from fastff.nn.dropout import Dropout
+from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Tanh
 from fastff.nn.network import FEW_ROWS, FeedForwardNeuralNetwork
+from fastff.system.arguments import check_choice
 
 HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}
 LITTLE_WORK = 2_000_000  # multiply-adds that a kept program does, a few rows at a time, sooner than another is made
@@ -32,7 +34,7 @@ def network_of(activation: str, coefs: Sequence[Any], intercepts: Sequence[Any],
     network.layers = []
     for i, (weights, bias) in enumerate(zip(coefs, intercepts, strict=True)):
         if i > 0:
-            kind = HIDDEN[activation]
+            kind = HIDDEN[check_choice("activation", activation, tuple(HIDDEN))]
             network.layers += [kind()] if kind else []
             network.layers += [Dropout(dropout)] if dropout > 0 else []
         network.layers.append(LinearLayer.holding(weights, bias))

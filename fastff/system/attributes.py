@@ -50,6 +50,9 @@ class Closed:
         if not name.startswith("_") and kind.__module__.startswith("fastff.") and name not in _names(kind):
             own = ", ".join(n for n in sorted(_names(kind)) if not callable(getattr(kind, n, None)))
             raise AttributeError(f"{kind.__name__} has no attribute {name!r}, but {own}")
+        found = getattr(kind, name, None)
+        if isinstance(found, property) and found.fset is None:
+            raise AttributeError(f"{kind.__name__}.{name} cannot be changed")
         object.__setattr__(self, name, value)
 
 

@@ -19,7 +19,7 @@ from fastff.engine.context import RunContext
 from fastff.engine.program import MOST_EPOCHS, Program
 from fastff.engine.run import Outcome
 from fastff.engine.table import EpochEnd
-from fastff.nn.layers import RandomLayer
+from fastff.nn.dropout import RandomLayer
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.saved import named_parameters

@@ -16,12 +16,12 @@ from fastff.engine.bfloat16 import resolve_precision
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.threads import check_threads
 from fastff.errors import ArgumentError, DataError, DivergenceError
-from fastff.nn.layers import Dropout
+from fastff.nn.dropout import Dropout
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import Optimizer, check_optimizer, check_step_size
 from fastff.system import clock
-from fastff.system.arguments import check_choice, check_seed, check_size
+from fastff.system.arguments import check_choice, check_count, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
@@ -160,9 +160,7 @@ class Trainer(Closed):
         while going_on:
             for name, value in self._settings().items():
                 if value != settings[name]:
-                    raise ArgumentError(
-                        f"{name}: was changed during a fit, want it left alone until its end"
-                    )
+                    raise ArgumentError(f"{name}: was changed during a fit, want it left alone until its end")
             # the rest of an interrupted epoch is trained by itself
             count = 1 if self.progress.batch > 0 else max(1, min(self._epochs_left, steps.most_epochs))
             trained = self._train(steps, fit, count)
@@ -188,7 +186,7 @@ class Trainer(Closed):
 
     def order(self, epoch: int, rows: int) -> np.ndarray:
         """The order of so many rows in this epoch, counted from 0."""
-        return np.random.default_rng([self.seed, epoch]).permutation(rows)
+        return np.random.default_rng([self.seed, check_count("epoch", epoch)]).permutation(rows)
 
     def _order(self, epoch: int, rows: int) -> np.ndarray:
         """order, checked: it may be a subclass's own."""

@@ -38,6 +38,7 @@ ELSEWHERE = {
     "tests/kernels/test_losses_softmax.py": ["kernels/losses.py"],
     "tests/kernels/test_pointwise.py": ["kernels/emit.py", "kernels/random.py"],
     "tests/kernels/test_update.py": ["kernels/optimizer.py", "kernels/tile.py"],
+    "tests/nn/test_layers.py": ["fastff/nn/dropout.py"],
     "tests/promises/test_bad_calls.py": ["fastff/system/arguments.py"],
     "tests/promises/test_fuzz.py": ["fastff/errors.py"],
     "tests/report/test_report.py": [
@@ -49,14 +50,15 @@ ELSEWHERE = {
     "tests/runs/test_config.py": ["fastff/runs/presets.py"],
     "tests/runs/test_run.py": ["fastff/runs/model.py", "fastff/training/state.py"],
     "tests/runs/test_sweep.py": ["fastff/engine/side_by_side.py"],
-    "tests/sklearn/test_estimators.py": ["fastff/sklearn/epochs.py"],
+    "tests/sklearn/test_drop_in.py": ["fastff/sklearn/onnx.py"],
+    "tests/sklearn/test_estimators.py": ["fastff/sklearn/checks.py", "fastff/sklearn/epochs.py", "fastff/sklearn/forward.py"],
     "tests/system/test_checkpoint.py": ["fastff/system/blocks.py"],
     "tests/training/test_trainer.py": ["fastff/training/steps.py"],
     "tests/tune/test_search.py": ["fastff/tune/__main__.py", "fastff/tune/results.py", "fastff/tune/space.py"],
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 350  # of one module
-ALL_LINES = 13_950  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 14_500  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):
