@@ -18,7 +18,7 @@ class Checked:
         self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else instance.__dict__[self._name]
+        return self if instance is None else _value(instance, self._name)
 
     def __set__(self, instance: Any, value: Any) -> None:
         instance.__dict__[self._name] = self._check(value)
@@ -31,7 +31,7 @@ class Fixed:
         self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else instance.__dict__[self._name]
+        return self if instance is None else _value(instance, self._name)
 
     def __set__(self, instance: Any, value: Any) -> None:
         if self._name in instance.__dict__:
@@ -60,3 +60,9 @@ def _names(kind: type) -> set[str]:
     """The public names that a class has or declares."""
     names = {name for one in kind.__mro__ for name in (*vars(one), *vars(one).get("__annotations__", ()))}
     return {name for name in names if not name.startswith("_")}
+
+
+def _value(instance: Any, name: str) -> Any:
+    if name not in instance.__dict__:
+        raise AttributeError(f"{type(instance).__name__}.{name} has no value yet")
+    return instance.__dict__[name]

@@ -117,9 +117,9 @@ def test_booleans_are_two_classes():
     np.testing.assert_array_equal(check_labels(np.array([True, False]), "y", rows=2), [1, 0])
 
 
-def test_good_labels_are_not_copied():
+def test_good_labels_are_copied():
     labels = np.array([0, 2, 1])
-    assert np.shares_memory(check_labels(labels[:, None], "y", rows=3), labels)
+    assert not np.shares_memory(check_labels(labels[:, None], "y", rows=3), labels)
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def check_sgd(got, w, m, v, g, step_size, weight_decay, optimizer):
 
 @given(sizes, sizes, seeds, st.sampled_from([0.0, 0.5, 0.9]), st.booleans(), decays, st.sampled_from([1, 2, 3, 7]))
 def test_sgd_with_momentum_and_nesterov(n_in, n_out, seed, momentum, nesterov, weight_decay, threads):
-    optimizer = SGD(momentum, nesterov, weight_decay)
+    optimizer = SGD(momentum, nesterov and momentum > 0, weight_decay)
     x, g, weights, bias = problem(seed, n_in, n_out)
     new_weights, new_bias = update(optimizer, x, g, weights, bias, 1, 0.1, threads)
     check_sgd(new_weights, *weights, reference.weight_gradient(x, g), 0.1, weight_decay, optimizer)

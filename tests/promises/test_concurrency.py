@@ -7,22 +7,15 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import elsewhere
 import numpy as np
 import pytest
+from elsewhere import X, fit
 
-from fastff import FeedForwardNeuralNetwork, Trainer
+from fastff import FeedForwardNeuralNetwork
 
-X = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
-Y = np.arange(300) % 4
 # From 3.12 on Python says that a process with threads should not fork; joblib's and NumPy's are what it sees
 forking = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-
-
-def fit(seed, threads=2, width=40):
-    """The bytes of the weights that a training of this seed ends with."""
-    network = FeedForwardNeuralNetwork(20, 4, [width], seed=seed)
-    Trainer(network, batch_size=32, threads=threads, seed=seed).fit(X, Y, X[:50], Y[:50], epochs=2)
-    return b"".join(array.tobytes() for array in network.parameters().values())
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +102,11 @@ def test_a_process_bound_to_one_core(expected):
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("no affinity here")
     code = (
-        "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import test_concurrency as t;"
+        "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import elsewhere as t;"
         "from fastff.system.limits import usable_cpus; assert usable_cpus() == 1;"
         "sys.stdout.buffer.write(t.fit(2, 4) + t.fit(2, None))"
     )
-    here = os.path.dirname(__file__)
+    here = os.path.dirname(elsewhere.__file__)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=here, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout == expected[2] * 2

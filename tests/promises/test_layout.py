@@ -51,7 +51,11 @@ ELSEWHERE = {
     "tests/runs/test_run.py": ["fastff/runs/model.py", "fastff/training/state.py"],
     "tests/runs/test_sweep.py": ["fastff/engine/side_by_side.py"],
     "tests/sklearn/test_drop_in.py": ["fastff/sklearn/onnx.py"],
-    "tests/sklearn/test_estimators.py": ["fastff/sklearn/checks.py", "fastff/sklearn/epochs.py", "fastff/sklearn/forward.py"],
+    "tests/sklearn/test_estimators.py": [
+        "fastff/sklearn/checks.py",
+        "fastff/sklearn/epochs.py",
+        "fastff/sklearn/forward.py",
+    ],
     "tests/system/test_checkpoint.py": ["fastff/system/blocks.py"],
     "tests/training/test_trainer.py": ["fastff/training/steps.py"],
     "tests/tune/test_search.py": ["fastff/tune/__main__.py", "fastff/tune/results.py", "fastff/tune/space.py"],

@@ -62,14 +62,12 @@ def test_a_memory_map_whose_file_was_cut_short_is_named(tmp_path, view, use):
         file.truncate(200)
     values = view(mapped)
     net, labels = network(), LABELS[: len(values)]
+    calls = {
+        "fit": lambda: Trainer(net).fit(values, labels, epochs=1),
+        "labels": lambda: Trainer(net).fit(ROWS[: len(values), ::2], values, epochs=1),
+        "evaluate": lambda: evaluate(net, values, labels),
+        "predict": lambda: net.predict(values),
+        "loss": lambda: CrossEntropySoftmax().forward(values, labels),
+    }
     with pytest.raises(DataError, match=r"values\.npy has only 200 bytes of the .* that are mapped"):
-        if use == "fit":
-            Trainer(net).fit(values, labels, epochs=1)
-        elif use == "labels":
-            Trainer(net).fit(ROWS[: len(values), ::2], values, epochs=1)
-        elif use == "evaluate":
-            evaluate(net, values, labels)
-        elif use == "predict":
-            net.predict(values)
-        else:
-            CrossEntropySoftmax().forward(values, labels)
+        calls[use]()

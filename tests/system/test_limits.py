@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 from command_line import run, write_flowers
+from elsewhere import cpus_here
 
 from fastff import FeedForwardNeuralNetwork, LinearLayer, Trainer
 from fastff.errors import NoRoom
@@ -305,10 +306,6 @@ def test_the_smaller_of_two_bounds_counts(eight_cpus, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
     assert limits.usable_cpus() == 3
-
-
-def cpus_here(_):
-    return limits.granted_cpus(), limits.usable_cpus()
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky", "multiprocessing"])
