@@ -15,6 +15,7 @@ from fastff.system.arguments import check_size
 from fastff.training.trainer import Trainer
 
 _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
+_ONLY_FOR = {"adam": ("beta1", "beta2", "epsilon", "bias_correction"), "sgd": ("momentum",)}
 
 
 def preprocessing(options: Config, data: Dataset) -> list[Standardize | Whiten]:
@@ -65,6 +66,14 @@ def make_trainer(
 
 
 def _optimizer(options: Config) -> Optimizer:
+    for optimizer, names in _ONLY_FOR.items():
+        for name in names:
+            value, default = getattr(options, name), getattr(Config, name)
+            if optimizer != options.optimizer and value != default:
+                raise ArgumentError(
+                    f"{name}: {value!r}, but {options.optimizer} has no {name}; "
+                    f"want it left at {default!r}, or {optimizer} as the optimizer"
+                )
     if options.optimizer == "sgd":
         return SGD(momentum=options.momentum, weight_decay=options.weight_decay, decay=options.decay)
     return Adam(
