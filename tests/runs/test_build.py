@@ -4,6 +4,7 @@ import pytest
 
 from fastff import SGD, Adam, ArgumentError, Config, load_dataset
 from fastff.runs.build import make_trainer
+from fastff.runs.config import start_from
 
 DIGITS = load_dataset("digits")
 
@@ -22,6 +23,11 @@ DIGITS = load_dataset("digits")
 )
 def test_the_optimizer_is_the_one_described(options, optimizer):
     assert make_trainer(Config(**options), DIGITS, front=[]).optimizer == optimizer
+
+
+def test_the_other_optimizer_takes_the_place_of_a_presets():
+    options = start_from("digits", "course", {"optimizer": "sgd", "decay": "l2"})
+    assert make_trainer(options, DIGITS, front=[]).optimizer == SGD(0.9, weight_decay=1e-4)
 
 
 @pytest.mark.parametrize(
