@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
-from fastff.errors import ArgumentError, DataError
+from fastff.errors import DataError
+from fastff.system.arguments import check_number, check_seed
 from fastff.system.limits import check_room
 
 Split = tuple[Rows, np.ndarray]
@@ -57,8 +58,8 @@ class Dataset:
         memory-mapped rows; rows of shards stay in their files.
         Raises ArgumentError for a fraction outside (0, 1), DataError when there is only one training row.
         """
-        if not 0 < fraction < 1:
-            raise ArgumentError(f"fraction: {fraction}, want a number between 0 and 1")
+        check_number("fraction", fraction, 0.0, 1.0, above=True)
+        check_seed(seed, required=True)
         if self.x_val is not None:
             return self
         rows = len(self.x_train)

@@ -39,13 +39,13 @@ def load_dataset(
     Raises DataError for data that is missing or cannot be used, ArgumentError for arguments that contradict each
     other, and MissingExtra for .parquet without pyarrow; each message is one line.
     """
+    path = expanded(name_or_path, "name_or_path")
     known = name_or_path if name_or_path in NAMES else None
-    path = expanded(name_or_path)
     tables = path.suffix.lower() in (".csv", ".parquet") or (path.is_dir() and has_parquet(path))
     if target is not None and (known or not tables):
         raise ArgumentError(f"target: {target!r} for {name_or_path}, want a target only for .csv and .parquet files")
     if known is not None:
-        return _load_known(str(known), None if data_dir is None else expanded(data_dir))
+        return _load_known(str(known), None if data_dir is None else expanded(data_dir, "data_dir"))
     if data_dir is not None:
         raise ArgumentError(f"data_dir: {data_dir} beside the path {name_or_path}, want it only for {', '.join(NAMES)}")
     if path.is_dir():

@@ -1,6 +1,6 @@
 """Several trained networks as one model, which mostly predicts better than any of them alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any
 
@@ -21,6 +21,8 @@ class Ensemble:
     """
 
     def __init__(self, networks: Sequence[FeedForwardNeuralNetwork]) -> None:
+        if not isinstance(networks, Iterable):
+            raise ArgumentError(f"networks: {type(networks).__name__}, want a sequence of FeedForwardNeuralNetworks")
         self.networks = list(networks)
         if not self.networks:
             raise ArgumentError("networks: none, want at least one")

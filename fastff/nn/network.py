@@ -12,12 +12,13 @@ from fastff.engine.context import ALONE, RunContext
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
-from fastff.nn.layers import Layer, LinearLayer, ReLU
+from fastff.nn.layers import Layer, LinearLayer, ReLU, _parameter
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import contents, layers_from, named_parameters
 from fastff.system import checkpoint
 from fastff.system.arguments import check_seed, check_size
+from fastff.system.attributes import Checked
 from fastff.system.blocks import Sliceable, copied
 from fastff.system.limits import check_room
 
@@ -40,6 +41,8 @@ class FeedForwardNeuralNetwork:
     ordinary list, which may be changed: put a Standardize first, say, or a Dropout between two layers.
     """
 
+    optimizer = Checked(check_optimizer)
+
     def __init__(
         self,
         input_dim: int,
@@ -61,7 +64,7 @@ class FeedForwardNeuralNetwork:
         for i, own_seed in enumerate(seeds):
             self.layers += [LinearLayer(widths[i], widths[i + 1], seed=own_seed), ReLU()]
         self.layers.pop()
-        self.optimizer: Optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
+        self.optimizer = Adam() if optimizer is None else optimizer
 
     @classmethod
     def holding(cls, arrays: Mapping[str, np.ndarray], description: Any, path: object) -> "FeedForwardNeuralNetwork":
@@ -209,18 +212,36 @@ class FeedForwardNeuralNetwork:
     def parameters(self, out: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
         """Copies of all weights "0.weight" (in, out) and biases "0.bias" (out,), by the layer's place in `layers`.
 
-        out: an earlier result, whose arrays are overwritten and returned instead of new ones.
+        out: an earlier result, whose arrays are overwritten and returned instead of new ones, where they have the
+        same shape. Raises ArgumentError for anything else.
         """
-        arrays, earlier = {}, out or {}
-        for layer, weight, bias in named_parameters(self.layers):
-            for name, array in zip((weight, bias), layer.arrays().values(), strict=True):
-                arrays[name] = copied(array, earlier.get(name))
+        arrays, earlier = {}, {} if out is None else out
+        if not isinstance(earlier, dict):
+            raise ArgumentError(f"out: {type(out).__name__}, want the dict of an earlier parameters()")
+        for layer, *names in named_parameters(self.layers):
+            for name, array in zip(names, layer.arrays().values(), strict=True):
+                old = earlier.get(name)
+                if old is not None and not (isinstance(old, np.ndarray) and old.flags.writeable):
+                    raise ArgumentError(f"out[{name!r}]: {type(old).__name__}, want an array that can be written to")
+                arrays[name] = copied(array, old)
         return arrays
 
     def set_parameters(self, parameters: Mapping[str, Sliceable]) -> None:
-        """Give the linear layers copies of the weights and biases that have their names as in parameters()."""
+        """Give the linear layers copies of the weights and biases that have their names as in parameters().
+
+        Raises ArgumentError, before anything is changed, where one is missing or has another shape.
+        """
+        if not isinstance(parameters, Mapping):
+            raise ArgumentError(f"parameters: {type(parameters).__name__}, want a mapping as parameters() returns it")
+        checked: list[tuple[LinearLayer, list[Any]]] = []
         for layer, weight, bias in named_parameters(self.layers):
-            layer.weights, layer.bias = parameters[weight], parameters[bias]
+            checked.append((layer, []))
+            for name, rows in (weight, layer.input_dim), (bias, 1):
+                if name not in parameters:
+                    raise ArgumentError(f"parameters: no {name!r}, want the names that parameters() returns")
+                checked[-1][1].append(_parameter(name, parameters[name], (rows, layer.output_dim)))
+        for layer, values in checked:
+            layer.weights, layer.bias = values
 
     def contents(self) -> tuple[dict[str, Sliceable], list[dict[str, Any]]]:
         """What a file holds of the network: its arrays by name, to be read before they change, and its layers' list."""
@@ -240,7 +261,7 @@ class FeedForwardNeuralNetwork:
         """The network that `save` wrote to path. Raises DataError if the file is no whole network."""
         arrays, metadata = checkpoint.load(path)
         self.layers = layers_from(arrays, metadata.get("layers"), path)
-        self.optimizer = getattr(self, "optimizer", Adam())
+        self.optimizer = self.__dict__.get("optimizer", Adam())
         return self
 
 

@@ -152,6 +152,8 @@ class Whiten(Layer, saved_as="whiten"):
         The covariance (D, D) is summed in float64. Raises ArgumentError for more components than features, and
         DataError for values whose squares float32 cannot hold.
         """
+        if not isinstance(after, Standardize | None):
+            raise ArgumentError(f"after: {after!r}, want a Standardize or None")
         X = check_rows(X, "X", features=None if after is None else after.features_in)
         check_finite(X, "X")
         if check_size("components", components) > X.shape[1]:

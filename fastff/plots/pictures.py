@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from fastff.errors import ArgumentError
 from fastff.plots import canvas
 from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED
+from fastff.system.arguments import check_numbers
 from fastff.system.blocks import Sliceable, row_blocks
 
 
@@ -166,6 +167,7 @@ def display_example(
 
     Raises ArgumentError when the shape cannot be guessed or does not fit, or the label has no name.
     """
+    check_numbers("row", row, np.float64, "the numbers of one picture")
     values = np.asarray(row).reshape(1, -1)
     if image_shape is None:
         side = math.isqrt(values.size)
@@ -176,7 +178,10 @@ def display_example(
     picture = _pictures(values, image_shape)[0]
     name = None
     if label is not None:
-        index = int(np.reshape(label, -1)[0])
+        found = check_numbers("label", label, np.float64, "a whole number")
+        if found.size != 1 or found.item() % 1:
+            raise ArgumentError(f"label: {label!r}, want one whole number")
+        index = int(found.item())
         if class_names is not None and not 0 <= index < len(class_names):
             raise ArgumentError(f"label is {index}, wanted 0 to {len(class_names) - 1}, an index into class_names")
         name = _name(class_names, index)
@@ -212,7 +217,7 @@ def _place(ax: Axes, picture: Any, box: tuple[float, float, float, float], *, fr
 
 def _planes(rows: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Turn rows (N, C*H*W) into (N, H, W) if C is 1, grey, or into (N, H, W, 3) if C is 3, colour."""
-    if len(image_shape) != 3 or image_shape[0] not in (1, 3):
+    if not isinstance(image_shape, tuple | list) or len(image_shape) != 3 or image_shape[0] not in (1, 3):
         raise ArgumentError(f"image_shape is {image_shape}, wanted (1, H, W) for grey or (3, H, W) for colour")
     if rows.ndim != 2 or rows.shape[1] != math.prod(image_shape):
         found = f"{rows.shape[1]} values" if rows.ndim == 2 else f"{rows.ndim} dimensions"

@@ -12,10 +12,13 @@ from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam, Optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.runs.config import Config
+from fastff.runs.presets import PRESETS
 from fastff.system.arguments import check_size
 from fastff.training.trainer import Trainer
 
 _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
+# Options that mean nothing to the other optimizer: there they stay at their default, or at what the preset has
+_ONLY_FOR = {"adam": ("beta1", "beta2", "epsilon", "bias_correction"), "sgd": ("momentum",)}
 
 
 def preprocessing(options: Config, data: Dataset) -> list[Standardize | Whiten]:
@@ -66,6 +69,15 @@ def make_trainer(
 
 
 def _optimizer(options: Config) -> Optimizer:
+    preset = PRESETS.get(options.preset or "", {})
+    for optimizer, names in _ONLY_FOR.items():
+        for name in names:
+            value, default = getattr(options, name), getattr(Config, name)
+            if optimizer != options.optimizer and value not in (default, preset.get(name)):
+                raise ArgumentError(
+                    f"{name}: {value!r}, but {options.optimizer} has no {name}; "
+                    f"want it left at {default!r}, or {optimizer} as the optimizer"
+                )
     if options.optimizer == "sgd":
         return SGD(momentum=options.momentum, weight_decay=options.weight_decay, decay=options.decay)
     return Adam(

@@ -252,7 +252,7 @@ def _preset(name: str) -> dict[str, Any]:
 
 def _fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is Literal:
-        return value in get_args(hint)
+        return isinstance(value, str) and value in get_args(hint)
     if get_origin(hint) is tuple:
         return isinstance(value, list) and all(_fits(item, get_args(hint)[0]) for item in value)
     if get_args(hint):  # X | None; TOML has no None
@@ -272,9 +272,10 @@ def _shown(value: Any) -> str:
 
 
 def _wanted(hint: Any) -> str:
+    if type(None) in get_args(hint):  # X | None
+        return _wanted(get_args(hint)[0])
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(repr, get_args(hint)))}"
     if get_origin(hint) is tuple:
         return "a list of whole numbers"
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    return names[next(option for option in (get_args(hint) or (hint,)) if option is not type(None))]
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]

@@ -1,6 +1,6 @@
 """fit_many: trains many networks on one data set, each with its own options or seed, and each on one core."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
@@ -54,6 +54,8 @@ def fit_many(
     A config that cannot be trained, or diverges, has its error in the list, and the others are trained all the same.
     Ctrl-C ends all. Raises ArgumentError for bad configs or jobs, DataError for data that cannot be used.
     """
+    if not isinstance(configs, Iterable):
+        raise ArgumentError(f"configs: {type(configs).__name__}, want a sequence of fastff.Config")
     configs = list(configs)
     for i, config in enumerate(configs):
         _check(config, f"configs[{i}]")

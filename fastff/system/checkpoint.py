@@ -63,9 +63,11 @@ def reading(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Sliceable]
     path = expanded(path)
     with ExitStack() as stack:
         try:
-            with open(path, "rb"):  # its errors say more clearly than safetensors' why a file cannot be opened
-                pass
-            content = _checked(stack.enter_context(safe_open(path, framework="np")), path)
+            with open(path, "rb") as plain:  # its errors say more clearly than safetensors' why it cannot be opened
+                content = _checked(stack.enter_context(safe_open(path, framework="np")), path)
+                header = plain.read(int.from_bytes(plain.read(8), "little"))
+            if not header.rstrip(b" ").endswith(b"}"):  # safetensors takes any white space behind it
+                raise DataError(f"{path} is corrupted: its header is not padded with spaces, restore it from a copy")
         except OSError as error:
             raise DataError(f"cannot read {path}: {_one_line(error)}") from error
         except SafetensorError as error:

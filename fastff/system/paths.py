@@ -1,8 +1,11 @@
 """Paths that people write: ~ is their home folder, also where no shell has put that in its place."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import get_type_hints
+
+from fastff.errors import ArgumentError
 
 PATH = "path"  # in the type of an option says that it is one
 
@@ -17,6 +20,13 @@ class HasPaths:
                 object.__setattr__(self, name, str(expanded(value)))
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path with the home folder in place of a ~ that it begins with, which shells leave in --out=~/run."""
-    return Path(os.path.expanduser(path))
+def expanded(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """The path with the home folder in place of a ~ that it begins with, which shells leave in --out=~/run.
+
+    Every path that users give passes here. ArgumentError, which begins with `name`, for what can be none.
+    """
+    with suppress(TypeError, ValueError):  # ValueError: of a text that no name of a file can be
+        text = os.fspath(path)
+        if isinstance(text, str) and b"\0" not in os.fsencode(text):
+            return Path(os.path.expanduser(text))
+    raise ArgumentError(f"{name}: {path!r}, want a path, as a str or an os.PathLike")

@@ -59,10 +59,16 @@ def test_held_out_rows_never_change():
     assert whole.with_validation(0.2, seed=1).x_val.ravel().tolist() != [2, 3, 11, 13]
 
 
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, 2, float("nan")])
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 2, float("nan"), [], "half", None, np.zeros(2)])
 def test_fraction_must_leave_something(fraction):
     with pytest.raises(ArgumentError, match=r"^fraction: "):
         load_dataset("digits").with_validation(fraction)
+
+
+@pytest.mark.parametrize("seed", [None, -1, 0.5, "x", [1]])
+def test_the_seed_of_validation_is_a_whole_number(seed):
+    with pytest.raises(ArgumentError, match=r"^seed: .*, want a whole number of at least 0$"):
+        load_dataset("digits").with_validation(0.1, seed)
 
 
 def test_one_row_cannot_be_split():

@@ -49,6 +49,8 @@ def test_it_comes_back_from_disk_with_the_same_bits(ensemble, tmp_path):
     ("networks", "message"),
     [
         ([], "networks: none, want at least one"),
+        (5, "networks: int, want a sequence of FeedForwardNeuralNetworks"),
+        (network(0), "networks: FeedForwardNeuralNetwork, want a sequence"),
         ([network(0), "model"], r"networks\[1\]: str, want a FeedForwardNeuralNetwork"),
         ([network(0), network(1, sizes=(3, 3))], r"networks\[1\]: input_dim 3, want 4"),
         ([network(0), network(1, sizes=(4, 2))], r"networks\[1\]: output_dim 2, want 3"),

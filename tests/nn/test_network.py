@@ -281,6 +281,55 @@ def test_rows_that_are_refused():
             use(np.zeros((0, 6)))
 
 
+@pytest.mark.parametrize("out", [5, [1], (), "text", {"0.weight": 3}, {"2.bias": np.broadcast_to(np.float32(1), 3)}])
+def test_parameters_go_only_into_arrays(out):
+    with pytest.raises(ArgumentError, match=r"^out(\['[\w.]+'\])?: \w+, want (the dict of|an array that can be)"):
+        FeedForwardNeuralNetwork(6, 3, 5, 2, seed=0).parameters(out)
+
+
+def test_parameters_overwrite_an_earlier_result():
+    net = FeedForwardNeuralNetwork(6, 3, 5, 2, seed=0)
+    earlier = FeedForwardNeuralNetwork(6, 3, 5, 2, seed=1).parameters()
+    again = net.parameters(earlier)
+    for name, array in net.parameters().items():
+        assert again[name] is earlier[name]
+        np.testing.assert_array_equal(again[name], array)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda whole: 5, "parameters: int, want a mapping"),
+        (lambda whole: list(whole), "parameters: list, want a mapping"),
+        (lambda whole: {}, "parameters: no '0.weight', want the names"),
+        (lambda whole: {name: whole[name] for name in whole if name != "2.bias"}, "parameters: no '2.bias'"),
+        (lambda whole: {**whole, "2.weight": np.zeros((3, 5))}, r"2.weight: shape \(3, 5\), want \(5, 3\)"),
+        (lambda whole: {**whole, "2.bias": np.zeros(7)}, r"2.bias: shape \(7,\), want \(1, 3\)"),
+        (lambda whole: {**whole, "2.bias": "text"}, "2.bias: str that is not an array of numbers"),
+    ],
+)
+def test_parameters_that_do_not_fit_change_nothing(change, message):
+    net = FeedForwardNeuralNetwork(6, 3, 5, 2, seed=0)
+    before = net.parameters()
+    with pytest.raises(ArgumentError, match=rf"^{message}"):
+        net.set_parameters(change(FeedForwardNeuralNetwork(6, 3, 5, 2, seed=1).parameters()))
+    for name, array in net.parameters().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("value", ["adam", None, Adam, 0.1, np.zeros(3)])
+def test_the_optimizer_is_checked_whenever_it_is_assigned(tmp_path, value):
+    net = FeedForwardNeuralNetwork(6, 3, 5, 2, optimizer=SGD(0.5))
+    net.save(tmp_path / "net")
+    for one in (net, copy.deepcopy(net), FeedForwardNeuralNetwork.load(tmp_path / "net")):
+        kept = one.optimizer
+        with pytest.raises(ArgumentError, match=r"^optimizer: .*, want one such as Adam\(\) or SGD\(\)$"):
+            one.optimizer = value
+        assert one.optimizer is kept
+    assert net.load(tmp_path / "net").optimizer == SGD(0.5)  # which no file holds
+    assert FeedForwardNeuralNetwork.load(tmp_path / "net").optimizer == Adam()
+
+
 def test_backward_and_step_are_refused_out_of_order():
     net = FeedForwardNeuralNetwork(6, 3, 5, 2, seed=0)
     with pytest.raises(ArgumentError, match=r"no forward has run"):

@@ -221,6 +221,9 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, data):
         Whiten.fit(X, 38)
     with pytest.raises(ArgumentError, match="components: 0"):
         Whiten.fit(X, 0)
+    for after in (Standardize, Whiten.fit(X, 2), 5, "text", X):
+        with pytest.raises(ArgumentError, match=r"^after: .*, want a Standardize or None$"):
+            Whiten.fit(X, 5, after=after)
     with pytest.raises(ArgumentError, match=r"projection: shape \(3, 2\) with a shift of 1"):
         Whiten(np.ones((3, 2)), np.ones(1))
     with pytest.raises(ArgumentError, match="projection: holds a value that is not finite"):

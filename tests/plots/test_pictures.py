@@ -184,6 +184,11 @@ def test_display_example_makes_its_own_axes():
         (3000, {}, "row holds 3000 values, wanted 3072 or a square number"),
         (0, {}, "row holds 0 values"),
         (12, {"image_shape": (1, 3, 3)}, "row has 12 values, wanted 9"),
+        (4, {"image_shape": 5}, "image_shape is 5, wanted"),
+        (4, {"label": "x"}, "label: str that is not an array of numbers, want a whole number"),
+        (4, {"label": []}, r"label: \[\], want one whole number"),
+        (4, {"label": 1.5}, "label: 1.5, want one whole number"),
+        (4, {"label": float("nan")}, "label: nan, want one whole number"),
         (4, {"label": 3, "class_names": NAMES}, "label is 3, wanted 0 to 2"),
         (4, {"label": -1, "class_names": NAMES}, "label is -1, wanted 0 to 2"),
     ],
@@ -191,3 +196,9 @@ def test_display_example_makes_its_own_axes():
 def test_display_example_refuses_what_it_cannot_show(size, how, message):
     with pytest.raises(ArgumentError, match=message):
         plots.display_example(np.zeros(size), **how, ax=Figure().add_subplot())
+
+
+@pytest.mark.parametrize("row", ["text", [[1], [1, 2]], object(), {}])
+def test_display_example_refuses_what_is_no_row_of_numbers(row):
+    with pytest.raises(ArgumentError, match=r"^row: \w+ that is not an array of numbers, want the numbers of one"):
+        plots.display_example(row, ax=Figure().add_subplot())

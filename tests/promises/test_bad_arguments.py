@@ -30,6 +30,8 @@ from command_line import refuse, run, snapshot
         (["--weight-decay", "-1"], "weight_decay: -1"),
         (["--weight-decay", "nan"], "weight_decay: nan"),
         (["--optimizer", "sgd", "--momentum", "1"], "momentum: 1"),
+        (["--momentum", "0.5"], "momentum: 0.5, but adam has no momentum"),
+        (["--optimizer", "sgd", "--beta1", "0.5"], "beta1: 0.5, but sgd has no beta1"),
         (["--dropout", "1"], "1"),
         (["--dropout", "-0.5"], "-0.5"),
         (["--dropout", "nan"], "nan"),

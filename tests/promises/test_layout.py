@@ -13,7 +13,6 @@ ELSEWHERE = {
     "tests/commands/test_commands.py": [
         "fastff/command.py",
         "fastff/evaluate/__main__.py",
-        "fastff/runs/build.py",
         "fastff/runs/progress.py",
         "fastff/runs/summary.py",
         "fastff/train.py",

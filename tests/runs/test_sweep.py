@@ -193,6 +193,12 @@ def test_every_option_is_used_or_refused(flowers):
         ("optimizer", "rmsprop", "one of 'adam', 'sgd'"),
         ("seed", 1 << 70, "a whole number"),
         ("patience", 2.5, "a whole number"),
+        ("optimizer", np.array(["adam"]), "one of 'adam', 'sgd'"),
+        ("schedule", np.array(["step", "cosine"]), "one of 'constant'"),
+        ("monitor", ["val_loss"], "one of 'val_accuracy'"),
+        ("log", {}, "one of 'tensorboard', 'mlflow'"),
+        ("standardize", np.array([True, False]), "true or false"),
+        ("whiten", [], "a whole number"),
     ],
 )
 def test_a_config_refuses_what_an_option_cannot_be(name, value, wanted):
@@ -204,3 +210,15 @@ def test_a_config_takes_what_is_meant(tmp_path):
     config = Config(hidden=64, seed=np.int64(3), step_size=np.float32(0.5), out=tmp_path)
     assert config == Config(hidden=(64,), seed=3, step_size=0.5, out=str(tmp_path))
     assert Config(hidden=[8, 4]).hidden == (8, 4)
+
+
+@pytest.mark.parametrize("given", [5, None, SMALL])
+def test_what_is_no_sequence_of_configs_is_refused(flowers, given):
+    with pytest.raises(ArgumentError, match=rf"^configs: {type(given).__name__}, want a sequence of fastff.Config$"):
+        fit_many(given, flowers)
+
+
+def test_an_option_of_the_other_optimizer_is_the_error_of_its_config(flowers):
+    good, bad = fit_many([SMALL, dataclasses.replace(SMALL, momentum=0.5)], flowers)
+    assert good.error is None
+    assert str(bad.error).startswith("momentum: 0.5, but adam has no momentum")

@@ -175,6 +175,18 @@ def test_every_altered_byte_is_noticed(path, data):
     load_error(path)
 
 
+@pytest.mark.parametrize("length", range(8))
+def test_every_altered_byte_of_the_padding_is_noticed(path, length):
+    checkpoint.save(path, {"weights": np.arange(6, dtype=np.float32)}, {"name": "x" * length})
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    for position in range(content.rindex(b"}", 0, end) + 1, end):
+        assert content[position] == ord(" ")
+        for other in b"\t\n\r\0}":  # the first three are white space to JSON
+            path.write_bytes(content[:position] + bytes([other]) + content[position + 1 :])
+            load_error(path)
+
+
 @in_one_folder
 @given(st.binary(max_size=200))
 def test_other_content_is_one_line(path, content):

@@ -73,3 +73,28 @@ def test_a_tilde_elsewhere_is_a_character_of_a_name(home):
     for name in ("a~b", "./~", "~nobody-of-this-name/x"):
         assert expanded(name) == Path(name)
     assert expanded("~") == home
+
+
+class Bytes:
+    def __fspath__(self):
+        return b"bytes"
+
+
+@pytest.mark.parametrize("path", [5, None, b"bytes", [], np.zeros(3), Bytes(), "null\0", "\ud800"], ids=repr)
+@pytest.mark.parametrize(
+    ("use", "name"),
+    [
+        (lambda path: fastff.FeedForwardNeuralNetwork(4, 3, 8, 2).save(path), "path"),
+        (lambda path: fastff.FeedForwardNeuralNetwork(4, 3, 8, 2).load(path), "path"),
+        (fastff.FeedForwardNeuralNetwork.load, "path"),
+        (lambda path: fastff.Ensemble([fastff.FeedForwardNeuralNetwork(4, 3, 8, 2)]).save(path), "path"),
+        (fastff.Ensemble.load, "path"),
+        (load_model, "path"),
+        (fastff.load_dataset, "name_or_path"),
+        (lambda path: fastff.load_dataset("mnist", data_dir=[] if path is None else path), "data_dir"),
+    ],
+    ids=["save", "load", "new network", "save ensemble", "ensemble", "model", "data set", "data_dir"],
+)
+def test_what_can_be_no_path_is_refused(use, name, path):
+    with pytest.raises(fastff.ArgumentError, match=rf"^{name}: .*, want a path, as a str or an os.PathLike$"):
+        use(path)
