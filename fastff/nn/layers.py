@@ -161,7 +161,7 @@ class LinearLayer(Layer, saved_as="linear"):
 
     @weights.setter
     def weights(self, value: Sliceable) -> None:
-        self._matrix.array = _parameter("weights", value, self._matrix.shape)
+        self._matrix.array = check_parameter("weights", value, self._matrix.shape)
 
     @property
     def bias(self) -> np.ndarray:
@@ -170,7 +170,7 @@ class LinearLayer(Layer, saved_as="linear"):
 
     @bias.setter
     def bias(self, value: Sliceable) -> None:
-        self._bias[: self.output_dim] = _parameter("bias", value, (1, self.output_dim))[0]
+        self._bias[: self.output_dim] = check_parameter("bias", value, (1, self.output_dim))[0]
 
     @property
     def moments(self) -> tuple[np.ndarray, ...]:
@@ -298,7 +298,7 @@ class Tanh(_Activation, saved_as="tanh"):
     function = pointwise.TANH
 
 
-def _parameter(name: str, value: Any, shape: tuple[int, int]) -> Any:
+def check_parameter(name: str, value: Any, shape: tuple[int, int]) -> Any:
     """value as float32 of this shape. What is so already, an array or a Sliceable, is returned as it is."""
     if getattr(value, "dtype", None) == np.float32 and value.shape == shape:
         return value

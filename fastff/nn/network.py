@@ -12,7 +12,7 @@ from fastff.engine.context import ALONE, RunContext
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
-from fastff.nn.layers import Layer, LinearLayer, ReLU, _parameter
+from fastff.nn.layers import Layer, LinearLayer, ReLU, check_parameter
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import contents, layers_from, named_parameters
@@ -239,7 +239,7 @@ class FeedForwardNeuralNetwork:
             for name, rows in (weight, layer.input_dim), (bias, 1):
                 if name not in parameters:
                     raise ArgumentError(f"parameters: no {name!r}, want the names that parameters() returns")
-                checked[-1][1].append(_parameter(name, parameters[name], (rows, layer.output_dim)))
+                checked[-1][1].append(check_parameter(name, parameters[name], (rows, layer.output_dim)))
         for layer, values in checked:
             layer.weights, layer.bias = values
 

@@ -8,6 +8,7 @@ from fastff.data.rows import Rows, check_labels, check_rows
 from fastff.engine.batches import Batches
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.program import Program
+from fastff.errors import ArgumentError, DataError
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork, inference
 from fastff.system.arguments import check_size
@@ -22,6 +23,8 @@ def evaluate(model: Any, X_val: Rows, Y_val: np.ndarray, batch_size: int = EVALU
     model: a FeedForwardNeuralNetwork, or anything with forward(X) -> logits (B, C). X_val (N, D), also as
     Shards; Y_val (N,) or (N, 1).
     """
+    if not callable(getattr(model, "forward", None)):
+        raise ArgumentError(f"model: {type(model).__name__}, want one with forward(X) -> logits (B, C)")
     X = check_rows(X_val, "X_val", features=getattr(model, "input_dim", None))
     Y = check_labels(Y_val, "Y_val", rows=len(X), classes=getattr(model, "output_dim", None))
     return Evaluation(model, X, Y, check_size("batch_size", batch_size)).run()
@@ -59,7 +62,10 @@ class Evaluation:
         with inference(self.model):
             for number in range(len(self.batches)):
                 rows = self.batches.slice(number)
-                logits, labels = self.model.forward(self.X[rows]), self.Y[rows]
+                labels = self.Y[rows]
+                logits = check_rows(self.model.forward(self.X[rows]), f"{type(self.model).__name__}.forward")
+                if len(logits) != len(labels):
+                    raise DataError(f"{type(self.model).__name__}.forward: {len(logits)} rows for {len(labels)}")
                 loss += criterion.forward(logits, labels) * len(labels)
                 hits += int((logits.argmax(1) == labels).sum())
         return loss, hits

@@ -38,6 +38,27 @@ def net():
     return FeedForwardNeuralNetwork(6, 3, 8, 2, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (None, "holds object values"),
+        ("text", "holds <U4 values"),
+        (Y, "shape .*, want two dimensions"),
+        (X[:5], "5 rows for 103"),
+        ([[1, 2], [1]], "list that is not an array of numbers"),
+    ],
+)
+def test_a_forward_that_gives_no_logits_is_named(net, result, message):
+    foreign = Foreign(None)
+    foreign.forward = lambda rows: result
+    with pytest.raises(DataError, match=rf"^Foreign.forward: {message}"):
+        evaluate(foreign, X, Y)
+    foreign.forward = lambda rows: net.forward(rows).tolist()
+    assert evaluate(foreign, X, Y) == pytest.approx(evaluate(net, X, Y))
+    with pytest.raises(ArgumentError, match=r"^model: int, want one with forward"):
+        evaluate(5, X, Y)
+
+
 @given(batch_size=st.integers(1, 2 * N))
 def test_exact_whatever_the_batch_size(batch_size):
     net = FeedForwardNeuralNetwork(6, 3, 8, 2, seed=0)
