@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastff.errors import ArgumentError
+from fastff.system.hold import check_whole
 
 
 def check_size(name: str, value: Any) -> int:
@@ -55,6 +56,7 @@ def check_number(name: str, value: Any, low: float, high: float, *, above: bool 
 
 def check_numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarray:
     """values as an array of this type; ArgumentError, which says what is wanted, where they are not numbers."""
+    check_whole(values, name)
     try:
         return np.asarray(values, dtype)
     except (TypeError, ValueError):

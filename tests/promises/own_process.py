@@ -20,7 +20,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def judged(error: BaseException) -> End:
     if isinstance(error, FastffError):
         bad = "\n" in str(error) or not str(error).strip()
         return End("error", f"not one line: {text!r}") if bad else End("refused", text)
-    if isinstance(error, Mine):
+    if isinstance(error, Mine | FrozenInstanceError):
         return End("refused", text)
     own = [f for f in frames if f.filename.startswith(tuple(ROOTS))]
     last = frames[-1].filename if frames else ""
