@@ -47,12 +47,15 @@ def array(dtype: Any, size: int | str | Callable[[Fields, int], int] = 1, *, opt
     for no array.
     """
 
+    kind = np.dtype(dtype)
+
     def address(name: str, value: Any, fields: Fields, rows: int) -> int:
         if value is None and optional:
             return 0
         if not isinstance(value, np.ndarray):
             raise FieldError(f"{name}: {type(value).__name__}, want an array of {dtype.__name__}")
-        if value.dtype != dtype or not value.flags.c_contiguous or not value.flags.aligned:
+        flags = value.flags
+        if value.dtype != kind or not flags.c_contiguous or not flags.aligned:
             raise FieldError(
                 f"{name}: {value.dtype} of strides {value.strides}, want {dtype.__name__}, contiguous and aligned"
             )
@@ -120,7 +123,10 @@ class Operation(Compiled):
 
     def encode(self, fields: Fields, *, barrier: bool, rows: int) -> list[int]:
         """The row of a table, for batches of at most so many rows. FieldError for what the kernel could not work on."""
-        values = (field(f"{self.name}: {name}", fields[name], fields, rows) for name, field in self.fields.items())
+        try:
+            values = [field(name, fields[name], fields, rows) for name, field in self.fields.items()]
+        except FieldError as error:
+            raise FieldError(f"{self.name}: {error}") from None
         return [self.load(), int(barrier), *values]
 
 

@@ -1,5 +1,6 @@
 """The table of a program: its rows, and the addresses that they become when the program first runs."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,12 +72,10 @@ class Table:
         except operation.FieldError as error:
             raise ArgumentError(str(error)) from None
         width = max(map(len, encoded), default=1)
-        self.memory = np.zeros((len(rows), width), np.int64)
-        for line, values in zip(self.memory, encoded, strict=True):
-            line[: len(values)] = values
+        self.memory = np.array([values + [0] * (width - len(values)) for values in encoded], np.int64)
         self.plan = np.zeros(driver.PLAN, np.int64)
         self.plan[driver.TABLE], self.plan[driver.COLUMNS] = address(self.memory), width
-        self.plan[driver.BEFORE : driver.AFTER + 1] = np.cumsum([len(section) for section in sections])
+        self.plan[driver.BEFORE : driver.AFTER + 1] = [*itertools.accumulate(map(len, sections))]
         self.plan[driver.OTHER_BATCH] = 1
         if end is not None:
             other = slice(driver.OTHER_INDEX, driver.OTHER_HITS + 1)

@@ -5,6 +5,7 @@ have is a mistake of the writer's, which would otherwise go unnoticed.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 
@@ -56,6 +57,7 @@ class Closed:
         object.__setattr__(self, name, value)
 
 
+@cache
 def _names(kind: type) -> set[str]:
     """The public names that a class has or declares."""
     names = {name for one in kind.__mro__ for name in (*vars(one), *vars(one).get("__annotations__", ()))}
