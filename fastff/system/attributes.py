@@ -47,7 +47,7 @@ class Closed:
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        kind = type(self)
+        kind: Any = type(self)
         if not name.startswith("_") and kind.__module__.startswith("fastff.") and name not in _names(kind):
             own = ", ".join(n for n in sorted(_names(kind)) if not callable(getattr(kind, n, None)))
             raise AttributeError(f"{kind.__name__} has no attribute {name!r}, but {own}")
