@@ -170,7 +170,10 @@ class Compiled:
 
     def inspect_asm(self) -> str:
         """The assembly of the function and of all kernels in it, compiled once more."""
-        return str(self._load()._compile_uncached().library.get_asm_str())
+        with global_compiler_lock:
+            library = self._load()._compile_uncached().library
+            library.finalize()  # which brings the kernels in
+        return str(library.get_asm_str())
 
 
 class EntryPoint(Compiled):

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import py_compile
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from types import SimpleNamespace
 import pytest
 from llvmlite import binding
 
-from fastff.kernels import cache, compiler, cpu
+from fastff.kernels import cache, compiler, cpu, linear
 
 KERNELS = Path(compiler.__file__).parent
 TESTS = Path(__file__).parents[1]
@@ -549,3 +550,7 @@ def test_what_multiplies_bfloat16(monkeypatch, features, isa, engine):
     monkeypatch.setenv("FASTFF_BF16", "fp8")
     with pytest.raises(ValueError, match="FASTFF_BF16: 'fp8' is not one of amx, avx512bf16, neon, emulated"):
         cpu._choose_bf16()
+
+
+def test_the_assembly_of_an_operation_has_its_kernels():
+    assert re.search(r"fmadd|fmla|mulps", linear.forward.inspect_asm())

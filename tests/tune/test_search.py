@@ -15,11 +15,11 @@ from fastff.errors import DivergenceError
 from fastff.runs.config import Config, start_from
 from fastff.runs.presets import DEFAULTS
 from fastff.training.trainer import Trainer
-from fastff.tune.space import start_parameters, suggest
-from fastff.tune.workers import Outcome
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 from fastff.tune.search import Search, finished  # noqa: E402
+from fastff.tune.space import start_parameters, suggest  # noqa: E402
+from fastff.tune.workers import Outcome  # noqa: E402
 
 QUICK = ("--epochs", 2, "--jobs", 1)
 
