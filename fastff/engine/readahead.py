@@ -1,8 +1,9 @@
 """Rows that a program reads from files as it runs, and the thread that has the system fetch them in good time.
 
-The ranks read each batch into memory that stays in their caches. The thread copies nothing: it asks for the rows of the
-steps to come, so that they are on their way from the disk while the kernels work. Where the page cache has them already
-it must not take a core from a rank, for which the others would wait: it looks at some of the rows then, and rests.
+The kernels' threads read each batch into memory that stays in their caches. The thread here copies nothing: it asks for
+the rows of the steps to come, so that they are on their way from the disk while the kernels work. Where the page cache
+has them already it must not take a core from a kernel's thread, for which the others would wait: it looks at some of
+the rows then, and rests.
 """
 
 import os
@@ -68,7 +69,7 @@ class Stream:
             raise self._reason(int(self.shared[files.UNREAD]) - 1)
 
     def _ask_ahead(self, order: np.ndarray, position: Callable[[], int], over: Event) -> None:
-        if sys.platform == "linux":  # where that is of this thread alone: it has a core when a rank waits for the disk
+        if sys.platform == "linux":  # where that is of this thread alone: it runs when a kernel waits for the disk
             with suppress(OSError):  # a container may forbid it
                 os.setpriority(os.PRIO_PROCESS, native_id(), LEAST)
         most, asked = max(1, AHEAD // self.width), 0

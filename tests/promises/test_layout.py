@@ -95,6 +95,13 @@ def test_modules_stay_short():
     assert together <= ALL_LINES
 
 
+def test_files_that_the_architecture_names_are_there():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = re.findall(r"`((?:[a-z_]+/)+(?:[a-z_0-9]+\.py)?)`", text)
+    assert len(named) > 30
+    assert not [path for path in named if not (ROOT / path).exists() and not (ROOT / "fastff" / path).exists()]
+
+
 def test_tests_that_are_named_in_words_are_there():
     names = {path.rpartition("/")[2] for path in TESTS}
     functions = set(re.findall(r"^def (test_\w+)", "\n".join(TESTS.values()), re.M))
