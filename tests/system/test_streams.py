@@ -20,7 +20,8 @@ def shell(line, folder):
     """Run a command line of a shell; (status, standard output, standard error)."""
     line = line.replace("fastff", f"{sys.executable} -m fastff")
     done = subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stdout, "".join(s for s in done.stderr.splitlines(True) if "compiling" not in s)
+    said = (line for line in done.stderr.splitlines(True) if line.strip() and "compiling" not in line)
+    return done.returncode, done.stdout, "".join(said)
 
 
 @needs_full
@@ -71,7 +72,7 @@ def test_every_command_ends_with_its_status_without_streams(monkeypatch, name, k
         there = io.StringIO()
         there.close()
         monkeypatch.setattr(sys, stream, None if kind == "None" else there)
-    for arguments, status in ((["--help"], 0), (["--nonsense"], 2)):
+    for arguments, status in ((["--help"], 0), (["--nonsense", "a", "b"], 2)):
         monkeypatch.setattr(sys, "argv", [name, *arguments])
         with pytest.raises(SystemExit) as end:
             command.run(COMMANDS[name])
