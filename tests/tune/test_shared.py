@@ -33,6 +33,7 @@ def stick(self, task, epoch, accuracy):
         signal.pause()
     return report(self, task, epoch, accuracy)
 Search.report, presence.GRACE = stick, 1.0
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
 command.run(__main__.main)
 """
 
@@ -114,7 +115,7 @@ def test_what_a_scheduler_or_a_terminal_ends_comes_again_at_once(line, name, wor
     with start("-c", STUCK, *line) as other:
         assert other.stdout.readline() == "stuck\n"
         other.send_signal(number)
-        out, err = other.communicate()
+        out, err = other.communicate(timeout=120)
     assert (other.returncode, out) == (128 + number, "")
     assert err.splitlines()[-1].startswith(f"{word}: finished trials are kept; python -m fastff.tune ")
     rows = table(line)
