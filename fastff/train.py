@@ -1,6 +1,7 @@
 """python -m fastff.train: train a network on a data set, and write it with its figures and pictures into a folder."""
 
 import dataclasses
+import shlex
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -98,7 +99,8 @@ def _fit(run: Run, data: Dataset, log: Log) -> None:
             raise
         except KeyboardInterrupt as stop:
             if run.save_rest():
-                again = f"--resume --out {run.folder}" + (f" --log {run.options.log}" if run.options.log else "")
+                log_too = ["--log", run.options.log] if run.options.log else []
+                again = shlex.join(["--resume", "--out", str(run.folder), *log_too])
                 text = f"saved in {run.folder}; python -m fastff.train {again} goes on"
             else:
                 text = f"nothing was trained yet, {run.folder} is as it was"

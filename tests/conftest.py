@@ -1,10 +1,11 @@
 """Settings and fixtures of all tests.
 
 Hypothesis's profiles, products of bfloat16 emulated where the CPU has none, a small data set, and kernel memory that
-starts as NaN, so that a kernel that reads padding gives a wrong result.
+starts as NaN, so that a kernel that reads padding gives a wrong result. Signals are handled as in the foreground.
 """
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -17,6 +18,11 @@ if os.environ.get("FASTFF_ISA", "avx512") != "avx512" or not (_FEATURES.get("avx
     os.environ.setdefault("FASTFF_BF16", "emulated")
 
 from fastff.engine import panels  # noqa: E402
+
+# Tests that run in the background may have been started with these ignored, and so would the commands that they start
+for _name, _handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) == signal.SIG_IGN:
+        signal.signal(getattr(signal, _name), _handler)
 
 # What a failed assert of the shared helpers compared is shown as for asserts in tests
 pytest.register_assert_rewrite("command_line", "derivations")

@@ -6,6 +6,7 @@ standard deviation of the figures, and ensemble.safetensors with all networks as
 
 import dataclasses
 import json
+import shlex
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -61,7 +62,7 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
             with HeldSignals(lambda: False) as signals:
                 work.run(several.train, seeds, usable_cpus(), signals)
         except Stopped as stop:
-            again = f"--seeds {count} --resume --out {folder}"
+            again = f"--seeds {count} --resume --out {shlex.quote(str(folder))}"
             raise Stopped(stop.number, f"saved in {folder}; python -m fastff.train {again} goes on") from None
         lines = several.write_summary() if several.summaries else ""
     if not (several.trained or several.errors):

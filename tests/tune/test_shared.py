@@ -33,7 +33,6 @@ def stick(self, task, epoch, accuracy):
         signal.pause()
     return report(self, task, epoch, accuracy)
 Search.report, presence.GRACE = stick, 1.0
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
 command.run(__main__.main)
 """
 
