@@ -141,11 +141,13 @@ class Trainer(Closed):
         """Train for so many more epochs on X (N, D) and Y (N,) or (N, 1); calling it again goes on from there.
 
         X: uint8, float32 or float64, used as it is; Shards are read a part at a time while the kernels run. After each
-        epoch on_epoch(record) is called; if it returns True, training ends. Ctrl-C raises KeyboardInterrupt after the
-        batch under way, from where fit can go on too.
+        epoch on_epoch(record) is called; if it returns True, training ends. It may set step_size, schedule and the
+        network's optimizer for the epochs to come; other options stay as they are until the fit has ended. Ctrl-C
+        raises KeyboardInterrupt after the batch under way, from where fit can go on too.
 
         Returns the history of this trainer, earlier calls included. Raises DataError for unusable data and
-        DivergenceError when a loss is not finite, before that batch could change the weights.
+        DivergenceError when a loss is not finite, before that batch could change the weights, and ArgumentError for
+        options that on_epoch must not change.
         """
         X, Y, X_val, Y_val = self._checked(X, Y, X_val, Y_val)
         check_size("epochs", epochs)
