@@ -16,7 +16,7 @@ from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.dropout import RandomLayer
 from fastff.nn.layers import Layer
-from fastff.system.arguments import check_numbers, check_size
+from fastff.system.arguments import check_flag, check_numbers, check_size, is_whole
 from fastff.system.attributes import Fixed
 from fastff.system.blocks import row_blocks
 from fastff.system.hold import hold
@@ -44,11 +44,9 @@ class Augment(RandomLayer, saved_as="augment"):
             raise ArgumentError(f"image_shape: {image_shape!r}, want (channels, height, width)")
         channels, height, width = (check_size("image_shape", n) for n in image_shape)
         self.image_shape = channels, height, width
-        if isinstance(shift, bool) or not isinstance(shift, int | np.integer) or not 0 <= shift < min(height, width):
+        if not is_whole(shift) or not 0 <= shift < min(height, width):
             raise ArgumentError(f"shift: {shift!r}, want a whole number of pixels from 0 to {min(height, width) - 1}")
-        if not isinstance(mirror, bool | np.bool_):
-            raise ArgumentError(f"mirror: {mirror!r}, want True or False")
-        self.mirror, self.shift = bool(mirror), int(shift)
+        self.mirror, self.shift = check_flag("mirror", mirror), int(shift)
         self.features_in = channels * height * width
 
     def lower_rows(self, program: Program, rows: Rows) -> np.ndarray:

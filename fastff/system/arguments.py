@@ -9,16 +9,21 @@ from fastff.errors import ArgumentError
 from fastff.system.hold import check_whole
 
 
+def is_whole(value: Any) -> bool:
+    """Whether value is a whole number; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_size(name: str, value: Any) -> int:
     """Return value as an int. Raises ArgumentError unless it is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+    if not is_whole(value) or value < 1:
         raise ArgumentError(f"{name}: {value!r}, want a whole number of at least 1")
     return int(value)
 
 
 def check_count(name: str, value: Any) -> int:
     """Return value as an int. Raises ArgumentError unless it is a whole number from 0 to 2**62."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= 1 << 62:
+    if not is_whole(value) or not 0 <= value <= 1 << 62:
         raise ArgumentError(f"{name}: {value!r}, want a whole number from 0 to 2**62")
     return int(value)
 
@@ -41,7 +46,7 @@ def check_seed(value: Any, *, required: bool = False) -> int | None:
     """Return value. Raises ArgumentError unless it is a whole number of at least 0, or None if it is not required."""
     if value is None and not required:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+    if not is_whole(value) or value < 0:
         raise ArgumentError(f"seed: {value!r}, want a whole number of at least 0{'' if required else ', or None'}")
     return int(value)
 
