@@ -172,6 +172,8 @@ class LinearLayer(Layer, saved_as="linear"):
     def bias(self, value: Sliceable) -> None:
         self._bias[: self.output_dim] = check_parameter("bias", value, (1, self.output_dim))[0]
 
+    W, b = weights, bias
+
     @property
     def moments(self) -> tuple[np.ndarray, ...]:
         """The optimizer's two moments of the weights, in panels."""

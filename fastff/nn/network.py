@@ -18,7 +18,7 @@ from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import contents, layers_from, named_parameters
 from fastff.system import checkpoint
 from fastff.system.arguments import check_seed, check_size
-from fastff.system.attributes import Checked
+from fastff.system.attributes import Checked, Closed
 from fastff.system.blocks import Sliceable, copied
 from fastff.system.limits import check_room
 
@@ -33,7 +33,7 @@ class _LoadMethod:
         return (kind.__new__(kind) if network is None else network)._load
 
 
-class FeedForwardNeuralNetwork:
+class FeedForwardNeuralNetwork(Closed):
     """num_layers linear layers with a ReLU after each but the last: rows (N, input_dim) to logits (N, output_dim).
 
     hidden_dim is the width of every hidden layer, or a sequence of num_layers - 1 widths; num_layers may then be left
@@ -41,6 +41,7 @@ class FeedForwardNeuralNetwork:
     ordinary list, which may be changed: put a Standardize first, say, or a Dropout between two layers.
     """
 
+    layers: list[Any]
     optimizer = Checked(check_optimizer)
 
     def __init__(
@@ -60,7 +61,7 @@ class FeedForwardNeuralNetwork:
         count = sum((n_in + 1) * n_out for n_in, n_out in sizes)
         check_room(f"a network of {count:,} parameters", 3 * 4 * count)  # bytes, with two moments
         seeds = np.random.SeedSequence(seed).spawn(len(widths) - 1)
-        self.layers: list[Any] = []
+        self.layers = []
         for i, own_seed in enumerate(seeds):
             self.layers += [LinearLayer(widths[i], widths[i + 1], seed=own_seed), ReLU()]
         self.layers.pop()

@@ -129,8 +129,25 @@ def test_what_can_be_assigned_is_checked(make, name, values):
 
 
 @pytest.mark.parametrize(
-    "make", [trainer, lambda: LinearLayer(6, 3), lambda: Dropout(0.5), lambda: Augment((1, 2, 3)), lambda: SGD(0.9)]
+    "make",
+    [
+        trainer,
+        lambda: trainer().network,
+        lambda: LinearLayer(6, 3),
+        lambda: Dropout(0.5),
+        lambda: Augment((1, 2, 3)),
+        lambda: SGD(0.9),
+    ],
 )
 def test_a_name_that_there_is_not_is_refused(make):
     with pytest.raises(AttributeError):
         make().no_such_name = 1
+
+
+def test_the_names_of_the_course_are_the_same_arrays():
+    layer = LinearLayer(6, 3, seed=0)
+    assert layer.W is layer.weights
+    assert np.shares_memory(layer.b, layer.bias)
+    layer.W, layer.b = np.full((6, 3), 0.5), [1, 2, 3]
+    np.testing.assert_array_equal(layer.forward(np.ones((1, 6))), [[4, 5, 6]])
+    np.testing.assert_array_equal(layer.bias, [[1, 2, 3]])
