@@ -9,6 +9,7 @@ such as the TypeError of a call with unknown arguments. All else is a finding.
 import contextlib
 import faulthandler
 import gc
+import importlib.util
 import json
 import os
 import re
@@ -29,7 +30,10 @@ PATIENCE = 10.0  # seconds that a piece may take
 MEMORY = 16 << 30  # bytes of address space that it may take; fences take most of it
 LENIENT = "# not by the public API"
 CODE = "<misuse>"  # the file name of a piece in tracebacks
-ROOTS = [str(HERE.parents[2] / name) + os.sep for name in ("fastff", "kernels")]
+# The fastff that this process would import, so that tests of an installed one are not of the checkout's beside them.
+_SPEC = importlib.util.find_spec("fastff")
+HOME = Path(_SPEC.origin).resolve().parents[1] if _SPEC and _SPEC.origin else HERE.parents[2]
+ROOTS = [str(HOME / name) + os.sep for name in ("fastff", "kernels")]
 WARM_UP = """
 for kind in ("plain", "all", "own"):
     net = network(kind)
@@ -65,7 +69,7 @@ class Server:
 
     def __enter__(self) -> "Server":
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-        environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parents[2]), os.environ.get("PYTHONPATH", "")])
+        environment["PYTHONPATH"] = os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")])
         command = [sys.executable, str(HERE)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         return self
