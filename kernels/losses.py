@@ -13,7 +13,7 @@ The others are summed over the outputs z of a row, with t the target values, w t
 
 log(1 + e^z) = max(z, 0) + log(1 + e^-|z|) is finite for every z, and of the second terms the product is taken first, so
 that a row takes one logarithm. The rows of the batch lie in the lanes of vectors, so no sum crosses lanes. Sums of loss
-are float64.
+are float64: of BLOCK rows one after the other, and then of these blocks, whatever the lanes and the threads.
 """
 
 import numpy as np
@@ -26,11 +26,14 @@ from .emit import IVEC, VEC, address, emits, load_f32, load_f64, load_i32, load_
 from .operation import array, operation
 from .optimizer import SCALE
 from .panels import batch, batch_size, padded, round_up, vector_offset
-from .pointwise import exp, magnitude, sigmoid
+from .pointwise import exp, logarithm, magnitude, sigmoid
 
+BLOCK = 16  # rows whose loss is summed at once; LANES divides it
 # What softmax_vector leaves for the loss of LANES rows, each LANES floats
 MAXIMUM, SUM, CHOSEN, HALF_MEAN, GUESS, SLOTS = range(6)
-RESULT = 4 * LANES * SLOTS + 64  # bytes for LANES rows; their loss and hits get a cache line of their own behind that
+# Bytes of the scratch memory of a block, in which its vectors' slots stand one behind the other, and where in it its
+# loss and hits stand: a cache line of their own
+RESULT, LOSS = 4 * BLOCK * SLOTS + 64, 4 * BLOCK * SLOTS
 SQUARED, LOGISTIC, POISSON = range(3)
 LINEAR, PRODUCT = range(2)  # what target_vector leaves for the loss: log(PRODUCT) + LINEAR
 GROUP = 64  # outputs of a row whose product fits float32: each factor is at most 2
@@ -119,8 +122,20 @@ def _labels(fields, rows):
     return round_up(rows, LANES)
 
 
+def scratch_size(rows: int) -> int:
+    """The bytes of scratch memory for a batch."""
+    return round_up(rows, BLOCK) // BLOCK * RESULT
+
+
 def _scratch(fields, rows):
-    return -(-rows // LANES) * RESULT
+    return scratch_size(rows)
+
+
+@kernel
+def _blocks_of(rows, thread, threads):
+    """A thread's share of the blocks of a batch: the first one, and the one behind the last."""
+    blocks = (rows + BLOCK - 1) // BLOCK
+    return blocks * thread // threads, blocks * (thread + 1) // threads
 
 
 def _weights(fields, rows):
@@ -141,31 +156,33 @@ def cross_entropy(
     smoothing: array(np.float32), scratch: array(np.uint8, _scratch), weights: array(np.float32, _weights), weighted,
     shared, /, rows, hyper, thread, threads,
 ):  # fmt: skip
-    """Weighted loss and hits of each vector of rows to scratch, and the gradient of their mean to g if there is one.
+    """Weighted loss and hits of each block of rows to scratch, and the gradient of their mean to g if there is one.
 
     weights: in panels, one feature; or LANES ones, with weighted 0. shared: whether other processes have rows of the
-    batch, so that the step's SCALE turns a sum over rows into the mean. scratch holds, for every LANES rows,
-    SLOTS * LANES floats, and then a float64 loss and an int64 count of hits.
+    batch, so that the step's SCALE turns a sum over rows into the mean. scratch: RESULT bytes a block, at whose LOSS
+    stand a float64 loss and an int64 count of hits.
     """
     pad, smooth = padded(classes), load_f32(smoothing)
     scale = load_f32(hyper + 4 * SCALE) if shared != 0 else _weight_scale(weights, weighted, rows)
-    vectors = (rows + LANES - 1) // LANES
-    for v in range(vectors * thread // threads, vectors * (thread + 1) // threads):
-        first, offset = v * LANES, vector_offset(v, pad)
-        out, w = scratch + v * RESULT, _row_weights(weights, weighted, first)
-        softmax_vector(z + offset, g + offset if g != 0 else 0, classes, labels + 4 * first, smooth, w, scale, out)
-        loss, hits = 0.0, 0
-        for lane in range(min(LANES, rows - first)):
-            at = out + 4 * lane
-            top, chosen = np.float64(load_f32(at + 4 * LANES * MAXIMUM)), np.float64(load_f32(at + 4 * LANES * CHOSEN))
-            half_mean = np.float64(load_f32(at + 4 * LANES * HALF_MEAN))
-            own = np.log(np.float64(load_f32(at + 4 * LANES * SUM))) - (1.0 - smooth) * (chosen - top)
-            if smooth != 0.0:  # else a logit of -inf would make it 0 * inf
-                own -= smooth * 2.0 * half_mean
-            loss += np.float64(load_f32(w + 4 * lane)) * own
-            hits += np.int64(load_f32(at + 4 * LANES * GUESS)) == load_i32(labels + 4 * (first + lane))
-        store_f64(out + 4 * LANES * SLOTS, loss)
-        store_i64(out + 4 * LANES * SLOTS + 8, hits)
+    begin, end = _blocks_of(rows, thread, threads)
+    for block in range(begin, end):
+        result, loss, hits = scratch + block * RESULT, 0.0, 0
+        for first in range(block * BLOCK, min(rows, (block + 1) * BLOCK), LANES):
+            offset, out = vector_offset(first // LANES, pad), result + 4 * SLOTS * (first % BLOCK)
+            w = _row_weights(weights, weighted, first)
+            softmax_vector(z + offset, g + offset if g != 0 else 0, classes, labels + 4 * first, smooth, w, scale, out)
+            for lane in range(min(LANES, rows - first)):
+                at = out + 4 * lane
+                top = np.float64(load_f32(at + 4 * LANES * MAXIMUM))
+                chosen = np.float64(load_f32(at + 4 * LANES * CHOSEN))
+                half_mean = np.float64(load_f32(at + 4 * LANES * HALF_MEAN))
+                own = logarithm(np.float64(load_f32(at + 4 * LANES * SUM))) - (1.0 - smooth) * (chosen - top)
+                if smooth != 0.0:  # else a logit of -inf would make it 0 * inf
+                    own -= smooth * 2.0 * half_mean
+                loss += np.float64(load_f32(w + 4 * lane)) * own
+                hits += np.int64(load_f32(at + 4 * LANES * GUESS)) == load_i32(labels + 4 * (first + lane))
+        store_f64(result + LOSS, loss)
+        store_i64(result + LOSS + 8, hits)
 
 
 @emits(types.void, types.int64, address, address, address, types.int64, address, types.float32, address)
@@ -203,20 +220,22 @@ def target_loss(
     kind, z: batch("outputs"), g: batch("outputs"), targets: batch("outputs"), outputs,
     weights: array(np.float32, _weights), weighted, scratch: array(np.uint8, _scratch), /, rows, thread, threads,
 ):  # fmt: skip
-    """The weighted loss of each vector of rows to scratch, as cross_entropy leaves it, and its gradient to g."""
+    """The weighted loss of each block of rows to scratch, as cross_entropy leaves it, and its gradient to g."""
     pad, scale = padded(outputs), _weight_scale(weights, weighted, rows)
-    vectors = (rows + LANES - 1) // LANES
-    for v in range(vectors * thread // threads, vectors * (thread + 1) // threads):
-        first, offset, loss = v * LANES, vector_offset(v, pad), 0.0
-        out, w = scratch + v * RESULT, _row_weights(weights, weighted, first)
-        for k in range(0, outputs, GROUP):
-            at = offset + 4 * NR * k
-            target_vector(kind, z + at, g + at, targets + at, min(GROUP, outputs - k), w, scale, out)
-            for lane in range(min(LANES, rows - first)):
-                linear, product = load_f32(out + 4 * lane), load_f32(out + 4 * (LANES * PRODUCT + lane))
-                loss += np.float64(load_f32(w + 4 * lane)) * (np.float64(linear) + np.log(np.float64(product)))
-        store_f64(out + 4 * LANES * SLOTS, loss)
-        store_i64(out + 4 * LANES * SLOTS + 8, 0)
+    begin, end = _blocks_of(rows, thread, threads)
+    for block in range(begin, end):
+        result, loss = scratch + block * RESULT, 0.0
+        for first in range(block * BLOCK, min(rows, (block + 1) * BLOCK), LANES):
+            offset, w = vector_offset(first // LANES, pad), _row_weights(weights, weighted, first)
+            for k in range(0, outputs, GROUP):
+                at = offset + 4 * NR * k
+                target_vector(kind, z + at, g + at, targets + at, min(GROUP, outputs - k), w, scale, result)
+                for lane in range(min(LANES, rows - first)):
+                    linear, product = load_f32(result + 4 * lane), load_f32(result + 4 * (LANES * PRODUCT + lane))
+                    own = np.float64(linear) + logarithm(np.float64(product))
+                    loss += np.float64(load_f32(w + 4 * lane)) * own
+        store_f64(result + LOSS, loss)
+        store_i64(result + LOSS + 8, 0)
 
 
 @kernel
@@ -229,8 +248,8 @@ def is_finite(loss):
 def record(scratch: array(np.uint8, _scratch), halts, /, rows, losses, hits, thread):
     """The batch's loss and hits, summed in one order by every thread; with halts, one not finite ends the run."""
     loss, right = 0.0, 0
-    for v in range((rows + LANES - 1) // LANES):
-        at = scratch + v * RESULT + RESULT - 64
+    for block in range((rows + BLOCK - 1) // BLOCK):
+        at = scratch + block * RESULT + LOSS
         loss += load_f64(at)
         right += load_i64(at + 8)
     if thread == 0:

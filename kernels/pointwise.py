@@ -1,8 +1,10 @@
-"""Functions of one value at a time: the vector exponential, ReLU, Sigmoid and Tanh, and their slopes.
+"""Functions of one value at a time: exponential and logarithm, ReLU, Sigmoid and Tanh, and their slopes.
 
 exp(x) = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2 (Cody & Waite 1980), e^r by a polynomial fitted at
 Chebyshev points (error under 0.01 ulp before rounding), so a result is within 1.5 ulp. Both derivatives are taken
 from the value itself: s (1 - s) and 1 - t^2.
+
+No function of the C library is called: each system has another one, whose last bits differ.
 """
 
 import numpy as np
@@ -10,7 +12,7 @@ from numba import types
 
 from .compiler import kernel
 from .cpu import LANES, NR
-from .emit import I64, IVEC, VEC, address, emits, i64
+from .emit import F64, I64, IVEC, VEC, address, emits, f64, i64
 from .operation import operation
 from .panels import batch, padded
 
@@ -20,6 +22,8 @@ _EXP = (0.5000000014291087, 0.16666666722230108, 0.04166645677792292, 0.00833329
         0.00019900443826413055)  # fmt: skip
 _TANH = (-0.333333331778503, 0.1333330427785474, -0.05395940590746895, 0.02176996091255, -0.008346980483251849,
          0.002295841252788669)  # fmt: skip
+_ROOT_OF_HALF = 0x3FE6A09E667F3BCD  # the bits of sqrt(1/2)
+_LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # the first has zeros enough for whole multiples of it
 LOWEST = -87.0  # exp of less is taken as 0: the true value is below 1.7e-38, near where float32 loses its precision
 
 
@@ -44,6 +48,36 @@ def exp(e, x):
     bits = b.add(b.shl(b.bitcast(shifted, IVEC), e.iconst(23)), e.iconst(127 << 23))
     # a product, not an addition to p's exponent bits: it leaves a NaN a NaN
     return e.select("<", x, e.const(LOWEST), e.const(0.0), b.fmul(p, b.bitcast(bits, VEC)))
+
+
+@emits(i64, f64)
+def _bits_of(e, x):
+    return e.b.bitcast(x, I64)
+
+
+@emits(f64, i64)
+def _with_bits(e, bits):
+    return e.b.bitcast(bits, F64)
+
+
+@kernel
+def logarithm(x):
+    """ln x of a float64 that is not negative and no subnormal number, within 2 ulp; NaN for NaN.
+
+    x = 2^k m with sqrt(1/2) <= m < sqrt(2), and ln m = 2 artanh(s) = 2 (s + s^3 / 3 + s^5 / 5 + ...), where
+    s = (m - 1) / (m + 1).
+    """
+    if not 0.0 < x < np.inf:
+        return -np.inf if x == 0.0 else x
+    bits = _bits_of(x)
+    k = (bits - _ROOT_OF_HALF) >> 52
+    m = _with_bits(bits - (k << 52))
+    s = (m - 1.0) / (m + 1.0)
+    x = s * s
+    low = 1 / 3 + x * (1 / 5 + x * (1 / 7 + x * (1 / 9 + x * (1 / 11))))
+    high = 1 / 13 + x * (1 / 15 + x * (1 / 17 + x * (1 / 19 + x * (1 / 21))))
+    to_fifth = x * x * (x * x * x)  # two sums that do not wait for one another
+    return k * _LN2_HIGH + (2.0 * s + (2.0 * s * x * (low + to_fifth * high) + k * _LN2_LOW))
 
 
 def magnitude(e, x):

@@ -259,7 +259,7 @@ class Program:
 
     def _loss(self, operation: Operation, halt: bool, weights: Panels | None, **fields: Any) -> None:
         """Add a loss, and the record of its sum."""
-        scratch = panels.aligned(panels.round_up(self.rows, LANES) // LANES * losses.RESULT, np.uint8)
+        scratch = panels.aligned(losses.scratch_size(self.rows), np.uint8)
         each = np.ones(LANES, np.float32) if weights is None else weights
         self.add(operation, scratch=scratch, weights=each, weighted=int(weights is not None), **fields)
         # where processes share a batch they agree on whether to end

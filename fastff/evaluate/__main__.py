@@ -1,6 +1,7 @@
 """python -m fastff.evaluate RUN_DIR DATASET: prints the loss and accuracy of a trained network as JSON."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from fastff.data.rows import Shards, check_finite, check_labels, check_rows
 from fastff.errors import DataError
 from fastff.runs.config import Folder, Name
 from fastff.runs.model import load_model
+from fastff.system import elementary
 from fastff.system.blocks import row_blocks
 from fastff.system.paths import PATH, HasPaths
 
@@ -61,7 +63,7 @@ def main(arguments: list[str]) -> None:
         probabilities = (probabilities + mirrored) / 2
     chosen = probabilities[np.arange(len(labels)), labels]
     figures = {
-        "loss": float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean()),
+        "loss": math.fsum(-elementary.log(np.maximum(chosen, np.finfo(np.float64).tiny))) / len(labels),
         "accuracy": float((probabilities.argmax(1) == labels).mean()),
         "n": len(labels),
     }

@@ -9,7 +9,7 @@ import numpy as np
 from fastff.data.rows import check_rows
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.system import checkpoint
+from fastff.system import checkpoint, elementary
 from fastff.system.blocks import Sliceable
 
 
@@ -50,7 +50,7 @@ class Ensemble:
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         """Logits of the rows X (N, input_dim), the logarithms of the mean probabilities: float32 (N, output_dim)."""
-        return np.log(np.maximum(self.predict_proba(X), np.finfo(np.float32).tiny))
+        return elementary.log(np.maximum(self.predict_proba(X), np.finfo(np.float32).tiny)).astype(np.float32)
 
     def save(self, path: str | PathLike[str], description: dict[str, Any] | None = None) -> None:
         """Write all networks to one safetensors file at path, which appears whole or not at all.

@@ -18,6 +18,7 @@ from fastff.errors import ArgumentError
 from fastff.kernels import pointwise
 from fastff.kernels.cpu import NR
 from fastff.nn.optim import Adam, check_optimizer, check_step_size, store_gradient
+from fastff.system import elementary
 from fastff.system.arguments import check_count, check_numbers, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import Sliceable
@@ -129,7 +130,7 @@ class LinearLayer(Layer, saved_as="linear"):
         self._allocate(check_size("input_dim", input_dim), check_size("output_dim", output_dim))
         if not isinstance(seed, np.random.SeedSequence):
             check_seed(seed)
-        deviates = np.random.default_rng(seed).standard_normal((self.input_dim, self.output_dim), np.float32)
+        deviates = elementary.normal((self.input_dim, self.output_dim), seed)
         deviates *= np.float32(np.sqrt(2.0 / self.input_dim))
         self.weights = deviates
 

@@ -16,7 +16,7 @@ from fastff.nn.layers import Layer, LinearLayer, ReLU, check_parameter
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import contents, layers_from, named_parameters
-from fastff.system import checkpoint
+from fastff.system import checkpoint, elementary
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.attributes import Checked, Closed
 from fastff.system.blocks import Sliceable, copied
@@ -198,11 +198,7 @@ class FeedForwardNeuralNetwork(Closed):
 
     def predict_proba(self, X: Rows, *, context: RunContext = ALONE) -> np.ndarray:
         """The probability of each class for each row of X (N, input_dim): float32 (N, output_dim); rows sum to 1."""
-        z = self.logits(X, context=context)
-        z -= z.max(1, keepdims=True)
-        np.exp(z, out=z)
-        z /= z.sum(1, keepdims=True)
-        return z
+        return elementary.softmax(self.logits(X, context=context))
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy must not keep the addresses of the original's memory

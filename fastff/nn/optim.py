@@ -13,6 +13,7 @@ import numpy as np
 
 from fastff.errors import ArgumentError
 from fastff.kernels import optimizer
+from fastff.system import elementary
 from fastff.system.arguments import check_choice, check_number
 
 Each = float | np.ndarray  # one number for all steps, or an array (steps,)
@@ -119,7 +120,7 @@ def adam_numbers(
     multiplied by shrink, and l2 times the weight is added to its gradient.
     """
     t = np.ones(len(step_sizes), np.int64) if form == "constant" else first + np.arange(len(step_sizes))
-    correction1, correction2 = 1.0 - beta1**t, 1.0 - beta2**t
+    correction1, correction2 = 1.0 - elementary.powers(beta1, t), 1.0 - elementary.powers(beta2, t)
     if form == "scikit-learn":
         rate, root = step_sizes * np.sqrt(correction2) / correction1, np.ones(len(step_sizes))
     else:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.special import xlogy
 from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
 
 from fastff.engine import panels
@@ -16,6 +15,7 @@ from fastff.kernels import losses
 from fastff.nn.dropout import Dropout
 from fastff.nn.optim import adam_numbers, sgd_numbers
 from fastff.sklearn.forward import check_range, network_of
+from fastff.system import elementary
 from fastff.system.limits import check_room
 
 _KINDS = {"logistic": losses.LOGISTIC, "identity": losses.SQUARED, "exp": losses.POISSON}
@@ -87,7 +87,9 @@ class Epochs:
             return g, saved
         y = y.reshape(self.rows, -1)
         if estimator.out_activation_ == "exp":
-            self.constant = (xlogy(y, y) - y).sum(1)  # the part of each row's loss that no weight changes
+            self.constant = (y * elementary.log(np.where(y > 0, y, 1.0)) - y).sum(
+                1
+            )  # the part of each row's loss that no weight changes
         kind = _KINDS[estimator.out_activation_]
         if kind == losses.LOGISTIC:
             y = y * np.float32(1 - smoothing) + np.float32(smoothing / 2)
@@ -178,7 +180,8 @@ class Epochs:
         first, rates = optimizer.t + 1, np.full(count, optimizer.learning_rate_init)
         optimizer.t += count
         betas = optimizer.beta_1, optimizer.beta_2
-        corrections = np.sqrt(1 - betas[1] ** optimizer.t) / (1 - betas[0] ** optimizer.t)
+        first_decayed, second_decayed = (elementary.powers(beta, np.int64(optimizer.t)) for beta in betas)
+        corrections = np.sqrt(1 - second_decayed) / (1 - first_decayed)
         optimizer.learning_rate = optimizer.learning_rate_init * corrections  # as scikit-learn shows it
         return adam_numbers(first, rates, *betas, optimizer.epsilon, "scikit-learn", l2, shrink)
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastff.system import elementary
+
 Schedule = Callable[[np.ndarray], np.ndarray]
 
 WARM_UP = 0.3  # the share of training in which one-cycle's step size rises
@@ -17,7 +19,7 @@ def _step(done: np.ndarray) -> np.ndarray:
 
 def _cosine(done: np.ndarray) -> np.ndarray:
     """From 1 to 0 along half a cosine (Loshchilov & Hutter 2017)."""
-    return 0.5 * (1.0 + np.cos(np.pi * done))
+    return 0.5 * (1.0 + elementary.cos_pi(done))
 
 
 def _one_cycle(done: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from fastff.engine.program import Program
 from fastff.kernels import pointwise
 from fastff.kernels.compiler import entry_point
 from fastff.kernels.cpu import LANES
-from fastff.kernels.emit import address, emits, i64
+from fastff.kernels.emit import address, emits, i64, load_f64, store_f64
 from fastff.kernels.pointwise import RELU, SIGMOID, TANH
 
 pytestmark = pytest.mark.usefixtures("poisoned")
@@ -92,6 +92,28 @@ def test_exp_is_within_1_5_ulp():
     usual = x >= pointwise.LOWEST
     assert ulps(y[usual], np.exp(x[usual].astype(np.float64))).max() <= 1.5
     assert (y[x == 0] == 1).all()
+
+
+@entry_point
+def _logarithms(count, y, x):
+    for i in range(count):
+        store_f64(y + 8 * i, pointwise.logarithm(load_f64(x + 8 * i)))
+    return 0
+
+
+def test_logarithm_is_within_2_units():
+    rng = np.random.default_rng(0)
+    near = 1 + np.concatenate([rng.uniform(-1e-3, 1e-3, 1000), 2.0 ** -np.arange(1, 53)])
+    x = np.concatenate([np.exp(rng.uniform(-700, 700, 10_000)), rng.uniform(1, 10, 10_000), near, [np.sqrt(0.5), 2.0]])
+    y = np.empty_like(x)
+    _logarithms(len(x), y.ctypes.data, x.ctypes.data)
+    # where longdouble is float64, the truth itself is off by up to a unit
+    slack = 0 if np.finfo(np.longdouble).eps < np.finfo(float).eps else 1
+    truth = np.log(x.astype(np.longdouble))
+    assert (np.abs(y - truth) / np.spacing(np.abs(truth).astype(float))).max() < 2 + slack
+    x = np.array([0.0, 1.0, np.inf, np.nan])
+    _logarithms(len(x), y.ctypes.data, x.ctypes.data)
+    np.testing.assert_array_equal(y[:4], [-np.inf, 0, np.inf, np.nan])
 
 
 def test_sigmoid_over_all_of_float32():
