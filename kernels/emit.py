@@ -14,11 +14,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .cpu import ARCHITECTURE, FMA, ISA, LANES
+from .cpu import ARCHITECTURE, BF16, FMA, LANES
 
 F32, F64, I8, I32, I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 VEC = ir.VectorType(F32, LANES)
 IVEC = ir.VectorType(I32, LANES)
+# Whether roots and quotients are refined from estimates where they may: not where all CPUs are to have the same bits
+ESTIMATES = BF16 in ("amx", "avx512bf16")
 address, f32, f64, i64 = types.int64, types.float32, types.float64, types.int64
 
 
@@ -79,7 +81,7 @@ class Emitter:
 
         One step of Newton's method squares the estimate's relative error, 2^-14: 1.5 * 2^-28 and three roundings.
         """
-        if ISA != "avx512":
+        if not ESTIMATES:
             return self.sqrt(x)
         b, tiny = self.b, self.const(2.0**-126)  # for 0: an infinite estimate would make it NaN
         at = self.select("<", x, tiny, tiny, x)
@@ -90,7 +92,7 @@ class Emitter:
 
     def inverse(self, x: ir.Value) -> ir.Value:
         """1 / x for x > 0, refined from an estimate where there is one; NaN for infinity."""
-        if ISA != "avx512":
+        if not ESTIMATES:
             return self.b.fdiv(self.const(1.0), x)
         y = self._estimate("rcp14", x)
         return self.fma(y, self.fma(self.b.fneg(x), y, self.const(1.0)), y)

@@ -12,14 +12,16 @@ import numpy as np
 from numba import types
 
 from .bfloat16 import BLOCK, blocks, blocks_of_floats, form, product_block, round_weight_block, unpacked
-from .cpu import LANES, MR, NR, VECTORS
+from .cpu import BF16, LANES, MR, NR, VECTORS
 from .emit import F32, I64, address, emits, i64
 from .operation import operation
 from .optimizer import HYPER, apply_rule
 from .panels import BIAS, WEIGHTS, batch, padded
 from .tile import sum_rows
 
-KC = 16  # blocks of k that stay in the first-level cache: half of it for the left operand, half for the right
+# Blocks of k that stay in the first-level cache: half of it for the left operand, half for the right. Sums start anew
+# with each KC of them, so emulation, whose bits are to be the same for all sizes of blocks, takes as many values in all.
+KC = 384 // NR if BF16 == "emulated" else 16
 
 
 @emits(types.void, address, address, address, i64, i64)

@@ -1,16 +1,19 @@
-"""Trains small networks in many ways and prints a hash of what each way gives: python golden.py [SETTING ...]
+"""Trains small networks in many ways and prints a hash of what each way gives: python one_result.py [SETTING ...]
 
-golden.json holds the hashes that were recorded; test_golden.py compares. Run with FASTFF_ISA and FASTFF_BF16 as wanted:
+one_result.json holds the hashes that were recorded, the same ones for every machine; test_one_result.py compares.
 
-    python tests/promises/golden.py --record    adds this process's vectors to golden.json
+    python tests/promises/one_result.py --compare    prints what differs from the record; ends with 1 if anything does
+    python tests/promises/one_result.py --record     puts what this process computes into the record
 
-Of each setting three things are hashed: `weights` (with Adam's moments), `history` (losses, hits and the epochs'
-records, but no times), and `logits` of some rows. The losses are summed by lanes, so the history is another one for
-each width of vectors; in float32 the weights are not.
+Run with FASTFF_ISA and FASTFF_BF16 as wanted. Of most settings these things are hashed: `weights` (with Adam's
+moments), `history` (losses, hits and the epochs' records, but no times), and `logits` and `probabilities` of some rows.
+There is one result in float32, and one for each way of multiplying bfloat16. A CPU without fused multiply-adds rounds
+more often, so it has a result of its own.
 """
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -26,6 +29,7 @@ from fastff import (
     Augment,
     CrossEntropySoftmax,
     Dropout,
+    Ensemble,
     FeedForwardNeuralNetwork,
     LinearLayer,
     ReLU,
@@ -33,12 +37,13 @@ from fastff import (
     Standardize,
     Tanh,
     Trainer,
+    evaluate,
     load_dataset,
 )
 from fastff.kernels import cpu as target
 from fastff.training.state import restore_trainer, trainer_state
 
-RECORD = Path(__file__).with_name("golden.json")
+RECORD = Path(__file__).with_name("one_result.json")
 ROWS, FEATURES, CLASSES = 101, 215, 5  # more features than a block of the sums, and no multiple of a tile
 
 
@@ -72,6 +77,7 @@ def result(trainer, x):
         "weights": digest(*(np.asarray(arrays[name]) for name in names)),
         "history": digest(np.array(history.batch_losses), np.array(history.batch_accuracies), np.array(records)),
         "logits": digest(trainer.network.logits(x[:40])),
+        "probabilities": digest(trainer.network.predict_proba(x[:40])),
     }
 
 
@@ -220,8 +226,36 @@ def layer(**options):
     return {"weights": digest(own.weights, own.bias), "logits": gradients}
 
 
+def prepared(**options):
+    """What is made of rows before training: statistics, principal components and initial weights."""
+    x = rows()[0] * np.linspace(1, 50, FEATURES, dtype=np.float32) + np.float32(1000)
+    many = np.concatenate([x * np.float32(factor) for factor in range(1, 30)])
+    layers = [Standardize.fit(x), Standardize.fit(rows(np.uint8)[0]), Standardize.fit(many.astype(np.float64))]
+    initial = FeedForwardNeuralNetwork(FEATURES, CLASSES, (200, 70), seed=5)
+    return {
+        "statistics": digest(*(array for layer in layers for array in (layer.mean, layer.std))),
+        "weights": digest(*(layer.weights for layer in initial.linear_layers)),
+    }
+
+
+def digits(**options):
+    """The embedded pictures, as the train command takes them: the rows of the validation, and an ensemble's answers."""
+    data = load_dataset("digits").with_validation(0.1)
+    networks = [FeedForwardNeuralNetwork(64, 10, (100,), seed=seed) for seed in (0, 1)]
+    for network in networks:
+        network.layers.insert(0, Standardize.fit(data.x_train))
+        trainer = Trainer(network, batch_size=50, seed=2, schedule="one-cycle", step_size=0.01, **options)
+        trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=3)
+    ensemble = Ensemble(networks)
+    return {
+        **result(trainer, data.x_test),
+        "ensemble": digest(ensemble.forward(data.x_test), ensemble.predict_proba(data.x_test)),
+        "evaluation": digest(np.array(evaluate(network, data.x_test, data.y_test))),
+    }
+
+
 SETTINGS = (relu, decoupled, tanh, sigmoid, dropout, augment, best, wide, strided, by_hand, shards, resumed, sklearn,
-            loss, layer)  # fmt: skip
+            loss, layer, prepared, digits)  # fmt: skip
 ROUNDED = (relu, tanh, dropout, augment, best, wide, shards, resumed, sklearn)  # those that are trained in bfloat16 too
 
 
@@ -251,31 +285,54 @@ def ranks():
 
 
 def compute(names=(), *, threads=1):
-    """{precision/setting: {what: hash}} of the settings of these names, or all, with so many threads."""
-    found = {}
-    for precision, settings in (("float32", SETTINGS), ("bfloat16", ROUNDED)):
-        if precision == "bfloat16" and target.BF16 != "emulated":  # each way of multiplying has bits of its own
-            continue
-        for setting in settings:
-            if not names or setting.__name__ in names:
-                found[f"{precision}/{setting.__name__}"] = setting(precision=precision, threads=threads)
-    return found
+    """{arithmetic: {setting: {what: hash}}} of the settings of these names, or all, with so many threads."""
+    kinds = [("float32", "float32", SETTINGS)]
+    if target.BF16:
+        kinds.append(("bfloat16", f"bfloat16 by {target.BF16}", ROUNDED))
+    without = "" if target.FMA == "llvm.fma" else " without FMA"
+    return {
+        kind + without: {
+            setting.__name__: setting(precision=precision, threads=threads)
+            for setting in settings
+            if not names or setting.__name__ in names
+        }
+        for precision, kind, settings in kinds
+    }
+
+
+def differences(found):
+    """Lines that say what differs from the record; none of a way of multiplying that was never recorded."""
+    record = json.loads(RECORD.read_text())
+    return [
+        f"{kind}: {setting}: {what} is {value}, recorded is {record[kind][setting].get(what)}"
+        for kind, settings in found.items()
+        for setting, hashes in settings.items()
+        for what, value in hashes.items()
+        if kind in record and record[kind][setting].get(what) != value
+    ]
 
 
 def main(arguments):
     if arguments == ["ranks"]:
         ranks()
         return
+    if arguments == ["--compare"]:
+        found = compute()
+        lines = differences(found)
+        told = ", ".join(f"{len(settings)} settings of {kind}" for kind, settings in found.items())
+        print(*lines, f"{target.ISA}: {told}: {len(lines)} differences", sep="\n")
+        sys.exit(bool(lines))
     if arguments != ["--record"]:
         print(json.dumps(compute(arguments), indent=1))
         return
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    record = json.loads(RECORD.read_text())
     found = [compute(threads=threads) for threads in (1, 2, 7)]
     assert found[0] == found[1] == found[2], "threads change bits"
-    mpiexec = [Path(sys.executable).with_name("mpiexec"), "-n", "2", sys.executable, __file__, "ranks"]
-    done = subprocess.run(mpiexec, capture_output=True, text=True, check=True)
-    record[target.ISA] = {**found[0], "ranks": json.loads(done.stdout)}
-    RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    record.update(found[0])
+    if importlib.util.find_spec("mpi4py"):
+        mpiexec = [Path(sys.executable).with_name("mpiexec"), "-n", "2", sys.executable, __file__, "ranks"]
+        record["ranks"] = json.loads(subprocess.run(mpiexec, capture_output=True, text=True, check=True).stdout)
+    RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
