@@ -20,7 +20,7 @@ from .panels import BIAS, WEIGHTS, batch, padded
 from .tile import sum_rows
 
 # Blocks of k that stay in the first-level cache: half of it for the left operand, half for the right. Sums start anew
-# with each KC of them, so emulation, whose bits are to be the same for all sizes of blocks, takes as many values in all.
+# with each KC of them, so emulation takes as many values for every size of blocks: its bits are to be the same.
 KC = 384 // NR if BF16 == "emulated" else 16
 
 

@@ -5,6 +5,8 @@ replace are names in Python's modules, so this module makes the built-in module 
 """
 
 import contextlib
+import sys
+import threading
 from collections.abc import Callable
 from importlib.machinery import BuiltinImporter
 from importlib.util import module_from_spec
@@ -81,6 +83,9 @@ class Thread:
 
     def _run(self) -> None:
         self.native_id = native_id()
+        # as in Python's own threads: debuggers, profilers and coverage ask all threads for this
+        sys.settrace(threading.gettrace())  # type: ignore[arg-type]
+        sys.setprofile(threading.getprofile())
         try:
             self._target(*self._args)
         finally:
