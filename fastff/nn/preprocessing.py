@@ -12,13 +12,15 @@ from fastff.data import statistics
 from fastff.data.rows import Rows, check_finite, check_rows
 from fastff.engine import panels
 from fastff.engine.panels import Panels
+from fastff.engine.products import gram
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
+from fastff.nn.components import principal_components
 from fastff.nn.dropout import RandomLayer
 from fastff.nn.layers import Layer
+from fastff.system import elementary
 from fastff.system.arguments import check_flag, check_numbers, check_size, is_whole
 from fastff.system.attributes import Fixed
-from fastff.system.blocks import row_blocks
 from fastff.system.hold import hold
 
 # A direction whose variance is below this share of the largest holds rounding errors, and no data
@@ -147,8 +149,8 @@ class Whiten(Layer, saved_as="whiten"):
     def fit(cls, X: Rows, components: int, *, after: Standardize | None = None) -> "Whiten":
         """The layer for the largest `components` principal components of X (N, D), as the layer `after` standardises X.
 
-        The covariance (D, D) is summed in float64. Raises ArgumentError for more components than features, and
-        DataError for values whose squares float32 cannot hold.
+        Raises ArgumentError for more components than features, and DataError for values whose squares float32 cannot
+        hold.
         """
         if not isinstance(after, Standardize | None):
             raise ArgumentError(f"after: {after!r}, want a Standardize or None")
@@ -156,21 +158,16 @@ class Whiten(Layer, saved_as="whiten"):
         check_finite(X, "X")
         if check_size("components", components) > X.shape[1]:
             raise ArgumentError(f"components: {components}, want at most the {X.shape[1]} features of X")
-        scale = np.ones(X.shape[1]) if after is None else after.scale.astype(np.float64)
-        mean = sum(block.sum(0, dtype=np.float64) for block in row_blocks(X)) / len(X)
-        covariance = np.zeros((X.shape[1], X.shape[1]))
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
-            for block in row_blocks(X):
-                scaled = ((block - mean) * scale).astype(np.float32)
-                covariance += scaled.T @ scaled
+        mean, _ = statistics.of(X, "X")
+        scale = np.ones(X.shape[1], np.float32) if after is None else after.scale
+        covariance = gram(X, mean, scale) / np.float32(len(X))
         if not np.isfinite(covariance).all():
             raise DataError("X: values too large to whiten, want standardised rows")
-        variances, directions = np.linalg.eigh(covariance / len(X))
-        variances, directions = variances[: -components - 1 : -1], directions[:, : -components - 1 : -1]
+        variances, directions = principal_components(covariance, components)
         known = variances > NOISE * variances[0]
-        projection = directions * (known / np.sqrt(np.where(known, variances, 1.0)))
+        projection = directions.T * (known / np.sqrt(np.where(known, variances, 1.0)))
         centre = (mean - (0.0 if after is None else after.mean)) * scale
-        return cls(projection, -centre @ projection)
+        return cls(projection, -elementary.sum_rows(centre[:, None] * projection))
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         self._check_width(x.features)

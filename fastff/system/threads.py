@@ -84,7 +84,7 @@ class Thread:
     def _run(self) -> None:
         self.native_id = native_id()
         # as in Python's own threads: debuggers, profilers and coverage ask all threads for this
-        sys.settrace(threading.gettrace())  # type: ignore[arg-type]
+        sys.settrace(threading.gettrace())
         sys.setprofile(threading.getprofile())
         try:
             self._target(*self._args)

@@ -37,6 +37,7 @@ from fastff import (
     Standardize,
     Tanh,
     Trainer,
+    Whiten,
     evaluate,
     load_dataset,
 )
@@ -232,7 +233,10 @@ def prepared(**options):
     many = np.concatenate([x * np.float32(factor) for factor in range(1, 30)])
     layers = [Standardize.fit(x), Standardize.fit(rows(np.uint8)[0]), Standardize.fit(many.astype(np.float64))]
     initial = FeedForwardNeuralNetwork(FEATURES, CLASSES, (200, 70), seed=5)
+    wide = np.random.PCG64(0).random_raw(700 * 520).reshape(700, 520).astype(np.uint8)  # by subspace iteration
+    whitening = Whiten.fit(x, 9, after=layers[0]), Whiten.fit(wide, 40, after=Standardize.fit(wide))
     return {
+        "components": digest(*(array for layer in whitening for array in (layer.projection, layer.shift))),
         "statistics": digest(*(array for layer in layers for array in (layer.mean, layer.std))),
         "weights": digest(*(layer.weights for layer in initial.linear_layers)),
     }

@@ -30,6 +30,7 @@ ELSEWHERE = {
         "fastff/distributed/steps.py",
         "kernels/processes.py",
     ],
+    "tests/engine/test_products.py": ["kernels/symmetric.py"],
     "tests/engine/test_program.py": ["fastff/engine/run.py", "fastff/engine/table.py", "kernels/run.py"],
     "tests/engine/test_threads.py": ["fastff/engine/context.py", "fastff/system/signals.py"],
     "tests/kernels/test_bfloat16.py": ["kernels/linear16.py"],
@@ -61,7 +62,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 350  # of one module
-ALL_LINES = 15_000  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 16_000  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):
