@@ -186,7 +186,7 @@ class Group:
 
 def say(group: Group, what: object) -> None:
     """One line on standard error that says which rank it comes from."""
-    text = f"rank {group.rank} of {group.size}: error: {what or type(what).__name__}"
+    text = f"rank {group.rank} of {group.size}: error: {str(what) or type(what).__name__}"
     streams.say(" ".join(text.split()))
 
 

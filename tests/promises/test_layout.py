@@ -23,7 +23,6 @@ ELSEWHERE = {
     "tests/data/test_shards.py": ["fastff/data/statistics.py", "fastff/engine/readahead.py", "kernels/files.py"],
     "tests/distributed/test_distributed.py": [
         "fastff/distributed/follow.py",
-        "fastff/distributed/group.py",
         "fastff/distributed/home.py",
         "fastff/distributed/lead.py",
         "fastff/distributed/programs.py",
