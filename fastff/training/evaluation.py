@@ -1,5 +1,6 @@
 """How good a model is: mean loss and accuracy over all rows."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Evaluation:
             loss, hits = self._by_forward()
         else:
             outcome = self.program.run(self.order, threads=threads, context=context)
-            loss, hits = outcome.losses.sum(), outcome.hits.sum()
+            loss, hits = math.fsum(outcome.losses), outcome.hits.sum()
         return float(loss / len(self.order)), float(hits / len(self.order))
 
     def _by_forward(self) -> tuple[float, int]:

@@ -105,7 +105,7 @@ class EpochEnds:
         """Validation's (mean loss, accuracy) after an epoch of the last call, counted from 0; None without it."""
         rows = len(self._end.order)
         return (
-            (float(self._end.losses[epoch].sum() / rows), float(self._end.hits[epoch].sum() / rows)) if rows else None
+            (math.fsum(self._end.losses[epoch]) / rows, float(self._end.hits[epoch].sum() / rows)) if rows else None
         )
 
     def parameters(self, epoch: int) -> dict[str, np.ndarray]:
