@@ -134,6 +134,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._code: Any = None
+        self._address = 0
 
     def _load(self) -> Any:
         if self._code is None:
@@ -161,7 +162,9 @@ class Compiled:
     @property
     def address(self) -> int:
         """Where the machine code begins."""
-        return int(self._load().address)
+        if not self._address:
+            self._address = int(self._load().address)
+        return self._address
 
     @property
     def cache_hits(self) -> int:

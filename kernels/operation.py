@@ -14,6 +14,7 @@ Here arrays become addresses, and nowhere else: type, order, alignment and least
 
 import inspect
 from collections.abc import Callable, Mapping
+from ctypes import addressof, c_char
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,14 @@ class FieldError(ValueError):
     """What stands in a field is not what its operation works on."""
 
 
+def address(array: np.ndarray) -> int:
+    """Where an array begins."""
+    try:
+        return addressof(c_char.from_buffer(array))  # takes a fifth of the time of what any array has
+    except (TypeError, ValueError, BufferError):  # read-only, strided or empty
+        return array.ctypes.data
+
+
 def array(dtype: Any, size: int | str | Callable[[Fields, int], int] = 1, *, optional: bool = False) -> Field:
     """A field that is an array of a type, C-contiguous, of at least so many values, or as many as another field says.
 
@@ -48,48 +57,48 @@ def array(dtype: Any, size: int | str | Callable[[Fields, int], int] = 1, *, opt
     """
 
     kind = np.dtype(dtype)
+    wanted = size if callable(size) else lambda fields, rows: fields[size] if isinstance(size, str) else size
 
-    def address(name: str, value: Any, fields: Fields, rows: int) -> int:
-        if value is None and optional:
-            return 0
-        if not isinstance(value, np.ndarray):
+    def place(name: str, value: Any, fields: Fields, rows: int) -> int:
+        if type(value) is not np.ndarray:  # a subclass might lie about itself
+            if value is None and optional:
+                return 0
             raise FieldError(f"{name}: {type(value).__name__}, want an array of {dtype.__name__}")
         flags = value.flags
         if value.dtype != kind or not flags.c_contiguous or not flags.aligned:
             raise FieldError(
                 f"{name}: {value.dtype} of strides {value.strides}, want {dtype.__name__}, contiguous and aligned"
             )
-        least = size(fields, rows) if callable(size) else fields[size] if isinstance(size, str) else size
-        if value.size < least:
+        if value.size < (least := wanted(fields, rows)):
             raise FieldError(f"{name}: {value.size} values, want at least {least}")
-        return value.__array_interface__["data"][0]
+        return address(value)
 
-    return address
+    return place
 
 
 def rows_of(*dtypes: Any) -> Field:
     """A field that is the rows (N, features) which a batch is picked from, of any strides, in one of these types."""
 
-    def address(name: str, value: Any, fields: Fields, rows: int) -> int:
-        rows_like = isinstance(value, np.ndarray) and value.ndim == 2
+    def place(name: str, value: Any, fields: Fields, rows: int) -> int:
+        rows_like = type(value) is np.ndarray and value.ndim == 2
         if not rows_like or value.dtype not in dtypes or not value.dtype.isnative:
             found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
             raise FieldError(f"{name}: {found}, want rows of {' or '.join(dtype.__name__ for dtype in dtypes)}")
-        return value.__array_interface__["data"][0]
+        return address(value)
 
-    return address
+    return place
 
 
 def number(name: str, value: Any, fields: Fields, rows: int) -> int:
     """A field that is a whole number."""
-    if not isinstance(value, int | np.integer):
+    if type(value) is not int and not isinstance(value, int | np.integer):
         raise FieldError(f"{name}: {value!r}, want a whole number")
     return int(value)
 
 
 def anything(name: str, value: Any, fields: Fields, rows: int) -> int:
     """A field of a function written in C: an array of any type, or a number as it is."""
-    return value.ctypes.data if isinstance(value, np.ndarray) else int(value)
+    return address(value) if isinstance(value, np.ndarray) else int(value)
 
 
 class Operation(Compiled):
@@ -127,7 +136,7 @@ class Operation(Compiled):
             values = [field(name, fields[name], fields, rows) for name, field in self.fields.items()]
         except FieldError as error:
             raise FieldError(f"{self.name}: {error}") from None
-        return [self.load(), int(barrier), *values]
+        return [self.address, int(barrier), *values]
 
 
 operation = Operation  # the decorator

@@ -11,6 +11,8 @@ The gather picks a batch's rows by an index, turns uint8, float32 or float64 int
 ((x - mean) * scale) and transposes them, all in one pass in registers.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -51,11 +53,13 @@ def round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
+@lru_cache(typed=True)  # asked for every array of every program
 def batch_size(features: int, rows: int) -> int:
     """The values of a batch in panels; a transposition may touch LANES rows of a panel past the end."""
     return round_up(rows, NR) * round_up(features, NR) + NR * LANES
 
 
+@lru_cache(typed=True)
 def weights_size(n_in: int, n_out: int) -> int:
     """The values of weights in panels."""
     return round_up(n_in, MR) * round_up(n_out, NR)

@@ -44,10 +44,12 @@ def load_dataset(
     tables = path.suffix.lower() in (".csv", ".parquet") or (path.is_dir() and has_parquet(path))
     if target is not None and (known or not tables):
         raise ArgumentError(f"target: {target!r} for {name_or_path}, want a target only for .csv and .parquet files")
+    if data_dir is not None and known in (None, "digits"):
+        beside = f"the path {name_or_path}" if known is None else f"{known}, which fastff has inside"
+        files = ", ".join(name for name in NAMES if name != "digits")
+        raise ArgumentError(f"data_dir: {data_dir} beside {beside}, want it only for {files}")
     if known is not None:
         return _load_known(str(known), None if data_dir is None else expanded(data_dir, "data_dir"))
-    if data_dir is not None:
-        raise ArgumentError(f"data_dir: {data_dir} beside the path {name_or_path}, want it only for {', '.join(NAMES)}")
     if path.is_dir():
         return _load_folder(path, target)
     if not path.exists():

@@ -127,8 +127,10 @@ def check_rows(X: Any, name: str, *, features: int | None = None) -> Rows:
         raise DataError(f"{name}: rows of {columns} values, want {features}")
     if isinstance(array, Shards):
         return array
+    if array.dtype.type in KEPT and array.dtype.isnative:
+        return array
     native = array.dtype.newbyteorder("=")
-    return array.astype(native if native in KEPT else np.float32, copy=False)
+    return array.astype(native if native in KEPT else np.float32)
 
 
 def check_finite(X: Rows, name: str) -> None:

@@ -24,7 +24,7 @@ class Batches:
     @cached_property
     def sizes(self) -> np.ndarray:
         """How many rows each batch has, (batches,)."""
-        return np.diff(self.starts, append=self.rows)
+        return np.minimum(self.rows - self.starts, self.size)
 
     def slice(self, number: int) -> slice:
         """The places in the epoch of the rows of one batch, whose number counts from 0."""

@@ -19,6 +19,7 @@ from fastff.engine.table import Row
 from fastff.errors import ArgumentError
 from fastff.kernels import bfloat16, cpu, linear16
 from fastff.kernels.bfloat16 import TILES, form_size
+from fastff.kernels.operation import address
 
 _TILES = np.frombuffer(TILES, np.uint8)
 _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux, Documentation/arch/x86/xstate.rst
@@ -119,7 +120,7 @@ class Program16(Program):
 
     def _copies_of(self, weights: np.ndarray, n_in: int, n_out: int) -> Row:
         """What copies these weights when a run begins: to `left` for backward, if there is one, and to `left_t`."""
-        key = weights.ctypes.data
+        key = address(weights)
         if key not in self._copies:
             self._copies[key] = Row(
                 bfloat16.round_weights, self.rows, w=weights, left=None, left_t=_form(n_in, n_out), n_in=n_in,

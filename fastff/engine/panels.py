@@ -9,6 +9,7 @@ import numpy as np
 from fastff.engine.table import Row
 from fastff.errors import ArgumentError, NoRoom
 from fastff.kernels.cpu import MR, NR
+from fastff.kernels.operation import address
 from fastff.kernels.panels import batch_size, round_up, weights_size
 from fastff.system.blocks import Sliceable, row_blocks
 from fastff.system.hold import hold
@@ -26,7 +27,7 @@ def aligned(count: int, dtype: type = np.float32) -> np.ndarray:
     except MemoryError as error:  # too little to be looked for before
         raise NoRoom(f"an array of the network: {error}") from None
     hold(raw)
-    start = -raw.ctypes.data % LINE
+    start = -address(raw) % LINE
     return raw[start : start + count * itemsize].view(dtype)
 
 

@@ -17,7 +17,7 @@ from fastff.engine import panels, run
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.panels import Panels
 from fastff.engine.readahead import Stream
-from fastff.engine.table import EpochEnd, Row, Table
+from fastff.engine.table import EpochEnd, Row, Table, counting
 from fastff.errors import ArgumentError, DataError
 from fastff.kernels import files, linear, losses, pointwise, random
 from fastff.kernels import panels as kernel_panels
@@ -34,6 +34,9 @@ FLOPS_PER_START = 40_000_000
 # A call this small runs in the caller's thread: starting another would take longer, and Ctrl-C can wait as long
 FLOPS_INLINE = 100_000_000
 MOST_EPOCHS = 64  # of a run, because a random layer has a key for each of them
+# What every program has, and nobody changes: the decision whether a step is begun, by who asks for an end, and its end
+_DECIDE = {shared: Row(driver.decide, 0, asked=driver.AGREED if shared else driver.STOP) for shared in (False, True)}
+_OBEY = Row(driver.obey, 0)
 # The fields of an update by a process that has all rows of the batch, and all parameters
 _ALONE = {"more": None, "count": 0, "stride": 0, "part": 0, "parts": 1, "numbers": None}
 
@@ -72,7 +75,9 @@ class Program:
 
         A field is an array, a Panels for its memory, or a whole number. TypeError for missing or unknown fields.
         """
-        fields = {name: value.memory if isinstance(value, Panels) else value for name, value in fields.items()}
+        for name, value in fields.items():
+            if isinstance(value, Panels):
+                fields[name] = value.memory
         row = Row(operation, self.rows, barrier=barrier, **fields)
         self.step.append(row)
         self._table = None
@@ -94,16 +99,16 @@ class Program:
         if isinstance(rows, Shards):
             rows, in_batch = self._read(rows), True
         elif not in_batch:
-            self._indexed.append(rows := rows[...])
+            self._indexed.append(rows := rows.view(np.ndarray))  # of its own: nobody can reshape it; no memmap
         x = self.panels(rows.shape[1])
         zeros, ones = _neutral(rows.shape[1])
         x.maker = self.add(
             kernel_panels.GATHER[rows.dtype.type], data=rows, row_stride=rows.strides[0], stride=rows.strides[1],
             mean=zeros if mean is None else np.ascontiguousarray(mean, np.float64),
             scale=ones if scale is None else np.ascontiguousarray(scale, np.float32),
-            n_in=rows.shape[1], x=x, places=_counting(self.rows) if in_batch else None,
+            n_in=rows.shape[1], x=x, places=counting(self.rows) if in_batch else None,
         )  # fmt: skip
-        self.add(driver.obey, barrier=False)
+        self.step.append(_OBEY)
         return x
 
     def augment(
@@ -115,9 +120,9 @@ class Program:
         """
         places: np.ndarray | None = None
         if isinstance(rows, Shards):
-            rows, places = self._read(rows), _counting(self.rows)
+            rows, places = self._read(rows), counting(self.rows)
         else:
-            rows = rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
+            rows = rows.view(np.ndarray) if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
             self._indexed.append(rows)
         batch = panels.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
         self.add(
@@ -281,8 +286,7 @@ class Program:
 
     def sections(self) -> list[list[Row]]:
         """The rows of the table in the order of fastff.kernels.run's sections."""
-        decide = Row(driver.decide, self.rows, asked=driver.AGREED if self.shared else driver.STOP)
-        return [self.before, [decide, *self.step], self.other, self.once, self.after]
+        return [self.before, [_DECIDE[self.shared], *self.step], self.other, self.once, self.after]
 
     def table(self) -> Table:
         """The table of the rows so far, whose operations are compiled."""
@@ -301,15 +305,14 @@ class Program:
         if wanted is not None:
             return wanted
         most = min(self.flops // FLOPS_PER_STEP, self.flops * steps // FLOPS_PER_START)
-        return max(1, min(usable_cpus(), most))
+        return 1 if most <= 1 else min(usable_cpus(), most)  # how many can be used takes long to find out
 
     def runner(self) -> Callable[[int], None]:
         """A function that runs the first rows of one batch, as many as it is told, at once and in the caller's thread.
 
         For programs without a loss or an update, which `run` would have to make room for.
         """
-        table = self.table()
-        return run.runner(table, table.check_index(_counting(self.rows), 1), self)
+        return run.runner(self.table(), self.table().first_rows(self.rows), self)
 
     def run(
         self,
@@ -328,7 +331,7 @@ class Program:
         """
         self.outcome = None
         table = self.table()
-        index = table.check_index(_counting(self.rows) if index is None else index, self.most_epochs)
+        index = table.first_rows(self.rows) if index is None else table.check_index(index, self.most_epochs)
         steps = index.size // index.shape[-1] * -(-index.shape[-1] // self.rows) - first_step
         size = self.threads_for(threads, steps, context)
         if hyper is None and self._updates:
@@ -342,8 +345,3 @@ class Program:
 @lru_cache(maxsize=32)
 def _neutral(features: int) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros(features), np.ones(features, np.float32)
-
-
-@lru_cache(maxsize=32)
-def _counting(rows: int) -> np.ndarray:
-    return np.arange(rows)

@@ -9,10 +9,11 @@ import numpy as np
 
 from fastff.engine.context import RunContext
 from fastff.engine.readahead import Stream
-from fastff.engine.table import Table, address
+from fastff.engine.table import Table
 from fastff.engine.threads import run_threads
 from fastff.errors import ArgumentError
 from fastff.kernels import run as driver
+from fastff.kernels.operation import address
 from fastff.kernels.optimizer import HYPER
 from fastff.system.hold import check_whole
 
@@ -49,23 +50,27 @@ class Run:
         steps = index.size // self._total * self._in_epoch
         if not 0 <= first_step <= steps:
             raise ArgumentError(f"the first step: {first_step}, want 0 to {steps}")
-        losses, hits = np.zeros(steps), np.zeros(steps, np.int64)
-        self.control = np.zeros(driver.control_slots(threads), np.int64)
+        # one piece of memory, of which the address is asked once: the control block, each thread's steps, losses, hits
+        slots = driver.control_slots(threads)
+        ends = slots, slots + threads * _STEP_SLOTS, slots + threads * _STEP_SLOTS + steps
+        memory = np.zeros(ends[2] + steps, np.int64)
+        self._at = address(memory)
+        self._given, losses, hits = (self._at + 8 * end for end in ends)
+        self.control = memory[:slots]
         self.control[driver.NEXT] = first_step
-        self.outcome = Outcome(losses, hits, self.control[driver.NEXT : driver.NEXT + 1], steps)
+        next_step = memory[driver.NEXT : driver.NEXT + 1]
+        self.outcome = Outcome(memory[ends[1] : ends[2]].view(np.float64), memory[ends[2] :], next_step, steps)
         self._hyper = hyper if hyper is None else _checked(hyper, steps - first_step)
-        self._given = np.zeros((threads, _STEP_SLOTS), np.int64)
         self._plan[driver.INDEX : driver.HITS + 1] = (
-            address(index), self._total, rows, first_step, steps, 0 if hyper is None else address(hyper),
-            address(losses), address(hits),
+            address(index), self._total, rows, first_step, steps, 0 if hyper is None else address(hyper), losses, hits,
         )  # fmt: skip
 
     def go(self, stream: Stream | None, context: RunContext, *, inline: bool) -> None:
         """Do the steps. stream: where rows are read from files. inline: in the caller's thread, with Ctrl-C to wait."""
-        places = [address(array) for array in (self.control, self._plan, *self._given)]
+        plan = address(self._plan)
 
         def call(thread: int) -> None:
-            driver.run(thread, self._threads, places[0], places[1], places[2 + thread])
+            driver.run(thread, self._threads, self._at, plan, self._given + 8 * _STEP_SLOTS * thread)
 
         def stop(abandon: bool) -> None:
             self.control[driver.ABANDON if abandon else driver.STOP] = 1
@@ -99,8 +104,8 @@ def runner(table: Table, index: np.ndarray, kept: Any) -> Callable[[int], None]:
 
 def _checked(hyper: Any, steps: int) -> np.ndarray:
     check_whole(hyper, "the optimizer's numbers")
-    right = isinstance(hyper, np.ndarray) and hyper.dtype == np.float32 and hyper.shape == (steps, 2, HYPER)
+    right = type(hyper) is np.ndarray and hyper.dtype == np.float32 and hyper.shape == (steps, 2, HYPER)
     if not right or not hyper.flags.c_contiguous:
-        found = f"{hyper.dtype} {hyper.shape}" if isinstance(hyper, np.ndarray) else type(hyper).__name__
+        found = f"{hyper.dtype} {hyper.shape}" if type(hyper) is np.ndarray else type(hyper).__name__
         raise ArgumentError(f"the optimizer's numbers: {found}, want float32 ({steps}, 2, {HYPER}), contiguous")
     return hyper

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from fastff.errors import ArgumentError, FastffError
 from fastff.kernels import compiler, operation
 from fastff.kernels import run as driver
 from fastff.kernels.cache import cache_dir
-from fastff.kernels.operation import Operation
+from fastff.kernels.operation import Operation, address
 from fastff.system import clock
 from fastff.system.hold import references
 from fastff.system.limits import check_own_room
@@ -64,22 +65,25 @@ class Table:
         if not driver.run.loaded:
             check_own_room("the kernels", LOADING if kernels_cached() else COMPILING)
         driver.run.load()
-        for each in {row.operation for row in rows}:
-            each.load()
+        for row in rows:
+            row.operation.load()
         self.seconds = clock.since(start)
         try:
             encoded = [row.operation.encode(row.fields, barrier=row.barrier, rows=row.rows) for row in rows]
         except operation.FieldError as error:
             raise ArgumentError(str(error)) from None
         width = max(map(len, encoded), default=1)
-        self.memory = np.array([values + [0] * (width - len(values)) for values in encoded], np.int64)
-        self.plan = np.zeros(driver.PLAN, np.int64)
-        self.plan[driver.TABLE], self.plan[driver.COLUMNS] = address(self.memory), width
-        self.plan[driver.BEFORE : driver.AFTER + 1] = [*itertools.accumulate(map(len, sections))]
-        self.plan[driver.OTHER_BATCH] = 1
+        memory = [0] * driver.PLAN
+        memory[driver.COLUMNS], memory[driver.OTHER_BATCH] = width, 1
+        memory[driver.BEFORE : driver.AFTER + 1] = itertools.accumulate(map(len, sections))
         if end is not None:
             other = slice(driver.OTHER_INDEX, driver.OTHER_HITS + 1)
-            self.plan[other] = address(end.order), len(end.order), end.rows, address(end.losses), address(end.hits)
+            memory[other] = address(end.order), len(end.order), end.rows, address(end.losses), address(end.hits)
+        for values in encoded:
+            memory += values
+            memory += [0] * (width - len(values))
+        self.plan = np.array(memory, np.int64)  # and the table behind it
+        self.plan[driver.TABLE] = address(self.plan) + self.plan.itemsize * driver.PLAN
         self._indexed, self._filled = indexed, filled
         self._held = [reference for array in indexed for reference in references(array)]  # they may be a user's own
 
@@ -88,21 +92,31 @@ class Table:
         if not isinstance(index, np.ndarray) or index.dtype != np.int64 or index.ndim not in (1, 2) or not index.size:
             found = f"{index.dtype} {index.shape}" if isinstance(index, np.ndarray) else type(index).__name__
             raise ArgumentError(f"the order of the rows: {found}, want int64 row numbers, (rows,) or (epochs, rows)")
-        rows = min(map(len, self._indexed), default=None)
-        if rows is not None and (index.min() < 0 or index.max() >= rows):
-            raise ArgumentError(
-                f"the order of the rows: goes from {index.min()} to {index.max()}, want row numbers below {rows}"
-            )
-        if any(len(array) < index.shape[-1] for array in self._filled):
-            raise ArgumentError(f"the order of the rows: {index.shape[-1]} rows, want at most {len(self._filled[0])}")
+        self._check_numbers(int(index.min()), int(index.max()), index.shape[-1])
         if index.ndim == 2 and len(index) > most_epochs:
             raise ArgumentError(f"the order of the rows: {len(index)} epochs, want at most {most_epochs} in one run")
         return np.ascontiguousarray(index)
 
+    def first_rows(self, count: int) -> np.ndarray:
+        """The numbers of the first so many rows; ArgumentError where there are fewer."""
+        self._check_numbers(0, count - 1, count)
+        return counting(count)
 
-def address(array: np.ndarray) -> int:
-    """Where an array begins."""
-    return array.__array_interface__["data"][0]
+    def _check_numbers(self, lowest: int, highest: int, count: int) -> None:
+        """ArgumentError unless there are rows of these numbers, and room for what `count` rows give."""
+        rows = min(map(len, self._indexed), default=None)
+        if rows is not None and (lowest < 0 or highest >= rows):
+            raise ArgumentError(
+                f"the order of the rows: goes from {lowest} to {highest}, want row numbers below {rows}"
+            )
+        if any(len(array) < count for array in self._filled):
+            raise ArgumentError(f"the order of the rows: {count} rows, want at most {len(self._filled[0])}")
+
+
+@lru_cache(maxsize=32)
+def counting(count: int) -> np.ndarray:
+    """0, 1, ..., count - 1."""
+    return np.arange(count)
 
 
 def kernels_cached(name: str = "run.run") -> bool:

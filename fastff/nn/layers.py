@@ -5,6 +5,7 @@ adds its operations to one program for all layers, whose batches stay in the ker
 run the same operations and give the same bits. fastff.nn.preprocessing has the layers that prepare raw rows.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -51,20 +52,11 @@ class Layer(Closed):
 
     def forward(self, input: np.ndarray) -> np.ndarray:
         """The layer's output (B, features), float32, for input (B, features)."""
-        rows = check_rows(input, "input", features=self.features_in)
-        program = Program(len(rows))
-        output, saved = self.lower_forward(program, self.gather(program, rows), training=True)
-        result = program.scatter(output, len(rows))
-        program.run()
-        self._last = saved, output, len(rows)
-        return result
+        return forward_all([self], input)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """The gradient of the loss by the input of the last forward, given the gradient by its output (B, features)."""
-        program, g, saved = self._enter_backward(grad)
-        below = program.scatter(self.lower_backward(program, g, saved), program.rows)
-        program.run()
-        return below
+        return backward_all([self], grad)
 
     def step(self, step_size: float) -> None:
         """Move the parameters against the gradient of the last backward; a layer without parameters does nothing."""
@@ -101,16 +93,15 @@ class Layer(Closed):
             name = type(self).__name__
             raise ArgumentError(f"layers: {name} takes {self.features_in} values a row, is given {found}")
 
-    def _enter_backward(self, grad: np.ndarray) -> tuple[Program, Panels, Any]:
+    def _last_forward(self) -> tuple[Any, Panels, int]:
+        """Of the last forward: what lower_backward needs, the output, how many rows. ArgumentError before the first."""
         if self._last is None:
-            name = type(self).__name__
-            raise ArgumentError(f"{name}.backward: no forward has run, so there is nothing to go back to")
-        saved, output, rows = self._last
-        grad = check_rows(grad, "grad", features=output.features)
-        if len(grad) != rows:
-            raise ArgumentError(f"grad: {len(grad)} rows, want {rows} as in the last forward")
-        program = Program(rows)
-        return program, program.gather(grad), saved
+            raise ArgumentError(f"{type(self).__name__}.backward: no forward has run, want one to go back through")
+        return self._last
+
+    def _lower_by_hand(self, program: Program, g: Panels, saved: Any, *, further: bool) -> Panels | None:
+        """lower_backward without an update; None where the gradient of the input is not needed to go further."""
+        return self.lower_backward(program, g, saved)
 
 
 class LinearLayer(Layer, saved_as="linear"):
@@ -238,36 +229,30 @@ class LinearLayer(Layer, saved_as="linear"):
 
     def backward(self, grad: np.ndarray, *, input_gradient: bool = True) -> np.ndarray | None:  # type: ignore[override]
         """dL/dx (B, in), given dL/dy (B, out) for the last forward; input_gradient=False saves it and returns None."""
+        return backward_all([self], grad, input_gradient=input_gradient)
+
+    def _lower_by_hand(self, program: Program, g: Panels, saved: Any, *, further: bool) -> Panels | None:
         self.sync()
-        program, g, x = self._enter_backward(grad)
-        self._gradient = x, program.transpose(g), program.rows
-        below = None
-        if input_gradient:
-            dx = program.linear_backward(g, self._matrix.panels, self.input_dim, barrier=True)
-            below = program.scatter(dx, program.rows)
-        program.run()
-        return below
+        self._gradient = saved, program.transpose(g), program.rows
+        return program.linear_backward(g, self._matrix.panels, self.input_dim, barrier=True) if further else None
 
     def step(self, step_size: float) -> None:
         """Have the optimizer move weights and bias once, by the gradient of the last backward."""
-        self.sync()
-        hyper = self.optimizer.hyper(self.updates + 1, np.array([check_step_size(step_size)]))
-        self._update(*self.memory, hyper)
-        self.updated(1)
+        step_all([self], step_size)
 
-    def _stored_gradient(self) -> tuple[np.ndarray, np.ndarray]:
-        weights, bias = panels.aligned(self._matrix.panels.size), panels.aligned(self._bias.size)
-        self._update([weights] * 3, [bias] * 3, store_gradient())
-        return panels.unpack(weights, self._matrix.shape), bias[None, : self.output_dim]
-
-    def _update(self, weights: list[np.ndarray], bias: list[np.ndarray], hyper: np.ndarray) -> None:
-        """Update parameters, each the values and their two moments, by the gradient of the last backward."""
+    def _last_backward(self) -> tuple[Panels, np.ndarray, int]:
+        """The input, the transposed gradient and the rows of the last backward. ArgumentError before the first."""
         if self._gradient is None:
             raise ArgumentError("LinearLayer: no backward has run, so there is no gradient yet")
-        x, gt, rows = self._gradient
+        return self._gradient
+
+    def _stored_gradient(self) -> tuple[np.ndarray, np.ndarray]:
+        x, gt, rows = self._last_backward()
+        weights, bias = panels.aligned(self._matrix.panels.size), panels.aligned(self._bias.size)
         program = Program(rows)
-        program.update(x, gt, weights, bias, self.output_dim)
-        program.run(hyper=hyper)
+        program.update(x, gt, [weights] * 3, [bias] * 3, self.output_dim)
+        program.run(hyper=store_gradient())
+        return panels.unpack(weights, self._matrix.shape), bias[None, : self.output_dim]
 
 
 class _Activation(Layer):
@@ -299,6 +284,61 @@ class Tanh(_Activation, saved_as="tanh"):
     """The hyperbolic tangent of each value."""
 
     function = pointwise.TANH
+
+
+def forward_all(layers: Sequence[Layer], input: np.ndarray) -> np.ndarray:
+    """The output of layers that stand one behind the other, as one program; each can go back then."""
+    rows = check_rows(input, "input", features=layers[0].features_in)
+    program = Program(len(rows))
+    x = layers[0].gather(program, rows)
+    batches, saved = [x], []
+    for layer in layers:
+        x, kept = layer.lower_forward(program, x, training=True)
+        batches.append(x)
+        saved.append(kept)
+    result = program.scatter(x, len(rows))
+    program.run()
+    for batch in batches:
+        batch.maker = None  # it holds the rows, and cannot be copied
+    for i, layer in enumerate(layers):
+        layer._last = saved[i], batches[i + 1], len(rows)
+    return result
+
+
+def backward_all(layers: Sequence[Layer], grad: np.ndarray, *, input_gradient: bool = True) -> Any:
+    """The gradient by the input of such layers' last forward, given the one by the output; None if it is not asked."""
+    lasts = [layer._last_forward() for layer in layers]
+    _, output, rows = lasts[-1]
+    grad = check_rows(grad, "grad", features=output.features)
+    if len(grad) != rows:
+        raise ArgumentError(f"grad: {len(grad)} rows, want {rows} as in the last forward")
+    program = Program(rows)
+    g: Any = program.gather(grad)
+    for i in range(len(layers) - 1, -1, -1):
+        saved, output, count = lasts[i]
+        if (count, output.features) != (rows, g.features):
+            found = f"{rows} rows of {g.features} values, want {count} of {output.features}"
+            raise ArgumentError(f"{type(layers[i]).__name__}.backward: {found} as in its last forward")
+        g = layers[i]._lower_by_hand(program, g, saved, further=input_gradient or i > 0)
+    below = None if g is None else program.scatter(g, rows)
+    program.run()
+    return below
+
+
+def step_all(layers: Sequence[LinearLayer], step_size: float) -> None:
+    """Have the optimizer that all layers share move them once: as one program those that are at the same update."""
+    sizes, groups = np.array([check_step_size(step_size)]), dict[Any, list[LinearLayer]]()
+    for layer in layers:
+        groups.setdefault((layer.updates, layer._last_backward()[2]), []).append(layer)
+    for (updates, rows), alike in groups.items():
+        hyper, program = layers[0].optimizer.hyper(updates + 1, sizes), Program(rows)
+        for layer in alike:
+            layer.sync()
+            x, gt, _ = layer._last_backward()
+            program.update(x, gt, *layer.memory, layer.output_dim)
+        program.run(hyper=hyper)
+        for layer in alike:
+            layer.updated(1)
 
 
 def check_parameter(name: str, value: Any, shape: tuple[int, int]) -> Any:

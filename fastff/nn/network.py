@@ -12,8 +12,9 @@ from fastff.engine.context import ALONE, RunContext
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
-from fastff.nn.layers import Layer, LinearLayer, ReLU, check_parameter
+from fastff.nn.layers import Layer, LinearLayer, ReLU, backward_all, check_parameter, forward_all, step_all
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
+from fastff.nn.predictor import FEW_ROWS, Predictor
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import contents, layers_from, named_parameters
 from fastff.system import checkpoint, elementary
@@ -23,7 +24,6 @@ from fastff.system.blocks import Sliceable, copied
 from fastff.system.limits import check_room
 
 PREDICT_ROWS = 1024  # rows that predict takes through the network at a time
-FEW_ROWS = 16  # for which a program is kept; for more, the arithmetic takes longer than making one
 
 
 class _LoadMethod:
@@ -100,8 +100,8 @@ class FeedForwardNeuralNetwork(Closed):
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         """The logits (B, output_dim) of the rows X (B, input_dim)."""
-        for layer in self.layers:
-            X = layer.forward(X)
+        for alike, layers in _groups(self.layers):
+            X = forward_all(layers, X) if alike else layers[0].forward(X)
         return X
 
     def backward(self, grad: np.ndarray) -> None:
@@ -109,19 +109,25 @@ class FeedForwardNeuralNetwork(Closed):
         first = next(
             (i for i, layer in enumerate(self.layers) if not isinstance(layer, Augment | Standardize | Whiten)), 0
         )
-        for i in range(len(self.layers) - 1, first - 1, -1):
-            layer = self.layers[i]
-            if i == first and isinstance(layer, LinearLayer):  # nobody needs the gradient of the data
-                layer.backward(grad, input_gradient=False)
+        groups = _groups(self.layers[first:])
+        for i in range(len(groups) - 1, -1, -1):
+            alike, layers = groups[i]
+            if i > 0 or not isinstance(layers[0], LinearLayer):
+                grad = backward_all(layers, grad) if alike else layers[0].backward(grad)
+            elif alike:  # nobody needs the gradient of the data
+                backward_all(layers, grad, input_gradient=False)
             else:
-                grad = layer.backward(grad)
+                layers[0].backward(grad, input_gradient=False)
 
     def step(self, step_size: float = 0.001) -> None:
         """Have the optimizer move the parameters of every layer, by the gradients of the last backward."""
-        for layer in self.layers:
-            if isinstance(layer, LinearLayer):
-                layer.optimizer = self.optimizer
-            layer.step(step_size)
+        linear, optimizer = self.linear_layers, self.optimizer
+        for layer in linear:
+            layer.optimizer = optimizer
+        step_all([layer for layer in linear if _as_made(layer)], step_size)
+        for each in self.layers:
+            if not (isinstance(each, LinearLayer) and _as_made(each)):
+                each.step(step_size)
 
     # --- as one program ---
 
@@ -187,7 +193,7 @@ class FeedForwardNeuralNetwork(Closed):
                 program.run(np.arange(len(X)), context=context)
                 return out
             X = X[:]  # of Shards an array
-            few = _Predictor(self, X)
+            few = Predictor(self, X)
         out = few(X)
         self._few = few  # now that no thread uses it
         return out
@@ -262,40 +268,6 @@ class FeedForwardNeuralNetwork(Closed):
         return self
 
 
-class _Predictor:
-    """A few rows through a network in microseconds, by a program whose memory is made once and kept.
-
-    Gives the logits of up to FEW_ROWS rows of the type and width of `rows` (N, D), float32. For one thread at a time.
-    """
-
-    def __init__(self, network: FeedForwardNeuralNetwork, rows: np.ndarray) -> None:
-        self._layers, self._linear = list(network.layers), network.linear_layers
-        self._rows = np.zeros((FEW_ROWS, rows.shape[1]), rows.dtype)
-        program = Program(FEW_ROWS)
-        z, _ = network.lower_forward(program, self._rows, training=False)
-        self._logits = program.scatter(z, FEW_ROWS)
-        self._run = program.runner()
-
-    def fits(self, layers: list[Any], rows: Any) -> bool:
-        """Whether it was made for these layers, and for rows of this type and width, and the rows are few enough."""
-        return (
-            type(rows) is np.ndarray
-            and rows.ndim == 2
-            and 0 < len(rows) <= FEW_ROWS
-            and rows.shape[1] == self._rows.shape[1]
-            and rows.dtype == self._rows.dtype
-            and layers == self._layers
-        )
-
-    def __call__(self, rows: Any) -> np.ndarray:
-        count = len(rows)
-        self._rows[:count] = rows
-        for layer in self._linear:
-            layer.sync()
-        self._run(count)
-        return self._logits[:count].copy()
-
-
 @contextmanager
 def inference(network: Any) -> Iterator[None]:
     """A context in which the layers of a network change nothing at random, as in prediction."""
@@ -308,6 +280,26 @@ def inference(network: Any) -> Iterator[None]:
     finally:
         for layer, mode in zip(layers, modes, strict=True):
             layer.training = mode
+
+
+def _as_made(layer: Any) -> bool:
+    """Whether forward, backward and step of a layer are fastff's own, of a class that consists of operations alone."""
+    if not isinstance(layer, Layer) or not type(layer).saved_as or type(layer).forward is not Layer.forward:
+        return False
+    put = vars(layer)  # by somebody who wants to see the calls, say
+    return not isinstance(layer, Standardize) and "forward" not in put and "backward" not in put and "step" not in put
+
+
+def _groups(layers: list[Any]) -> list[tuple[bool, list[Any]]]:
+    """The layers in order: those that are as made together, as far as they stand side by side, and others alone."""
+    groups: list[tuple[bool, list[Any]]] = []
+    for layer in layers:
+        alike = _as_made(layer)
+        if alike and groups and groups[-1][0]:
+            groups[-1][1].append(layer)
+        else:
+            groups.append((alike, [layer]))
+    return groups
 
 
 def _hidden_widths(hidden_dim: int | Sequence[int], num_layers: int | None) -> list[int]:

@@ -14,7 +14,7 @@ import numpy as np
 from fastff.errors import ArgumentError
 from fastff.kernels import optimizer
 from fastff.system import elementary
-from fastff.system.arguments import check_choice, check_number
+from fastff.system.arguments import check_choice, check_number, check_numbers, is_whole
 
 Each = float | np.ndarray  # one number for all steps, or an array (steps,)
 
@@ -69,6 +69,7 @@ class Adam:
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
         """The numbers of updates first, first + 1, ..., counted from 1, one for each step size: see Optimizer."""
+        step_sizes = _check_updates(first, step_sizes)
         own = self.beta1, self.beta2, self.epsilon, self.bias_correction
         return adam_numbers(first, step_sizes, *own, *_decay(self, step_sizes))
 
@@ -100,6 +101,7 @@ class SGD:
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
         """The numbers of one update for each step size: see Optimizer. The count `first` does not matter here."""
+        step_sizes = _check_updates(first, step_sizes)
         return sgd_numbers(step_sizes, self.momentum, self.nesterov, *_decay(self, step_sizes))
 
 
@@ -160,6 +162,16 @@ def _numbers(rule: float, rate: np.ndarray, l2: Each, shrink: Each) -> np.ndarra
 def check_step_size(step_size: float) -> float:
     """step_size as a float, if it is a finite number above 0; ArgumentError otherwise."""
     return check_number("step_size", step_size, 0.0, np.inf, above=True)
+
+
+def _check_updates(first: Any, step_sizes: Any) -> np.ndarray:
+    """step_sizes as float64 (steps,). ArgumentError unless they are, and `first` is the number of an update."""
+    if not is_whole(first) or not 1 <= first <= 1 << 62:
+        raise ArgumentError(f"first: {first!r}, want the number of an update, from 1 to 2**62")
+    sizes = check_numbers("step_sizes", step_sizes, np.float64, "numbers, (steps,)")
+    if sizes.ndim != 1:
+        raise ArgumentError(f"step_sizes: shape {sizes.shape}, want (steps,)")
+    return sizes
 
 
 def _decay(optimizer: Adam | SGD, step_sizes: np.ndarray) -> tuple[float, float | np.ndarray]:

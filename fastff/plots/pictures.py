@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,7 @@ def display_example(
 
     Raises ArgumentError when the shape cannot be guessed or does not fit, or the label has no name.
     """
+    class_names = _checked_names(class_names)
     check_numbers("row", row, np.float64, "the numbers of one picture")
     values = np.asarray(row).reshape(1, -1)
     if image_shape is None:
@@ -199,6 +200,18 @@ def display_example(
     if name is not None:
         ax.set_title(name, family=FONT, fontsize=11, parse_math=False)
     return ax
+
+
+def _checked_names(class_names: Any) -> list[str] | None:
+    """class_names as a list; ArgumentError for what has no names in an order."""
+    if class_names is None:
+        return None
+    try:
+        if not isinstance(class_names, str | bytes | Mapping | Set):
+            return [str(name) for name in class_names]
+    except TypeError:
+        pass
+    raise ArgumentError(f"class_names: {type(class_names).__name__}, want a list of names, one for each class")
 
 
 def _finite(weights: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """fit_many: trains many networks on one data set, each with its own options or seed, and each on one core."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
+from textwrap import shorten
 
 from fastff.data import Dataset, load_dataset
 from fastff.engine.bfloat16 import resolve_precision
@@ -24,7 +25,7 @@ COMMAND_ONLY = (
 )  # fmt: skip
 
 
-@dataclass
+@dataclass(repr=False)
 class Fitted:
     """The result of one config of fit_many: a network with the weights of its best epoch, or an error.
 
@@ -38,6 +39,16 @@ class Fitted:
     best_epoch: int | None = None
     best: float | None = None
     error: FastffError | None = None
+
+    def __repr__(self) -> str:
+        """The options that are not as by default, and the best epoch, or the error."""
+        options = ((field.name, repr(getattr(self.config, field.name)), field.default) for field in fields(Config))
+        said = [f"{name}={value}" for name, value, default in options if value != repr(default)]
+        if self.error is not None:
+            said.append(shorten(f"{type(self.error).__name__}: {self.error}", 120))
+        elif self.best is not None:
+            said.append(f"{self.config.monitor} {self.best:.3f} in epoch {self.best_epoch}")
+        return f"Fitted({', '.join(said)})"
 
 
 def fit_many(

@@ -18,7 +18,8 @@ from sklearn.utils.parallel import _get_threadpool_controller
 from fastff.engine.program import Program
 from fastff.nn.dropout import Dropout
 from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Tanh
-from fastff.nn.network import FEW_ROWS, FeedForwardNeuralNetwork
+from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.predictor import FEW_ROWS
 from fastff.system.arguments import check_choice
 
 HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}

@@ -47,8 +47,11 @@ class Closed:
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+            return
         kind: Any = type(self)
-        if not name.startswith("_") and kind.__module__.startswith("fastff.") and name not in _names(kind):
+        if kind.__module__.startswith("fastff.") and name not in _names(kind):
             own = ", ".join(n for n in sorted(_names(kind)) if not callable(getattr(kind, n, None)))
             raise AttributeError(f"{kind.__name__} has no attribute {name!r}, but {own}")
         found = getattr(kind, name, None)

@@ -28,13 +28,23 @@ class EpochRecord:
     examples_per_second: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History:
     """What training showed: loss and accuracy of every batch, in order, and a record an epoch."""
 
     batch_losses: list[float] = field(default_factory=list)
     batch_accuracies: list[float] = field(default_factory=list)
     epochs: list[EpochRecord] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """How much there is, and the last epoch's accuracy, on the validation rows where there are any."""
+        epochs, batches = len(self.epochs), len(self.batch_losses)
+        said = [f"{epochs:,} epoch{'s' * (epochs != 1)}", f"{batches:,} batch{'es' * (batches != 1)}"]
+        if self.epochs:
+            last = self.epochs[-1]
+            name = "train_accuracy" if last.val_accuracy is None else "val_accuracy"
+            said.append(f"{name} {getattr(last, name):.3f}")
+        return f"History({', '.join(said)})"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from fastff.errors import ArgumentError
 from fastff.kernels import linear, losses
 from fastff.kernels import run as driver
 from fastff.kernels.emit import load_f32, store_f32
-from fastff.kernels.operation import array, operation
+from fastff.kernels.operation import address, array, operation
 from fastff.kernels.panels import batch, padded
 
 
@@ -27,6 +27,12 @@ def clip(x: batch("features"), low: array(np.float32), features, /, rows, thread
 @operation
 def end_at(number_to_end, /, number):
     return number == number_to_end
+
+
+class Lying(np.ndarray):
+    """An array that says of itself what is not so."""
+
+    size, shape = property(lambda self: 10**6), property(lambda self: (4, 2, 16))
 
 
 def forward_fields(**changes):
@@ -97,6 +103,7 @@ def test_what_a_step_does_not_give_is_refused_when_the_operation_is_made():
             "linear.forward: w: .*want float32, contiguous and aligned",
         ),
         ({"w": np.zeros(7, np.float32)}, "linear.forward: w: 7 values, want at least"),
+        ({"w": np.zeros(7, np.float32).view(Lying)}, "linear.forward: w: Lying, want an array of float32"),
         ({"x": np.zeros(7, np.float32)}, "linear.forward: x: 7 values, want at least"),
         ({"bias": np.zeros(1, np.float32)}, "linear.forward: bias: 1 values, want at least"),
         ({"n_in": 500}, "linear.forward: x: .* values, want at least"),
@@ -108,6 +115,23 @@ def test_an_array_that_does_not_fit_never_becomes_an_address(change, says):
     program = program_of(linear.forward, **forward_fields(**change))
     with pytest.raises(ArgumentError, match=says):
         program.run()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows,
+        lambda rows: rows[::-1, ::2],
+        np.asfortranarray,
+        lambda rows: np.broadcast_to(rows[:1], (3, 6)),
+        lambda rows: rows[:0],
+    ],
+)
+@pytest.mark.parametrize("writeable", [True, False])
+def test_an_address_is_where_the_first_value_lies(change, writeable):
+    rows = change(np.arange(18, dtype=np.float32).reshape(3, 6))
+    rows.flags.writeable = writeable and rows.flags.writeable
+    assert address(rows) == rows.__array_interface__["data"][0]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +175,8 @@ def test_rows_cannot_be_resized_as_long_as_a_program_has_them(shape):
 def test_the_numbers_of_an_optimizer_are_one_row_a_step():
     program = Program(2)
     program.scatter(program.gather(np.ones((8, 3), np.float32)), 8)
-    for hyper in (np.zeros((3, 2, 16), np.float32), np.zeros((4, 2, 16)), np.zeros(4, np.float32)):
+    wrong = [np.zeros((3, 2, 16), np.float32), np.zeros((4, 2, 16)), np.zeros(4, np.float32)]
+    for hyper in (*wrong, np.zeros(4, np.float32).view(Lying)):
         with pytest.raises(ArgumentError, match=r"^the optimizer's numbers: .*want float32 \(4, 2, 16\)"):
             program.run(np.arange(8), hyper=hyper)
 

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import pickle
 import re
 
 import numpy as np
@@ -222,6 +223,88 @@ def test_forward_of_a_network_is_its_layers_in_turn():
         h = layer.forward(h)
     np.testing.assert_array_equal(net.forward(X), h)
     np.testing.assert_array_equal(net.logits(X), h)  # one program for all layers: the same bits
+
+
+def by_hand(net, X, *, together):
+    """What three steps by hand leave, of the network as a whole or of its layers one by one."""
+    shown = []
+    for number in range(3):
+        h, grad = X, np.cos(rows_of((len(X), 3), seed=number))
+        if together:
+            h = net.forward(X)
+            net.backward(grad)
+        else:
+            for layer in net.layers:
+                h = layer.forward(h)
+            for layer in reversed(net.layers):
+                grad = layer.backward(grad)
+        shown += [h, *(array for layer in net.linear_layers for array in (layer.grad_weights, layer.grad_bias))]
+        if together:
+            net.step(0.01)
+        else:
+            for layer in net.layers:
+                layer.step(0.01)
+    return [array.tobytes() for array in (*shown, *net.parameters().values())]
+
+
+class Passing:
+    """A layer of somebody's own that derives from nothing."""
+
+    def forward(self, X):
+        return X
+
+    def backward(self, grad):
+        return grad
+
+    def step(self, step_size):
+        pass
+
+
+@pytest.mark.parametrize("between", [[], [Sigmoid()], [Passing()], [Tanh(), Passing(), ReLU()], [Dropout(0.5, seed=1)]])
+@pytest.mark.parametrize("front", [[], [Standardize(np.zeros(6), np.full(6, 2.0))]])
+def test_a_network_by_hand_does_what_its_layers_do_one_by_one(front, between):
+    net = FeedForwardNeuralNetwork(6, 3, [5, 4], seed=0)
+    net.layers[0:0], net.layers[2:2] = front, between
+    net.layers[-1].updates = 7  # as after training of its own
+    twin, X = copy.deepcopy(net), rows_of((7, 6))
+    assert by_hand(net, X, together=True) == by_hand(twin, X, together=False)
+    assert [layer.updates for layer in net.linear_layers] == [3, 3, 10]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_of_a_network_that_was_used_by_hand_goes_back_alike(copied):
+    net, X, grad = FeedForwardNeuralNetwork(6, 3, [5, 4], seed=0), rows_of((7, 6)), rows_of((7, 3))
+    net.layers[:0] = [Standardize(np.zeros(6), np.ones(6))]
+    net.forward(X)
+    twin = copied(net)
+    for each in (net, twin):
+        each.backward(grad)
+        each.step()
+    for ours, theirs in zip(net.parameters().values(), copied(twin).parameters().values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("method", ["forward", "backward", "step"])
+def test_a_method_that_is_put_into_a_layer_is_called(method):
+    net, called = FeedForwardNeuralNetwork(6, 3, [5, 4], seed=0), []
+    before = getattr(net.layers[2], method)
+    setattr(net.layers[2], method, lambda *a, **more: called.append(method) or before(*a, **more))
+    twin, X = FeedForwardNeuralNetwork(6, 3, [5, 4], seed=0), rows_of((7, 6))
+    assert by_hand(net, X, together=True) == by_hand(twin, X, together=True)
+    assert called == [method] * 3
+
+
+def test_layers_that_have_seen_other_batches_do_not_go_back_together():
+    net, X = FeedForwardNeuralNetwork(6, 3, [5, 4], seed=0), rows_of((7, 6))
+    net.forward(X)
+    net.layers[2].forward(rows_of((4, 5)))
+    with pytest.raises(ArgumentError, match=r"^LinearLayer.backward: 7 rows of 4 values, want 4 of 4 as in its last"):
+        net.backward(np.zeros((7, 3)))
+    net.forward(X)
+    net.layers[3] = LinearLayer(4, 2)
+    net.layers[3].forward(rows_of((7, 4)))
+    with pytest.raises(ArgumentError, match=r"^LinearLayer.backward: 7 rows of 4 values, want 7 of 2 as in its last"):
+        net.backward(np.zeros((7, 3)))
 
 
 # --- prediction ---

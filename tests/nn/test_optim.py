@@ -190,6 +190,33 @@ def test_step_sizes_that_are_refused(step_size):
     assert layer.updates == 0
 
 
+@pytest.mark.parametrize("optimizer", [Adam(), Adam(bias_correction="constant"), SGD(0.9, weight_decay=0.1)])
+@pytest.mark.parametrize(
+    ("first", "sizes", "says"),
+    [
+        (1, 0.1, r"step_sizes: shape \(\), want \(steps,\)"),
+        (1, np.ones((2, 3)), r"step_sizes: shape \(2, 3\), want \(steps,\)"),
+        (1, "fast", r"step_sizes: str that is not an array of numbers, want numbers, \(steps,\)"),
+        (1, None, r"step_sizes: shape \(\), want"),
+        (1, [[1], [1, 2]], "step_sizes: list that is not an array of numbers"),
+        (1, np.array(["a"]), "step_sizes: ndarray that is not an array of numbers"),
+        (0, np.ones(2), r"first: 0, want the number of an update, from 1 to 2\*\*62"),
+        (-3, np.ones(2), "first: -3, want"),
+        (1.5, np.ones(2), "first: 1.5, want"),
+        (10**30, np.ones(2), "first: 10+, want"),
+        (np.arange(2), np.ones(2), r"first: array\(\[0, 1\]\), want"),
+        ("1", np.ones(2), "first: '1', want"),
+    ],
+)
+def test_numbers_of_updates_that_cannot_be(optimizer, first, sizes, says):
+    with pytest.raises(ArgumentError, match=f"^{says}"):
+        optimizer.hyper(first, sizes)
+
+
+def test_step_sizes_may_be_a_list():
+    np.testing.assert_array_equal(Adam().hyper(2, [1, 0.5]), Adam().hyper(2, np.array([1.0, 0.5])))
+
+
 @pytest.mark.parametrize("make", [lambda: Adam(1e-3), lambda: SGD(0.01), lambda: Adam(beta1=0.1)])
 def test_what_looks_like_a_step_size_in_its_place_is_said(make):
     with pytest.warns(UserWarning, match="a step size is given to Trainer or step"):

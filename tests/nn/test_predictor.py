@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastff import ArgumentError, DataError, Dropout, FeedForwardNeuralNetwork, Standardize
-from fastff.nn.network import FEW_ROWS as ROWS
+from fastff.nn.predictor import FEW_ROWS as ROWS
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 255, (200, 20)).astype(np.float32)

@@ -191,6 +191,11 @@ def test_display_example_makes_its_own_axes():
         (4, {"label": float("nan")}, "label: nan, want one whole number"),
         (4, {"label": 3, "class_names": NAMES}, "label is 3, wanted 0 to 2"),
         (4, {"label": -1, "class_names": NAMES}, "label is -1, wanted 0 to 2"),
+        (4, {"label": 0, "class_names": 3}, "^class_names: int, want a list of names, one for each class$"),
+        (4, {"label": 0, "class_names": "horse"}, "^class_names: str, want a list of names"),
+        (4, {"label": 0, "class_names": {"horse": 0}}, "^class_names: dict, want a list of names"),
+        (4, {"class_names": {"horse", "ship"}}, "^class_names: set, want a list of names"),
+        (4, {"label": 0, "class_names": np.array(5)}, "^class_names: ndarray, want a list of names"),
     ],
 )
 def test_display_example_refuses_what_it_cannot_show(size, how, message):

@@ -72,6 +72,16 @@ def test_one_that_fails_keeps_its_error_and_costs_the_others_nothing(flowers):
     assert bits(fitted[1].network) == bits(fitted[4].network)
 
 
+def test_a_result_says_in_short_what_it_is(flowers):
+    wrong = dataclasses.replace(SMALL, whiten=99)
+    good, bad = fit_many([configs(1, monitor="val_loss")[0], wrong], flowers)
+    options = "hidden=(8,), epochs=6, batch_size=16"
+    assert repr(good) == f"Fitted({options}, monitor='val_loss', val_loss {good.best:.3f} in epoch {good.best_epoch})"
+    options = options.replace("epochs", "whiten=99, epochs")
+    assert repr(bad) == f"Fitted({options}, ArgumentError: components: 99, want at most the 4 features of X)"
+    assert len(repr(bad)) < 200
+
+
 def test_whitening_is_computed_once_for_all_that_agree_on_it(flowers, monkeypatch):
     made = []
     monkeypatch.setattr(sweep, "preprocessing", lambda *a: made.append(a) or preprocessing(*a))

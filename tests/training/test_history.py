@@ -37,3 +37,13 @@ def test_validation_does_not_touch_training():
     net = make(dropout=0.3)
     Trainer(net, batch_size=16, step_size=0.01).fit(X, Y, X_VAL, Y_VAL, epochs=2)
     assert_same_weights(net, trained(dropout=0.3)[0])
+
+
+def test_a_history_says_in_short_what_it_holds():
+    history = trained(epochs=2)[1].history
+    accuracy = f"{history.epochs[-1].train_accuracy:.3f}"
+    assert repr(history) == f"History(2 epochs, 14 batches, train_accuracy {accuracy})"
+    trainer = Trainer(make(), batch_size=N)
+    assert repr(trainer.history) == "History(0 epochs, 0 batches)"
+    history = trainer.fit(X, Y, X_VAL, Y_VAL, epochs=1)
+    assert repr(history) == f"History(1 epoch, 1 batch, val_accuracy {history.epochs[0].val_accuracy:.3f})"
