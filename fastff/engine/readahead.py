@@ -25,6 +25,15 @@ REST = 0.05  # seconds between looks at how far the kernels are, who take some 1
 LEAST = 19  # the priority that yields to all others
 
 _ADVICE = hasattr(os, "posix_fadvise")
+_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_RANDOM", 0)  # the last two are Windows's
+
+if sys.platform == "win32":
+    from msvcrt import get_osfhandle as _as_kernels_have_it
+else:
+
+    def _as_kernels_have_it(descriptor: int) -> int:
+        """What kernels read an open file by: its descriptor, on Windows its handle."""
+        return descriptor
 
 
 class Stream:
@@ -52,11 +61,11 @@ class Stream:
         with ExitStack() as stack:
             for number, file in enumerate(self.source.files):
                 try:
-                    descriptor = os.open(file.path, os.O_RDONLY)
+                    descriptor = os.open(file.path, _READING)
                 except OSError as error:
                     raise DataError(f"cannot read {file.path}: {error.strerror}") from None
                 stack.callback(os.close, descriptor)
-                self.table[number, 1] = descriptor
+                self.table[number, 1] = _as_kernels_have_it(descriptor)
                 if _ADVICE:  # else the system reads 128 KB for each row
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
             if _ADVICE:

@@ -72,7 +72,11 @@ def reading(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Sliceable]
             raise DataError(f"cannot read {path}: {_one_line(error)}") from error
         except SafetensorError as error:
             raise DataError(f"{path} is not a whole safetensors file: {_one_line(error)}") from error
-        yield content
+        try:
+            yield content
+        finally:  # no file can be replaced on Windows as long as it is mapped
+            for stored in content[0].values():
+                vars(stored).clear()
 
 
 def _checked(file: Any, path: object) -> tuple[dict[str, Sliceable], dict[str, Any]]:

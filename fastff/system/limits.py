@@ -16,7 +16,7 @@ from typing import Any
 
 from fastff.errors import DataError, NoRoom
 
-if os.name == "posix":
+if sys.platform != "win32":
     import resource
 
 ROOT = Path("/sys/fs/cgroup")
@@ -51,6 +51,8 @@ def available() -> int | None:
 
 def _own_limits() -> Iterator[int]:
     """The bytes that each limit of this process leaves, of those whose use the system tells."""
+    if sys.platform == "win32":  # it has no such limits
+        return
     try:
         pages = [int(word) for word in STATM.read_text().split()]
         for kind, used in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
