@@ -24,7 +24,8 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Call main with the process's arguments and exit with 0 after success.
 
     The other statuses: 1 for a known error, or a result that standard output did not take; 2 for bad usage; 130 for
-    Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 149 for Windows's Ctrl-Break. Streams that are closed lose what is printed, and nothing else.
+    Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 149 for Windows's Ctrl-Break. Streams that are closed lose what is printed,
+    and nothing else.
     """
     streams.prepare()
     with contextlib.redirect_stderr(streams.Lossy(sys.stderr)):

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM, SIGHUP and SIGBREAK in work that must not be left half done: they wait for a moment that can be saved.
+"""Signals that ask for an end amid work that must not be left half done: they wait for a moment that can be saved.
 
 Python's own answer to Ctrl-C is an exception between any two bytecodes, which could leave a trainer with an epoch
 counted and not recorded. Imports the standard library only.
