@@ -48,7 +48,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    _rename = os.replace
+    def _rename(temporary: Path, final: Path) -> None:
+        """Put a file in the place of another."""
+        os.replace(temporary, final)
 
     def _lock(descriptor: int) -> None:
         """Lock an open file for this process alone; raises BlockingIOError where another one has it locked."""

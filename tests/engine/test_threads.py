@@ -103,7 +103,7 @@ def test_ctrl_c_stops_at_a_step_and_is_raised_when_all_threads_have_ended():
 
     def call(number):
         if number == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         waiting.wait(number)
 
     with pytest.raises(KeyboardInterrupt):
@@ -164,7 +164,7 @@ def ctrl_c_once(condition):
     def watch():
         while not over.wait(0.0005):
             if condition():
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
                 return
 
     watcher = threading.Thread(target=watch)

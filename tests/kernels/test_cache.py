@@ -193,7 +193,7 @@ def test_threads_that_ask_for_one_address_at_once_compile_once(copy, tmp_path, m
 
 # --- whose code it is ---
 
-posix = pytest.mark.skipif(os.name != "posix", reason="Windows does not tell")
+posix = pytest.mark.skipif(os.name != "posix", reason="on Windows: nobody tells whose a file is")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the folders of Linux")
 
 

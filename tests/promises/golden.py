@@ -38,6 +38,13 @@ from fastff import (
 from fastff.kernels import cpu as target
 from fastff.training.state import restore_trainer, trainer_state
 
+try:
+    from fastff.sklearn import MLPClassifier, MLPRegressor
+except ImportError:  # scikit-learn is optional
+    SKLEARN = False
+else:
+    SKLEARN = True
+
 RECORD = Path(__file__).with_name("golden.json")
 ROWS, FEATURES, CLASSES = 101, 215, 5  # more features than a block of the sums, and no multiple of a tile
 
@@ -182,8 +189,6 @@ def resumed(**options):
 
 def sklearn(**options):
     """The estimators' attributes, of a fit with weights, a fit with sgd and three kinds of regression."""
-    from fastff.sklearn import MLPClassifier, MLPRegressor
-
     x, y = rows()
     common = {"hidden_layer_sizes": (40, 20), "max_iter": 3, "random_state": 0, "batch_size": 32, **options}
     weights = 1 + np.arange(ROWS) % 3
@@ -257,7 +262,7 @@ def compute(names=(), *, threads=1):
         if precision == "bfloat16" and target.BF16 != "emulated":  # each way of multiplying has bits of its own
             continue
         for setting in settings:
-            if not names or setting.__name__ in names:
+            if (not names or setting.__name__ in names) and (SKLEARN or setting is not sklearn):
                 found[f"{precision}/{setting.__name__}"] = setting(precision=precision, threads=threads)
     return found
 

@@ -84,7 +84,9 @@ def test_out_is_under_a_file(here):
     refuse(here, "train", "flowers.npz", "--out", "flowers.npz/run", status=1, saying="flowers.npz/run")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only for root")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="no folder is read-only for root, or on Windows"
+)
 def test_out_is_read_only(here):
     (here / "old").chmod(0o500)
     try:
@@ -152,7 +154,7 @@ def test_a_loss_that_is_not_finite_stops_training(here):
     assert before.items() <= snapshot(here).items()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is reported differently")
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows: a closed pipe is an error like any other")
 def test_a_reader_that_has_left_is_no_traceback(here):
     reading, writing = os.pipe()
     os.close(reading)

@@ -42,7 +42,7 @@ def test_a_run_has_no_negative_figures(strange, tmp_path, more):
 
 
 def test_an_estimator_with_a_time_limit_ends(strange):
-    estimators = pytest.importorskip("fastff.sklearn")
+    estimators = pytest.importorskip("fastff.sklearn", reason="scikit-learn is not installed")
     data = fastff.load_dataset("digits")
     estimator = estimators.MLPClassifier((32,), max_iter=3, max_seconds=5.0, tol=0)
     with pytest.warns(match="Maximum iterations"):

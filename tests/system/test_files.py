@@ -83,7 +83,7 @@ def test_an_oserror_in_the_block_names_the_target(tmp_path):
 
 
 def test_a_full_disk_keeps_the_old_file(tmp_path):
-    resource = pytest.importorskip("resource", reason="no limits on file sizes here")
+    resource = pytest.importorskip("resource", reason="on Windows: files have no such limit")
     path = tmp_path / "weights"
     path.write_text("old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -132,7 +132,7 @@ def test_text_that_utf8_cannot_hold_is_one_line(tmp_path):
     assert names(tmp_path) == []
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+@pytest.mark.skipif(os.name == "nt", reason="on Windows: there are no such permissions")
 def test_permissions_follow_the_umask_even_when_the_writer_brings_its_own_file(tmp_path):
     ordinary, ours = tmp_path / "ordinary", tmp_path / "ours"
     ordinary.touch()
@@ -142,7 +142,7 @@ def test_permissions_follow_the_umask_even_when_the_writer_brings_its_own_file(t
     assert stat.S_IMODE(ours.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+@pytest.mark.skipif(os.name == "nt", reason="on Windows: links need a privilege")
 def test_a_link_stays_a_link(tmp_path):
     target, link = tmp_path / "run-1", tmp_path / "latest"
     link.symlink_to(target)

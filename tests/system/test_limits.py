@@ -41,7 +41,7 @@ print(peak() - before, x.nbytes, 4 * network.parameter_count)
 
 
 def test_training_takes_data_and_four_times_the_parameters():
-    pytest.importorskip("resource", reason="no such figures here")
+    pytest.importorskip("resource", reason="on Windows: there are no such figures")
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=300)
     took, data, parameters = map(int, done.stdout.split())
     assert parameters > 64 << 20
@@ -78,7 +78,7 @@ else:
 
 
 def test_a_run_that_saves_and_goes_on_takes_no_more(tmp_path):
-    pytest.importorskip("resource", reason="no such figures here")
+    pytest.importorskip("resource", reason="on Windows: there are no such figures")
 
     def measure(what):
         command = [sys.executable, "-c", MEASURE_RUN, what]
