@@ -72,11 +72,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Sliceable]
             raise DataError(f"cannot read {path}: {_one_line(error)}") from error
         except SafetensorError as error:
             raise DataError(f"{path} is not a whole safetensors file: {_one_line(error)}") from error
-        try:
-            yield content
-        finally:  # no file can be replaced on Windows as long as it is mapped
-            for stored in content[0].values():
-                vars(stored).clear()
+        yield content
 
 
 def _checked(file: Any, path: object) -> tuple[dict[str, Sliceable], dict[str, Any]]:
@@ -106,15 +102,18 @@ def _checked(file: Any, path: object) -> tuple[dict[str, Sliceable], dict[str, A
 
 
 class _Stored:
-    """An array in an open file; a Sliceable, whose rows are read when they are asked for."""
+    """An array in an open file; a Sliceable, whose rows are read when they are asked for.
+
+    It keeps nothing that has the file mapped beyond its end: Windows replaces no such file.
+    """
 
     def __init__(self, file: Any, name: str) -> None:
-        self._file, self._name, self._slice = file, name, file.get_slice(name)
-        self.shape, self.dtype = tuple(self._slice.get_shape()), _TYPES[self._slice.get_dtype()]
+        self._file, self._name, found = file, name, file.get_slice(name)
+        self.shape, self.dtype = tuple(found.get_shape()), _TYPES[found.get_dtype()]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         first, stop, _ = rows.indices(self.shape[0])  # safetensors refuses a slice beyond the end
-        part: np.ndarray = self._slice[first:stop]
+        part: np.ndarray = self._file.get_slice(self._name)[first:stop]
         return part
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

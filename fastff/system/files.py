@@ -38,7 +38,7 @@ if sys.platform == "win32":
     def _lock(descriptor: int) -> None:
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
+        except OSError:
             raise BlockingIOError from None
 
     def _unlock(path: Path, descriptor: int) -> None:

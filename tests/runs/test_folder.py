@@ -55,7 +55,7 @@ def test_the_lock_goes_with_its_owner(tmp_path, old):
     script = "import sys; from pathlib import Path; from fastff.system.files import locked\n"
     script += "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", script, old], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        assert owner.stdout.readline() == b"held\n"
+        assert owner.stdout.readline().rstrip() == b"held"
         assert go_on(old).status == 1
         owner.kill()
         owner.wait()

@@ -1,12 +1,15 @@
 """A file appears whole or not at all, and every failure to write is one line that names the file."""
 
 import os
+import re
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from fastff.errors import DataError
+from fastff.system import files
 from fastff.system.files import file_stamps, replacing, write_bytes, write_text
 
 
@@ -170,5 +173,26 @@ def test_stamps_tell_a_changed_file_and_stay_while_nobody_writes(tmp_path):
     os.utime(first, ns=(1, 1))
     assert file_stamps([first]) != before[:1]
     second.unlink()
-    with pytest.raises(DataError, match=f"^cannot read {second}: "):
+    with pytest.raises(DataError, match=f"^cannot read {re.escape(str(second))}: "):
         file_stamps([first, second])
+
+
+if sys.platform == "win32":  # which replaces no file that somebody has open
+
+    def test_a_file_is_replaced_as_soon_as_its_reader_has_gone(tmp_path, monkeypatch):
+        path = tmp_path / "file"
+        write_text(path, "old")
+        with path.open() as reader:
+            monkeypatch.setattr(files.time, "sleep", lambda seconds: reader.close())
+            write_text(path, "new")
+        assert path.read_text() == "new"
+        assert names(tmp_path) == ["file"]
+
+    def test_a_reader_that_stays_is_one_line_and_the_file_stays_too(tmp_path, monkeypatch):
+        path = tmp_path / "file"
+        write_text(path, "old")
+        monkeypatch.setattr(files, "PATIENCE", 0.1)
+        with path.open(), pytest.raises(DataError, match=rf"^cannot write {re.escape(str(path))}: "):
+            write_text(path, "new")
+        assert path.read_text() == "old"
+        assert names(tmp_path) == ["file"]
