@@ -346,4 +346,4 @@ def _neutral(features: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=32)
 def _counting(rows: int) -> np.ndarray:
-    return np.arange(rows)
+    return np.arange(rows, dtype=np.int64)
