@@ -19,6 +19,7 @@ from .emit import I8, I32, I64, address, emits, i64
 AT_ONCE = 1 << 30  # bytes that ReadFile is asked for at most: it counts them in 32 bits
 
 if sys.platform == "win32":
+    from msvcrt import get_osfhandle as handle
 
     @emits(types.void)
     def yield_core(e):
@@ -45,6 +46,10 @@ if sys.platform == "win32":
         return b.zext(b.load(got), I64)
 
 else:
+
+    def handle(descriptor: int) -> int:
+        """What `read` takes for an open file, given its descriptor."""
+        return descriptor
 
     @emits(types.void)
     def yield_core(e):

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastff.data.rows import Shards
 from fastff.errors import DataError, FastffError
-from fastff.kernels import files
+from fastff.kernels import files, system
 from fastff.system.threads import Event, Thread, native_id
 
 AHEAD = 64 << 20  # bytes of rows that are asked for before they are needed
@@ -26,14 +26,6 @@ LEAST = 19  # the priority that yields to all others
 
 _ADVICE = hasattr(os, "posix_fadvise")
 _READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_RANDOM", 0)  # the last two are Windows's
-
-if sys.platform == "win32":
-    from msvcrt import get_osfhandle as _as_kernels_have_it
-else:
-
-    def _as_kernels_have_it(descriptor: int) -> int:
-        """What kernels read an open file by: its descriptor, on Windows its handle."""
-        return descriptor
 
 
 class Stream:
@@ -65,7 +57,7 @@ class Stream:
                 except OSError as error:
                     raise DataError(f"cannot read {file.path}: {error.strerror}") from None
                 stack.callback(os.close, descriptor)
-                self.table[number, 1] = _as_kernels_have_it(descriptor)
+                self.table[number, 1] = system.handle(descriptor)
                 if _ADVICE:  # else the system reads 128 KB for each row
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
             if _ADVICE:
