@@ -27,9 +27,11 @@ if sys.platform == "win32":
 
     @emits(types.void, i64)
     def sleep(e, microseconds):
-        """Sleep for so many microseconds, rounded up to milliseconds."""
-        milliseconds = e.b.udiv(e.b.add(microseconds, I64(999)), I64(1000))
-        e.llvm("Sleep", ir.VoidType(), e.b.trunc(milliseconds, I32))
+        """Sleep for so many whole milliseconds; for less than one, let any other thread that is ready have the core.
+
+        Rounded up, each wait would take a tick of the system's clock, by default 15.6 ms.
+        """
+        e.llvm("Sleep", ir.VoidType(), e.b.trunc(e.b.udiv(microseconds, I64(1000)), I32))
 
     @emits(i64, i64, address, i64, i64)
     def read(e, handle, out, count, at):
