@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # fastff on Windows, as far as Wine is one: runs a module of the last commit with Windows's Python and packages.
 #
+#     .ci/windows.sh                                      the tests that depend most on the system, in some 2 minutes
 #     .ci/windows.sh -m pytest tests/system -q
 #     .ci/windows.sh -m fastff.train digits --epochs 3 --out 'Z:\tmp\run'
 #
@@ -67,5 +68,10 @@ cd "$copy"
 PYTHONPATH=$(as_windows_has_it "$copy")
 FASTFF_CACHE_DIR=$(as_windows_has_it "$root/kernels")
 export PYTHONPATH FASTFF_CACHE_DIR MPLBACKEND=Agg OPENBLAS_NUM_THREADS=1
+if (($# == 0)); then
+    set -- -m pytest -q -m 'not slow' -k 'not shell_sees and not help_names' tests/promises/test_golden.py \
+        tests/kernels/test_{linear,update,system}.py tests/system/test_{files,checkpoint}.py \
+        tests/runs/test_{build,config,folder,run}.py tests/commands/test_{commands,predict}.py
+fi
 # Python under Wine wants an input that is empty and an output that is a pipe.
 /usr/lib/wine/wine64 "$root/python/python.exe" -u "$@" </dev/null 2>&1 | cat
