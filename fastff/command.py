@@ -17,16 +17,17 @@ from fastff.system.signals import Stopped
 _RUN_DIR = "The folder of a run, or of several (--seeds), or a file that a network or an Ensemble was saved to."
 RunDir = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR", help=_RUN_DIR), PATH]
 SIGNALLED = 128  # plus the number of the signal, a convention of shells: 130 for Ctrl-C, 143 for SIGTERM
-_STOPPED = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
+_STOPPED = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up", "SIGBREAK": "interrupted"}
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Call main with the process's arguments and exit with 0 after success.
 
     The other statuses: 1 for a known error, or a result that standard output did not take; 2 for bad usage; 130 for
-    Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. Streams that are closed lose what is printed, and nothing else.
+    Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 149 for Windows's Ctrl-Break. Streams that are closed lose what is printed,
+    and nothing else.
     """
-    streams.open_missing()
+    streams.prepare()
     with contextlib.redirect_stderr(streams.Lossy(sys.stderr)):
         status = _status(main)
     sys.exit(streams.close(status))

@@ -49,8 +49,9 @@ def main(arguments: list[str]) -> None:
     check_finite(rows, options.input)
     announce_compiling()
     probabilities = model.network.predict_proba(rows)
+    del rows  # which may be mapped from the file that is to be replaced: Windows would refuse
     _WRITERS[out.suffix](out, probabilities, model.class_names)
-    print(f"{len(rows):,} rows written to {out}")
+    print(f"{len(probabilities):,} rows written to {out}")
 
 
 def _read(path: Path) -> np.ndarray:

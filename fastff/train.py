@@ -1,7 +1,6 @@
 """python -m fastff.train: train a network on a data set, and write it with its figures and pictures into a folder."""
 
 import dataclasses
-import shlex
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from fastff.runs.progress import TrainingProgress, announce_compiling
 from fastff.runs.run import Run
 from fastff.runs.seeds import train_seeds
 from fastff.runs.summary import closing_lines, draw, summarise
+from fastff.system.shell import command_line
 from fastff.system.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
 from fastff.system.streams import say
 from fastff.training.history import EpochRecord
@@ -100,7 +100,7 @@ def _fit(run: Run, data: Dataset, log: Log) -> None:
         except KeyboardInterrupt as stop:
             if run.save_rest():
                 log_too = ["--log", run.options.log] if run.options.log else []
-                again = shlex.join(["--resume", "--out", str(run.folder), *log_too])
+                again = command_line(["--resume", "--out", str(run.folder), *log_too])
                 text = f"saved in {run.folder}; python -m fastff.train {again} goes on"
             else:
                 text = f"nothing was trained yet, {run.folder} is as it was"

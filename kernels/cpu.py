@@ -11,7 +11,7 @@ FASTFF_ISA=avx512|avx2|simd128 overrides the choice, so that one machine can tes
 
 Also how bfloat16 is multiplied (fastff.kernels.bfloat16), "" where the CPU cannot:
 
-    amx         tiles of 16 x 16 sums in registers of their own (Intel, since Sapphire Rapids)
+    amx         tiles of 16 x 16 sums in registers of their own (Intel, since Sapphire Rapids; on Linux)
     avx512bf16  two products a lane and instruction (AMD, since Zen 4; Intel, since Cooper Lake)
     neon        the same on Arm, 128 bits wide
     emulated    in float32, slowly: for tests, on any CPU; only FASTFF_BF16 chooses it
@@ -20,6 +20,7 @@ FASTFF_BF16 overrides this choice.
 """
 
 import os
+import sys
 from collections.abc import Collection
 
 import llvmlite.binding as llvm
@@ -54,7 +55,8 @@ def _choose() -> str:
 def _choose_bf16() -> str:
     if engine := _override("FASTFF_BF16", _BF16_ENGINES):
         return engine
-    if ISA == "avx512" and FEATURES.get("amx-bf16"):
+    # AMX's registers are there for a process that has asked for them, which fastff.engine.bfloat16 can do on Linux
+    if sys.platform == "linux" and ISA == "avx512" and FEATURES.get("amx-bf16"):
         return "amx"
     if ISA == "avx512" and FEATURES.get("avx512bf16"):
         return "avx512bf16"

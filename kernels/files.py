@@ -5,13 +5,13 @@ next barrier: with rows of 3 KB in the page cache an epoch took 26% longer than 
 """
 
 import numpy as np
-from llvmlite import ir
 
+from . import system
 from .compiler import kernel
-from .emit import I32, I64, address, atomic_add, emits, i64, load_i64, store_i64
+from .emit import atomic_add, load_i64, store_i64
 from .operation import array, operation
 
-FILE = 3  # int64 of a file in the table: the number of its first row, the descriptor, where its first row begins
+FILE = 3  # int64 of a file in the table: its first row's number, its descriptor or handle, where its first row begins
 # int64 of what the threads share, a cache line apart: the row that could not be read, or 0; how many rows of the batch
 # are claimed; and how many int64 there are
 UNREAD, CLAIMED, SHARED = 0, 8, 16
@@ -19,18 +19,12 @@ SHARES = 16  # of a batch, for each thread
 TRIES = 100  # reads in a row that may fail or bring nothing, as those that a signal interrupts
 
 
-@emits(i64, i64, address, i64, i64)
-def _pread(e, descriptor, out, count, at):
-    pointer = e.b.inttoptr(out, ir.IntType(8).as_pointer())
-    return e.llvm("pread", I64, e.b.trunc(descriptor, I32), pointer, count, at)
-
-
 @kernel
-def _read(descriptor, out, count, at):
+def _read(file, out, count, at):
     """Read count bytes; returns how many there were."""
     done, tries = 0, 0
     while done < count and tries < TRIES:
-        got = _pread(descriptor, out + done, count - done, at + done)
+        got = system.read(file, out + done, count - done, at + done)
         done, tries = (done + got, 0) if got > 0 else (done, tries + 1)
     return done
 

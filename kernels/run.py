@@ -20,7 +20,6 @@ from numba import types
 from .compiler import entry_point, kernel
 from .emit import (
     I8,
-    I32,
     I64,
     address,
     atomic_add,
@@ -35,6 +34,7 @@ from .emit import (
 )  # fmt: skip
 from .operation import BARRIER, STEP, array, operation
 from .optimizer import HYPER
+from .system import sleep, yield_core
 
 # Slots of the control block of a run, int64, a cache line apart: how often threads have come to a barrier, all in all;
 # 1 where Python asks for an end after the step under way; the step that comes next; the decision whether it is begun;
@@ -58,16 +58,6 @@ PLAN = 20
 _ROWS, _FIRST, _EPOCH, _NUMBER, _INDEX, _HYPER, _LOSSES, _HITS, _CONTROL, _THREAD, _THREADS = (
     8 * STEP.index(name) for name in STEP
 )
-
-
-@emits(types.void)
-def _yield_core(e):
-    e.llvm("sched_yield", I32)
-
-
-@emits(types.void, i64)
-def _sleep(e, microseconds):
-    e.llvm("usleep", I32, e.b.trunc(microseconds, I32))
 
 
 @emits(i64, address, address, address)
@@ -112,9 +102,9 @@ def await_all(meeting, control, thread, threads):
             if atomic_load(control + 8 * ABANDON) != 0:
                 return False
             if spins < LONG_WAIT:
-                _yield_core()
+                yield_core()
             else:
-                _sleep(20)
+                sleep(20)
         else:
             spin_pause()
     return True

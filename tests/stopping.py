@@ -1,6 +1,6 @@
 """Small training runs that stop before their end, and what a command says then, for the tests of runs."""
 
-import os
+import signal
 
 from command_line import run
 
@@ -36,4 +36,4 @@ def at_epoch(monkeypatch, epoch, what):
 
 
 def send(number):
-    os.kill(os.getpid(), number)
+    signal.raise_signal(number)

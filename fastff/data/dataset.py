@@ -3,6 +3,7 @@
 Every reader passes its arrays to make_dataset, which checks them: the same fault is the same error in every format.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -83,7 +84,7 @@ def make_dataset(
     source: the file or folder with which error messages start. Without class_names there are as many classes as the
     largest training label says, named by their numbers. Raises DataError for arrays that no network can be trained on.
     """
-    features = None if image_shape is None else int(np.prod(image_shape))
+    features = None if image_shape is None else math.prod(image_shape)
     classes = None if class_names is None else len(class_names)
     arrays: dict[str, Rows | None] = {f"{a}_{s}": None for s in SPLITS for a in "xy"}
     for split in SPLITS:

@@ -56,7 +56,7 @@ def _files(folder: Path, split: str) -> list[Path]:
 
 def _notes(out: Path) -> dict[str, Any]:
     try:
-        notes = json.loads((out / _NOTES).read_text())
+        notes = json.loads((out / _NOTES).read_text("utf-8"))
         names = notes["class_names"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}

@@ -47,7 +47,7 @@ class Shards:
         self.dtype = np.dtype(dtype)
         self.picked = picked  # the number of each row among all rows of the files; None if these are all
         # the number of each file's first row among all rows of the files, and last how many rows there are
-        self.starts = np.cumsum([0, *(file.rows for file in files)])
+        self.starts = np.cumsum([0, *(file.rows for file in files)], dtype=np.int64)
         self.shape = int(self.starts[-1]) if picked is None else len(picked), columns
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class Shards:
         return Shards(self.files, self.shape[1], self.dtype, name=self.name, picked=picked)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        rows = np.arange(len(self))[key]
+        rows = np.arange(len(self), dtype=np.int64)[key]
         numbers = (rows if self.picked is None else self.picked[rows]).reshape(-1)
         check_room(f"{len(numbers):,} rows of {self.name}", len(numbers) * self.shape[1] * self.dtype.itemsize)
         out = np.empty((len(numbers), self.shape[1]), self.dtype)

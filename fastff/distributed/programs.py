@@ -204,7 +204,7 @@ class MessageProgram(SharedProgram):
     def bounds(self, bucket: Bucket) -> np.ndarray:
         """Where each rank's part of a bucket begins, and the end of the last."""
         start, stop = bucket[0][0], bucket[-1][1]
-        return start + (stop - start) // NR * np.arange(self.group.size + 1) // self.group.size * NR
+        return start + (stop - start) // NR * np.arange(self.group.size + 1, dtype=np.int64) // self.group.size * NR
 
     def _fill(self, start: int, stop: int, *, biases: bool) -> None:
         """Take a stretch of the gradient that was just added into the bucket, and send it when it is full."""

@@ -32,7 +32,8 @@ class Shares:
         # a row that counts nothing where there is none
         self._taken = np.maximum(self.sizes, 1)
         lo = np.where(self.sizes > 0, starts + self.firsts, starts)
-        self._places = np.concatenate([np.arange(a, a + n) for a, n in zip(lo, self._taken, strict=True)])
+        stretches = zip(lo, lo + self._taken, strict=True)
+        self._places = np.concatenate([np.arange(a, b, dtype=np.int64) for a, b in stretches])
         self.rows = int(self._taken[0])
 
     def pick(self, orders: np.ndarray) -> np.ndarray:
@@ -41,7 +42,7 @@ class Shares:
 
     def mark(self, hyper: np.ndarray, first: int) -> np.ndarray:
         """The optimizer's numbers of steps from `first` on, with what this rank's rows count and where they begin."""
-        steps = np.arange(first, first + len(hyper)) % len(self.whole)
+        steps = np.arange(first, first + len(hyper), dtype=np.int64) % len(self.whole)
         hyper = hyper.copy()
         hyper[..., optimizer.SCALE] = np.where(self.sizes > 0, 1 / self.whole, 0.0)[steps, None]
         hyper[..., optimizer.OFFSET] = self.firsts[steps, None]
@@ -92,7 +93,7 @@ class SharedSteps(ProgramSteps):
         if len(set(ends)) > 1:
             raise DistributedError(f"the ranks ended at different steps: {', '.join(map(str, ends))}")
         # in the ranks' order, so that all have the same bits
-        self.outcome = Outcome(sum(losses), sum(hits), np.array(ends[:1]), own.steps)
+        self.outcome = Outcome(sum(losses), sum(hits), np.array(ends[:1], np.int64), own.steps)
 
 
 class SharedEvaluation:

@@ -19,7 +19,7 @@ class Batches:
     @cached_property
     def starts(self) -> np.ndarray:
         """The place in the epoch at which each batch begins, (batches,)."""
-        return np.arange(0, self.rows, self.size)
+        return np.arange(0, self.rows, self.size, dtype=np.int64)
 
     @cached_property
     def sizes(self) -> np.ndarray:

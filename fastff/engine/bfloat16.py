@@ -7,6 +7,7 @@ then they follow the optimizer.
 """
 
 import ctypes
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -31,10 +32,14 @@ def missing() -> str:
     if not cpu.BF16:
         found = "this CPU has neither AMX nor AVX512_BF16 (nor Arm's BF16)"
         return found if cpu.ISA == "avx512" or cpu.ARCHITECTURE == "arm" else f"vectors are {cpu.ISA}: {found}"
-    # a process must ask for the tiles' registers: Linux makes room for them in every signal frame
-    if cpu.BF16 == "amx" and ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) != 0:
+    if cpu.BF16 == "amx" and not _granted():
         return "the operating system does not grant the use of AMX"
     return ""
+
+
+def _granted() -> bool:
+    """Ask for the tiles' registers, as each process must: Linux makes room for them in every signal frame."""
+    return sys.platform == "linux" and ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) == 0
 
 
 def resolve_precision(precision: str) -> str:

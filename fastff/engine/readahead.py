@@ -15,7 +15,7 @@ import numpy as np
 
 from fastff.data.rows import Shards
 from fastff.errors import DataError, FastffError
-from fastff.kernels import files
+from fastff.kernels import files, system
 from fastff.system.threads import Event, Thread, native_id
 
 AHEAD = 64 << 20  # bytes of rows that are asked for before they are needed
@@ -25,6 +25,7 @@ REST = 0.05  # seconds between looks at how far the kernels are, who take some 1
 LEAST = 19  # the priority that yields to all others
 
 _ADVICE = hasattr(os, "posix_fadvise")
+_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_RANDOM", 0)  # the last two are Windows's
 
 
 class Stream:
@@ -52,11 +53,11 @@ class Stream:
         with ExitStack() as stack:
             for number, file in enumerate(self.source.files):
                 try:
-                    descriptor = os.open(file.path, os.O_RDONLY)
+                    descriptor = os.open(file.path, _READING)
                 except OSError as error:
                     raise DataError(f"cannot read {file.path}: {error.strerror}") from None
                 stack.callback(os.close, descriptor)
-                self.table[number, 1] = descriptor
+                self.table[number, 1] = system.handle(descriptor)
                 if _ADVICE:  # else the system reads 128 KB for each row
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
             if _ADVICE:

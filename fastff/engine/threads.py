@@ -145,7 +145,7 @@ def _idle(thread: Thread) -> bool:
     if not thread.is_alive():
         return True
     try:
-        status = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
+        status = Path(f"/proc/self/task/{thread.native_id}/stat").read_text("utf-8")
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] == "S"

@@ -190,7 +190,7 @@ class FeedForwardNeuralNetwork(Closed):
                 program = Program(min(len(X), PREDICT_ROWS))
                 z, _ = self.lower_forward(program, X, training=False)
                 out = program.scatter(z, len(X))
-                program.run(np.arange(len(X)), context=context)
+                program.run(np.arange(len(X), dtype=np.int64), context=context)
                 return out
             X = X[:]  # of Shards an array
             few = Predictor(self, X)

@@ -121,7 +121,7 @@ def adam_numbers(
     sqrt(v) instead of sqrt(v') (Kingma & Ba 2015, end of section 2). A weight is first
     multiplied by shrink, and l2 times the weight is added to its gradient.
     """
-    t = np.ones(len(step_sizes), np.int64) if form == "constant" else first + np.arange(len(step_sizes))
+    t = np.ones(len(step_sizes), np.int64) if form == "constant" else first + np.arange(len(step_sizes), dtype=np.int64)
     correction1, correction2 = 1.0 - elementary.powers(beta1, t), 1.0 - elementary.powers(beta2, t)
     if form == "scikit-learn":
         rate, root = step_sizes * np.sqrt(correction2) / correction1, np.ones(len(step_sizes))

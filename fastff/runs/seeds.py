@@ -6,7 +6,6 @@ standard deviation of the figures, and ensemble.safetensors with all networks as
 
 import dataclasses
 import json
-import shlex
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +29,7 @@ from fastff.runs.summary import accuracies, evaluate_splits
 from fastff.system.arguments import check_size
 from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
+from fastff.system.shell import command_line
 from fastff.system.signals import HeldSignals, Stopped
 from fastff.system.streams import say
 from fastff.training.evaluation import evaluate
@@ -62,7 +62,7 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
             with HeldSignals(lambda: False) as signals:
                 work.run(several.train, seeds, usable_cpus(), signals)
         except Stopped as stop:
-            again = f"--seeds {count} --resume --out {shlex.quote(str(folder))}"
+            again = command_line(["--seeds", str(count), "--resume", "--out", str(folder)])
             raise Stopped(stop.number, f"saved in {folder}; python -m fastff.train {again} goes on") from None
         lines = several.write_summary() if several.summaries else ""
     if not (several.trained or several.errors):

@@ -50,14 +50,14 @@ class Epochs:
         for values, name in ((X, "X"), (y, "y")):
             check_range(values, name)
         self.weights = None if weights is None else Weights(weights)
-        self.seed = int(estimator._random_state.randint(2**31)) if estimator.dropout > 0 else 0
+        self.seed = int(estimator._random_state.randint(2**31, dtype=np.int64)) if estimator.dropout > 0 else 0
         self.network = network_of(estimator.activation, estimator.coefs_, estimator.intercepts_, estimator.dropout)
         self.dtypes = [np.result_type(c, np.float32) for c in (*estimator.coefs_, *estimator.intercepts_)]
         # scikit-learn's loss is float32 where all is that goes into it, with NumPy 2
         kinds = [*self.dtypes, y.dtype if y.dtype.kind == "f" else np.float64]
         kinds += [(np.float32(1) * 1.0).dtype, *([] if weights is None else [weights.dtype])]
         self.loss_type = np.result_type(*kinds)
-        self.optimizer, self.order = estimator._optimizer, np.arange(self.rows)
+        self.optimizer, self.order = estimator._optimizer, np.arange(self.rows, dtype=np.int64)
         self.sgd = isinstance(self.optimizer, SGDOptimizer)
         self.threads = estimator.threads
         self._load_moments()
@@ -108,7 +108,7 @@ class Epochs:
         """Train for an epoch; the mean loss of its batches, with the L2 penalty, computed as scikit-learn does."""
         estimator = self.estimator
         if estimator.shuffle:  # draws the same order as sklearn.utils.shuffle
-            drawn = np.arange(self.rows)
+            drawn = np.arange(self.rows, dtype=np.int64)
             estimator._random_state.shuffle(drawn)
             if len(self.batches) > 1:  # one batch is the same in any order: fit then gives the same as partial_fit does
                 self.order = self.order[drawn]

@@ -90,7 +90,7 @@ class _Network32:
         program = Program(min(rows, FORWARD_ROWS))
         z, _ = self.network.lower_forward(program, X, training=False)
         out = program.scatter(z, rows)
-        program.run(np.arange(rows), threads=threads)
+        program.run(np.arange(rows, dtype=np.int64), threads=threads)
         return out
 
 

@@ -102,15 +102,18 @@ def _checked(file: Any, path: object) -> tuple[dict[str, Sliceable], dict[str, A
 
 
 class _Stored:
-    """An array in an open file; a Sliceable, whose rows are read when they are asked for."""
+    """An array in an open file; a Sliceable, whose rows are read when they are asked for.
+
+    It keeps nothing that has the file mapped beyond its end: Windows replaces no such file.
+    """
 
     def __init__(self, file: Any, name: str) -> None:
-        self._file, self._name, self._slice = file, name, file.get_slice(name)
-        self.shape, self.dtype = tuple(self._slice.get_shape()), _TYPES[self._slice.get_dtype()]
+        self._file, self._name, found = file, name, file.get_slice(name)
+        self.shape, self.dtype = tuple(found.get_shape()), _TYPES[found.get_dtype()]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         first, stop, _ = rows.indices(self.shape[0])  # safetensors refuses a slice beyond the end
-        part: np.ndarray = self._slice[first:stop]
+        part: np.ndarray = self._file.get_slice(self._name)[first:stop]
         return part
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -8,15 +8,59 @@ import os
 import re
 import secrets
 import stat
+import sys
+import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fastff.errors import DataError
+from fastff.system import clock
 from fastff.system.paths import expanded
 
-if os.name == "posix":
+if sys.platform == "win32":
+    import msvcrt
+
+    HELD = 5, 32, 1224  # ERROR_ACCESS_DENIED, _SHARING_VIOLATION, _USER_MAPPED_FILE: somebody has one of the files open
+    PATIENCE = 5.0  # seconds that a virus scanner, an indexer or a reader may take with it
+    PAUSE = 0.02  # seconds
+
+    def _rename(temporary: Path, final: Path) -> None:
+        until = clock.now() + PATIENCE
+        while True:
+            try:
+                return os.replace(temporary, final)
+            except OSError as error:
+                if error.winerror not in HELD or clock.now() > until:
+                    raise
+            time.sleep(PAUSE)
+
+    def _lock(descriptor: int) -> None:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise BlockingIOError from None
+
+    def _unlock(path: Path, descriptor: int) -> None:
+        os.close(descriptor)  # no open file can be removed
+        with contextlib.suppress(OSError):
+            path.unlink()
+else:
     import fcntl
+
+    def _rename(temporary: Path, final: Path) -> None:
+        """Put a file in the place of another."""
+        os.replace(temporary, final)
+
+    def _lock(descriptor: int) -> None:
+        """Lock an open file for this process alone; raises BlockingIOError where another one has it locked."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(path: Path, descriptor: int) -> None:
+        """Remove the file and its lock. Whoever has opened it meanwhile finds out, and makes another."""
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -41,7 +85,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             temporary.chmod(mode)  # some writers replace it by a private file
             _flush(temporary)
-            os.replace(temporary, final)
+            _rename(temporary, final)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -82,15 +126,12 @@ def locked(folder: Path) -> Iterator[None]:
 
     The operating system releases the lock when its process ends, also by a kill; a file left behind locks nothing.
     """
-    if os.name != "posix":  # Windows: two runs in one folder are not noticed
-        yield
-        return
     path = folder / ".lock"
     try:
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(descriptor)
             except BlockingIOError:
                 os.close(descriptor)
                 raise DataError(f"{folder}: another run is writing to this folder, wait or choose another") from None
@@ -106,9 +147,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        os.close(descriptor)
+        _unlock(path, descriptor)
 
 
 def file_stamps(paths: Iterable[Path]) -> list[list[Any]]:

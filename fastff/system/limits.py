@@ -16,7 +16,7 @@ from typing import Any
 
 from fastff.errors import DataError, NoRoom
 
-if os.name == "posix":
+if sys.platform != "win32":
     import resource
 
 ROOT = Path("/sys/fs/cgroup")
@@ -34,7 +34,7 @@ def available() -> int | None:
     (ulimit -v, ulimit -d) leave. None if unknown."""
     found = list(_own_limits())
     try:
-        lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in MEMINFO.read_text("utf-8").splitlines())
         found.append(int(lines["MemAvailable"].split()[0]) * 1024)
     except (OSError, ValueError, KeyError, IndexError):
         pass
@@ -51,8 +51,10 @@ def available() -> int | None:
 
 def _own_limits() -> Iterator[int]:
     """The bytes that each limit of this process leaves, of those whose use the system tells."""
+    if sys.platform == "win32":  # it has no such limits
+        return
     try:
-        pages = [int(word) for word in STATM.read_text().split()]
+        pages = [int(word) for word in STATM.read_text("utf-8").split()]
         for kind, used in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
             most = resource.getrlimit(kind)[0]
             if most != resource.RLIM_INFINITY:
@@ -103,7 +105,7 @@ def say(size: int) -> str:
 def _reclaimable(folder: Path, key: str) -> int:
     """Bytes of file cache that count as used but are given up when needed."""
     try:
-        lines = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text().splitlines())
+        lines = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text("utf-8").splitlines())
         return int(lines[key])
     except (OSError, ValueError, KeyError):
         return 0
@@ -150,11 +152,11 @@ def _cgroup_quota(root: Path = ROOT, own: Path = OWN) -> float:
 
 def _folder_quota(folder: Path) -> float:
     try:
-        quota, period = (folder / "cpu.max").read_text().split()[:2]  # version 2
+        quota, period = (folder / "cpu.max").read_text("utf-8").split()[:2]  # version 2
     except (OSError, ValueError):
         try:
-            quota = (folder / "cpu.cfs_quota_us").read_text()  # version 1
-            period = (folder / "cpu.cfs_period_us").read_text()
+            quota = (folder / "cpu.cfs_quota_us").read_text("utf-8")  # version 1
+            period = (folder / "cpu.cfs_period_us").read_text("utf-8")
         except OSError:
             return math.inf
     try:
@@ -171,7 +173,7 @@ def folders(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[Pat
     """
     paths = {"": "/", controller: "/"}
     try:
-        for line in own.read_text().splitlines():
+        for line in own.read_text("utf-8").splitlines():
             _, names, path = line.split(":", 2)
             if names == "" or controller in names.split(","):
                 paths[controller if names else ""] = path
@@ -188,6 +190,6 @@ def folders(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[Pat
 def number(path: Path) -> float | None:
     """The first number in a cgroup's file; None without a number or without the file."""
     try:
-        return float(path.read_text().split()[0])
+        return float(path.read_text("utf-8").split()[0])
     except (OSError, ValueError, IndexError):
         return None

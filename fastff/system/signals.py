@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP in work that must not be left half done: they wait for a moment that can be saved.
+"""Signals that ask for an end amid work that must not be left half done: they wait for a moment that can be saved.
 
 Python's own answer to Ctrl-C is an exception between any two bytecodes, which could leave a trainer with an epoch
 counted and not recorded. Imports the standard library only.
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-# Ctrl-C, what schedulers send first, and the end of a terminal, which Windows has no signal for
-STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# Ctrl-C, what schedulers send first, the end of a terminal, which Windows has no signal for, and its Ctrl-Break
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
 class Stopped(KeyboardInterrupt):

@@ -4,6 +4,7 @@ A daemon or a job of cron may have none, a program without a console (pythonw) h
 """
 
 import contextlib
+import io
 import os
 import sys
 from typing import Any
@@ -40,10 +41,12 @@ def say(text: str) -> None:
     print(text, file=Lossy(sys.stderr), flush=True)
 
 
-def open_missing() -> None:
-    """Open the null device in place of each standard stream that is not there.
+def prepare() -> None:
+    """Have standard output take every character, and open the null device in place of each stream that is not there.
 
-    Else the next file that is opened would get its number, and whatever C code prints would end up in that file.
+    A character that its encoding lacks, as in a pipe on Windows, is written as in Python (\\xb1), which standard error
+    does by itself. And without a stream the next file that is opened would get its number, and whatever C code prints
+    would end up in that file.
     """
     for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
         try:
@@ -53,6 +56,8 @@ def open_missing() -> None:
         stream = getattr(sys, name)
         if stream is None or getattr(stream, "closed", False):
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (for the rest of the process)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def close(status: int) -> int:

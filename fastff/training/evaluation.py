@@ -40,7 +40,7 @@ class Evaluation:
     def __init__(self, model: Any, X: Rows, Y: np.ndarray, batch_size: int) -> None:
         self.model, self.X, self.Y = model, X[...] if isinstance(X, np.ndarray) else X, Y
         self._held = references(X)
-        self.batches, self.order = Batches(len(X), min(batch_size, len(X))), np.arange(len(X))
+        self.batches, self.order = Batches(len(X), min(batch_size, len(X))), np.arange(len(X), dtype=np.int64)
         self.program: Program | None = None
         if isinstance(model, FeedForwardNeuralNetwork) and model.lowers():
             self.program = Program(self.batches.size)

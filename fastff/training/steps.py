@@ -174,7 +174,7 @@ class LayerSteps(Steps):
 
     def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
         fit, batches = self.fit, self.fit.batches
-        done = np.full(1, first)
+        done = np.full(1, first, np.int64)
         outcome = Outcome(np.zeros(len(batches)), np.zeros(len(batches), np.int64), done, len(batches))
         self.trained = Trained(outcome, first)
         numbers, sizes = range(first, len(batches)), map(float, step_sizes[first:])

@@ -188,7 +188,8 @@ class Trainer(Closed):
 
     def order(self, epoch: int, rows: int) -> np.ndarray:
         """The order of so many rows in this epoch, counted from 0."""
-        return np.random.default_rng([self.seed, check_count("epoch", epoch)]).permutation(rows)
+        generator = np.random.default_rng([self.seed, check_count("epoch", epoch)])
+        return generator.permutation(np.arange(rows, dtype=np.int64))
 
     def _order(self, epoch: int, rows: int) -> np.ndarray:
         """order, checked: it may be a subclass's own."""
@@ -277,7 +278,7 @@ class Trainer(Closed):
 
     def _step_sizes(self, batches: int, epochs: int) -> np.ndarray:
         """The step size of each batch of the next epochs, from the first batch of the epoch under way."""
-        epoch = self.progress.epoch + np.arange(epochs)
+        epoch = self.progress.epoch + np.arange(epochs, dtype=np.int64)
         done = (epoch[:, None] + np.arange(batches) / batches).ravel() / self._last_epoch
         return self.step_size * SCHEDULES[self.schedule](done)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import shlex
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from fastff.system.arguments import check_seed, check_size
 from fastff.system.files import make_folder
 from fastff.system.limits import usable_cpus
 from fastff.system.paths import PATH, HasPaths
+from fastff.system.shell import command_line
 from fastff.system.signals import STOPPING, Stopped
 from fastff.tune.workers import run_here, run_in_workers
 
@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> None:
             stop = signalled
         names = write_results(folder, study, start, shape)
         if stop is not None:
-            again = shlex.join(["python", "-m", "fastff.tune", *arguments])
+            again = command_line(["python", "-m", "fastff.tune", *arguments])
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             raise Stopped(number, f"finished trials are kept; {again} goes on")
         print(closing_lines(folder, names, study))

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from fastff.errors import DataError
 from fastff.runs import config
 from fastff.runs.config import Config
 from fastff.system.files import write_text
+from fastff.system.shell import command_line
 from fastff.tune.search import best_trial, finished
 from fastff.tune.space import suggest
 
@@ -61,7 +61,7 @@ def closing_lines(folder: Path, names: list[str], study: optuna.Study) -> str:
     lines = [
         f"{study.study_name}: best validation accuracy {best.value:.2%}, "
         f"of trial {best.number} at epoch {best.user_attrs['best_epoch']}; {count} trials",
-        f"train with it: python -m fastff.train --config {shlex.quote(str(folder / BEST))}",
+        f"train with it: {command_line(['python', '-m', 'fastff.train', '--config', str(folder / BEST)])}",
         f"written to {folder}: {', '.join(names)}",
     ]
     if IMPORTANCES not in names:

@@ -10,7 +10,7 @@ import fastff
 
 pytest.importorskip("nbclient", reason="nbclient is not installed")
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
-pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
 
 import nbclient
 import nbformat

@@ -53,3 +53,10 @@ def test_the_other_kinds_hold_numbers(tmp_path, kind):
     np.save(tmp_path / "rows.npy", np.zeros((2, 4), np.float32))
     succeed("predict", tmp_path / "network.safetensors", tmp_path / "rows.npy", "--out", tmp_path / f"out{kind}")
     assert (tmp_path / f"out{kind}").exists()
+
+
+def test_predictions_can_take_the_place_of_the_rows(tmp_path):
+    FeedForwardNeuralNetwork(3, 2, (4,), seed=0).save(tmp_path / "network.safetensors")
+    np.save(tmp_path / "rows.npy", np.zeros((5, 3), np.float32))
+    succeed("predict", tmp_path / "network.safetensors", tmp_path / "rows.npy", "--out", tmp_path / "rows.npy")
+    assert np.load(tmp_path / "rows.npy").shape == (5,)

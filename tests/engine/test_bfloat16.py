@@ -19,7 +19,6 @@ from fastff import Adam, Dropout, FeedForwardNeuralNetwork, LinearLayer, Sigmoid
 from fastff.engine import bfloat16 as half
 from fastff.errors import ArgumentError, DivergenceError
 from fastff.nn.preprocessing import Augment, Whiten
-from fastff.sklearn import MLPClassifier
 
 ROWS, D, C = 203, 48, 5
 
@@ -210,6 +209,9 @@ def test_the_command_trains_and_goes_on_in_another_precision(tmp_path):
 
 
 def test_in_scikit_learns_place(rows):
+    pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
+    from fastff.sklearn import MLPClassifier
+
     X, Y = rows
     model = MLPClassifier(
         random_state=0, max_iter=80, batch_size=32, precision="bfloat16", learning_rate_init=3e-3, tol=0

@@ -1,6 +1,5 @@
 """The ranks of a native call, and what happens when one of them fails or somebody presses Ctrl-C."""
 
-import os
 import signal
 import sys
 import threading
@@ -103,7 +102,7 @@ def test_ctrl_c_stops_at_a_step_and_is_raised_when_all_threads_have_ended():
 
     def call(number):
         if number == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         waiting.wait(number)
 
     with pytest.raises(KeyboardInterrupt):
@@ -164,7 +163,7 @@ def ctrl_c_once(condition):
     def watch():
         while not over.wait(0.0005):
             if condition():
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
                 return
 
     watcher = threading.Thread(target=watch)
@@ -258,9 +257,8 @@ def impatient(monkeypatch):
     monkeypatch.setattr(threads, "LOOKS", 3)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="on Windows: nobody says what a thread does")
 def test_a_thread_that_sleeps_elsewhere_is_named_and_the_others_are_released(monkeypatch, impatient):
-    if not os.path.exists("/proc/self/stat"):
-        pytest.skip("only Linux says what a thread does")
     rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
     program, out = slow_copy(rows, 8)
     run, left, locked, ended = driver.run, [], threading.Event(), threading.Event()

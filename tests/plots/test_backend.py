@@ -21,6 +21,7 @@ def python(code, tmp_path, **environment):
     return found.stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows: a window opens, and waits for somebody to close it")
 @pytest.mark.parametrize("backend", ["module://a_notebook.that_is_not_here", "nonsense", ""])
 def test_pictures_are_drawn_whatever_the_backend(tmp_path, backend):
     python(DRAW, tmp_path, MPLBACKEND=backend)

@@ -44,6 +44,13 @@ from fastff import (
 from fastff.kernels import cpu as target
 from fastff.training.state import restore_trainer, trainer_state
 
+try:
+    from fastff.sklearn import MLPClassifier, MLPRegressor
+except ImportError:  # scikit-learn is optional
+    SKLEARN = False
+else:
+    SKLEARN = True
+
 RECORD = Path(__file__).with_name("one_result.json")
 ROWS, FEATURES, CLASSES = 101, 215, 5  # more features than a block of the sums, and no multiple of a tile
 
@@ -189,8 +196,6 @@ def resumed(**options):
 
 def sklearn(**options):
     """The estimators' attributes, of a fit with weights, a fit with sgd and three kinds of regression."""
-    from fastff.sklearn import MLPClassifier, MLPRegressor
-
     x, y = rows()
     common = {"hidden_layer_sizes": (40, 20), "max_iter": 3, "random_state": 0, "batch_size": 32, **options}
     weights = 1 + np.arange(ROWS) % 3
@@ -298,7 +303,7 @@ def compute(names=(), *, threads=1):
         kind + without: {
             setting.__name__: setting(precision=precision, threads=threads)
             for setting in settings
-            if not names or setting.__name__ in names
+            if (not names or setting.__name__ in names) and (SKLEARN or setting is not sklearn)
         }
         for precision, kind, settings in kinds
     }

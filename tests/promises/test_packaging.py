@@ -171,7 +171,7 @@ def fresh_python(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+@pytest.mark.skipif(os.name == "nt", reason="on Windows: links need a privilege")
 @pytest.mark.parametrize("way", ["not installed", "installed", "editable"])
 def test_three_ways_of_importing(way, source, tmp_path):
     python, site = fresh_python(tmp_path / "venv")

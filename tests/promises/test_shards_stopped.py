@@ -66,7 +66,7 @@ def test_a_file_that_changes_under_a_run_is_one_line_and_resume_goes_on(
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="another way of interrupting")
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows: processes send one another no signals")
 def test_ctrl_c_in_the_middle_of_an_epoch_over_shards_loses_nothing(digits, tmp_path):
     # after the line that is printed comes an epoch of some 100 ms in the kernels
     script = (

@@ -22,6 +22,11 @@ RHYTHMS = {
     "patience": (*SMALL, "--epochs", 9, "--checkpoint-epochs", 1, "--patience", 2, "--step-size", 1e-9),
     "backoff": (*BACKOFF, "--checkpoint-epochs", 3),
 }
+STOPS = [
+    (getattr(signal, name), said)
+    for name, said in (("SIGINT", "interrupted"), ("SIGTERM", "terminated"), ("SIGBREAK", "interrupted"))
+    if hasattr(signal, name)  # the last is Windows's
+]
 
 
 # --- killed
@@ -33,14 +38,14 @@ class Killed(BaseException):
 
 def killed_at(monkeypatch, number, *arguments):
     """Run a command that is killed when it has written its file `number` beside its target; False if it ended first."""
-    written = []
+    written, really = [], os.replace
 
     def replace(source, target):
         written.append(target)
         if len(written) == number:
             shutil.copy(source, f"{source}-copy")  # what clears up behind an exception does not behind a kill
             raise Killed
-        return os.rename(source, target)
+        return really(source, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "replace", replace)
@@ -154,8 +159,7 @@ def test_a_long_epoch_is_saved_in_its_middle(tmp_path, monkeypatch):
 # --- signals
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="another way of interrupting")
-@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+@pytest.mark.parametrize(("number", "said"), STOPS)
 def test_a_signal_saves_and_going_on_gives_the_same_bits(flowers, tmp_path, monkeypatch, number, said):
     options = (flowers, *SMALL, "--epochs", 4)
     succeed("train", *options, "--out", tmp_path / "whole")
@@ -168,7 +172,6 @@ def test_a_signal_saves_and_going_on_gives_the_same_bits(flowers, tmp_path, monk
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="another way of interrupting")
 def test_a_second_signal_gives_up_the_save_and_the_file_before_it_stays(flowers, tmp_path, monkeypatch):
     options = (flowers, *SMALL, "--epochs", 3, "--checkpoint-epochs", 1)
     succeed("train", *options, "--out", tmp_path / "whole")
@@ -194,7 +197,6 @@ def test_a_second_signal_gives_up_the_save_and_the_file_before_it_stays(flowers,
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="another way of interrupting")
 def test_after_the_run_signals_are_what_they_were(flowers, tmp_path):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     succeed("train", flowers, *SMALL, "--epochs", 1, "--out", tmp_path / "run")
@@ -233,7 +235,7 @@ def test_a_disk_that_fails_is_one_line_and_the_last_checkpoint_stays(flowers, mo
 
 
 def test_a_limit_on_the_size_of_files_is_one_line(flowers, tmp_path):
-    resource = pytest.importorskip("resource", reason="no limits on file sizes here")
+    resource = pytest.importorskip("resource", reason="on Windows: files have no such limit")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
@@ -268,6 +270,7 @@ def disk_free(folder):
     return found.f_bavail * found.f_bsize
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows: no folder vanishes that has an open file")
 def test_a_folder_that_vanishes_is_one_line(flowers, monkeypatch, old):
     at_epoch(monkeypatch, 3, lambda: shutil.rmtree(old))
     result = run("train", "--resume", "--epochs", 4, "--out", old)

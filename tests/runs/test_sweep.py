@@ -1,7 +1,6 @@
 """fit_many trains many networks at once: the bits of one at a time, in order; a failure costs the others nothing."""
 
 import dataclasses
-import os
 import signal
 import threading
 
@@ -132,7 +131,7 @@ def test_ctrl_c_ends_all_and_leaves_no_thread(flowers, monkeypatch):
 
     def interrupt():
         begun.wait(60)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Trainer, "order", watched)
     sender = threading.Thread(target=interrupt)

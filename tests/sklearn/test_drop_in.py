@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
 
 from scipy import sparse
 from sklearn import config_context, neural_network

@@ -7,7 +7,7 @@ that `momentum` is there for sgd only is part of its documentation, and a grid o
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
 
 from sklearn import neural_network
 

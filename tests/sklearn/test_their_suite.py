@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # that suite turns few warnings into errors, ours all
 

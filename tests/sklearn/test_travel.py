@@ -6,7 +6,7 @@ Pickle itself is tested in test_estimators.py.
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
 
 import joblib
 

@@ -135,7 +135,7 @@ def test_what_cannot_be_stored_is_said_and_the_old_file_stays(saved, stored, met
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(saved):
-    resource = pytest.importorskip("resource", reason="no limits on file sizes here")
+    resource = pytest.importorskip("resource", reason="on Windows: files have no such limit")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:

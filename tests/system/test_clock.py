@@ -42,7 +42,9 @@ def test_a_run_has_no_negative_figures(strange, tmp_path, more):
 
 
 def test_an_estimator_with_a_time_limit_ends(strange):
-    estimators = pytest.importorskip("fastff.sklearn")
+    pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
+    from fastff import sklearn as estimators
+
     data = fastff.load_dataset("digits")
     estimator = estimators.MLPClassifier((32,), max_iter=3, max_seconds=5.0, tol=0)
     with pytest.warns(match="Maximum iterations"):

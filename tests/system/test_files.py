@@ -1,12 +1,15 @@
 """A file appears whole or not at all, and every failure to write is one line that names the file."""
 
 import os
+import re
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from fastff.errors import DataError
+from fastff.system import files
 from fastff.system.files import file_stamps, replacing, write_bytes, write_text
 
 
@@ -83,7 +86,7 @@ def test_an_oserror_in_the_block_names_the_target(tmp_path):
 
 
 def test_a_full_disk_keeps_the_old_file(tmp_path):
-    resource = pytest.importorskip("resource", reason="no limits on file sizes here")
+    resource = pytest.importorskip("resource", reason="on Windows: files have no such limit")
     path = tmp_path / "weights"
     path.write_text("old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -132,7 +135,7 @@ def test_text_that_utf8_cannot_hold_is_one_line(tmp_path):
     assert names(tmp_path) == []
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+@pytest.mark.skipif(os.name == "nt", reason="on Windows: there are no such permissions")
 def test_permissions_follow_the_umask_even_when_the_writer_brings_its_own_file(tmp_path):
     ordinary, ours = tmp_path / "ordinary", tmp_path / "ours"
     ordinary.touch()
@@ -142,7 +145,7 @@ def test_permissions_follow_the_umask_even_when_the_writer_brings_its_own_file(t
     assert stat.S_IMODE(ours.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+@pytest.mark.skipif(os.name == "nt", reason="on Windows: links need a privilege")
 def test_a_link_stays_a_link(tmp_path):
     target, link = tmp_path / "run-1", tmp_path / "latest"
     link.symlink_to(target)
@@ -170,5 +173,26 @@ def test_stamps_tell_a_changed_file_and_stay_while_nobody_writes(tmp_path):
     os.utime(first, ns=(1, 1))
     assert file_stamps([first]) != before[:1]
     second.unlink()
-    with pytest.raises(DataError, match=f"^cannot read {second}: "):
+    with pytest.raises(DataError, match=f"^cannot read {re.escape(str(second))}: "):
         file_stamps([first, second])
+
+
+if sys.platform == "win32":  # which replaces no file that somebody has open
+
+    def test_a_file_is_replaced_as_soon_as_its_reader_has_gone(tmp_path, monkeypatch):
+        path = tmp_path / "file"
+        write_text(path, "old")
+        with path.open() as reader:
+            monkeypatch.setattr(files.time, "sleep", lambda seconds: reader.close())
+            write_text(path, "new")
+        assert path.read_text() == "new"
+        assert names(tmp_path) == ["file"]
+
+    def test_a_reader_that_stays_is_one_line_and_the_file_stays_too(tmp_path, monkeypatch):
+        path = tmp_path / "file"
+        write_text(path, "old")
+        monkeypatch.setattr(files, "PATIENCE", 0.1)
+        with path.open(), pytest.raises(DataError, match=rf"^cannot write {re.escape(str(path))}: "):
+            write_text(path, "new")
+        assert path.read_text() == "old"
+        assert names(tmp_path) == ["file"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import sys
 from pathlib import Path
 from typing import get_type_hints
 
@@ -75,12 +76,15 @@ def test_a_tilde_elsewhere_is_a_character_of_a_name(home):
     assert expanded("~") == home
 
 
+NO_NAMES = ["\ud800"] if sys.platform != "win32" else []  # a name can have any 16 bits there
+
+
 class Bytes:
     def __fspath__(self):
         return b"bytes"
 
 
-@pytest.mark.parametrize("path", [5, None, b"bytes", [], np.zeros(3), Bytes(), "null\0", "\ud800"], ids=repr)
+@pytest.mark.parametrize("path", [5, None, b"bytes", [], np.zeros(3), Bytes(), "null\0", *NO_NAMES], ids=repr)
 @pytest.mark.parametrize(
     ("use", "name"),
     [

@@ -5,15 +5,16 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-from command_line import COMMANDS, write_flowers
+from command_line import COMMANDS, succeed, write_flowers
 
-from fastff import command
+from fastff import command, plots
 from fastff.runs.progress import TrainingProgress
 from fastff.system.streams import Lossy, say
 
-FULL = "/dev/full"
-needs_full = pytest.mark.skipif(not os.path.exists(FULL), reason="the system has no /dev/full")
+FULL = "/dev/full" if sys.platform != "win32" else "none"
+needs_full = pytest.mark.skipif(not os.path.exists(FULL), reason="on Windows: no /dev/full")
 
 
 def shell(line, folder):
@@ -101,3 +102,67 @@ def test_what_cannot_be_said_is_lost_and_nothing_else(monkeypatch, stream):
     assert Lossy(stream).isatty() is isinstance(stream, Full)
     with TrainingProgress(3, 0):
         pass
+
+
+# --- encodings that lack characters
+
+NEEDS = {"export": "onnx", "report": "typst", "tune": "optuna"}
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """A folder, whose name is in no small encoding, with data, a run of it and new rows."""
+    folder = tmp_path / "größe 終"
+    folder.mkdir()
+    labels = np.array(["é", "終", "z"])[np.arange(60) % 3]
+    lines = ["höhe,b,c", *(f"{i % 7},{i % 3},{label}" for i, label in enumerate(labels))]
+    (folder / "表.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "neu.csv").write_text("höhe,b\n1,2\n", encoding="utf-8")
+    succeed("train", folder / "表.csv", "--target", "c", "--epochs", 1, "--hidden", 8, "--out", folder / "run")
+    return folder
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("train", ["表.csv", "--target", "c", "--epochs", "1", "--hidden", "8", "--seeds", "2"]),
+        ("train", ["表.csv", "--target", "終"]),
+        ("evaluate", ["run", "表.csv", "--target", "c", "--split", "train"]),
+        ("evaluate", ["終", "表.csv"]),
+        ("predict", ["run", "neu.csv", "--out", "schätzung 終.csv"]),
+        ("predict", ["run", "neu.csv", "--out", "終"]),
+        ("export", ["run", "--out", "終.onnx"]),
+        ("export", ["終", "--out", "model.onnx"]),
+        ("report", ["run", "--answers", "終.toml"]),
+        ("tune", ["表.csv", "--target", "c", "--trials", "1", "--jobs", "1", "--epochs", "1", "--out", "終"]),
+        ("tune", ["終.csv", "--trials", "終"]),
+    ],
+    ids=lambda value: None if isinstance(value, list) else value,
+)
+def test_what_an_encoding_lacks_is_written_in_another_way(strange, monkeypatch, encoding, name, arguments):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"{NEEDS[name]} is not installed")
+    monkeypatch.chdir(strange)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    for drawn in plots.__all__:  # whose font lacks some of these characters
+        monkeypatch.setattr(plots, drawn, lambda *_, **__: None)
+    out, errors = (io.TextIOWrapper(io.BytesIO(), encoding, newline="") for _ in range(2))
+    errors.reconfigure(errors="backslashreplace")  # as Python has it
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", errors)
+    with pytest.raises(SystemExit) as end:
+        command.run(COMMANDS[name])
+    said, complaints = (stream.buffer.getvalue().decode(encoding) for stream in (out, errors))
+    assert "Unicode" not in complaints
+    assert (said != "") == (end.value.code == 0)
+    assert "\\u7d42" in said + complaints or "終" not in "".join(arguments)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_process_writes_every_character(strange, encoding):
+    command = [sys.executable, "-m", "fastff.train", "--resume", "--epochs", "2", "--out", str(strange / "run")]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert b"\\u7d42" in done.stdout

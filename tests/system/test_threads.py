@@ -108,7 +108,7 @@ def test_an_event_that_happened_is_seen_at_once_and_twice():
     assert event.is_set()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the number is looked up in /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="on Windows: no /proc says which threads there are")
 def test_the_systems_number_of_a_thread_is_known():
     over = threads.Event()
     running = threads.Event()

@@ -3,7 +3,6 @@
 import gc
 import json
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from searches import parameters, search, states, table
 from fastff.errors import DivergenceError
 from fastff.runs.config import Config, start_from
 from fastff.runs.presets import DEFAULTS
+from fastff.system.shell import command_line
 from fastff.training.trainer import Trainer
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
@@ -223,7 +223,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_trial_under_way_comes_again(flowe
         patch.setattr(Search, "report", interrupt)
         out, err = search(*arguments, status=130)
     assert out == ""
-    again = shlex.join(["python", "-m", "fastff.tune", *map(str, arguments)])
+    again = command_line(["python", "-m", "fastff.tune", *map(str, arguments)])
     assert err[-1] == f"interrupted: finished trials are kept; {again} goes on"
     assert states(folder) == ["complete", "complete", "fail", "waiting"]
     assert (folder / "best.toml").exists()

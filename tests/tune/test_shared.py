@@ -18,7 +18,7 @@ optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 from fastff.tune import presence, storage  # noqa: E402
 from fastff.tune.search import Search, finished  # noqa: E402
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="another way of killing")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="on Windows: processes send one another no signals")
 
 # A command with a short grace, which never comes to the end of trial 2.
 STUCK = """

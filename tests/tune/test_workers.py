@@ -1,7 +1,6 @@
 """The processes that train a search's trials: two at once, and what happens when one is killed or Ctrl-C ends all."""
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from command_line import PLAIN
 from searches import parameters, search, states, table, workers
 
 from fastff.data import load_dataset
+from fastff.system.shell import command_line
 
 pytest.importorskip("optuna", reason="optuna is not installed")
 from fastff.tune import presence
@@ -59,7 +59,7 @@ def test_what_a_worker_cannot_read_is_one_line(flowers, tmp_path, monkeypatch):
     assert workers() == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="another way of interrupting")
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows: processes send one another no signals")
 def test_a_terminal_sees_ctrl_c_end_all_processes(tmp_path):
     arguments = ["digits", "--trials", "500", "--jobs", "2", "--epochs", "2", "--out", "s"]
     command = [sys.executable, "-m", "fastff.tune", *arguments]
@@ -72,14 +72,14 @@ def test_a_terminal_sees_ctrl_c_end_all_processes(tmp_path):
         out, err = process.communicate()  # returns when no process has the pipes open any more
     assert (process.returncode, out) == (130, "")
     last = err.splitlines()[-1]
-    assert last == f"interrupted: finished trials are kept; python -m fastff.tune {shlex.join(arguments)} goes on"
+    assert last == f"interrupted: finished trials are kept; python -m fastff.tune {command_line(arguments)} goes on"
     assert "Traceback" not in err
     assert len([state for state in states(tmp_path / "s") if state != "waiting"]) >= 3
     assert (tmp_path / "s" / "history.png").exists()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="another way of killing")
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows: nobody tells a process that its parent has ended")
 def test_workers_leave_when_their_parent_is_killed_and_its_trials_come_again(tmp_path, monkeypatch):
     arguments = ["digits", "--epochs", "200", "--out", str(tmp_path / "s")]
     command = [sys.executable, "-m", "fastff.tune", *arguments, "--trials", "50", "--jobs", "2"]

@@ -1,0 +1,11 @@
+"""Commands that a person is told to type."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+
+
+def command_line(words: Sequence[str]) -> str:
+    """The words as they are typed into a shell of this system; those of Windows know double quotes alone."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
