@@ -28,8 +28,7 @@ def accumulate(e, vectors, k_count, a, b_panel, jump=None, row=NR, multiply=Emit
     def add(pa, pb, left, *sums):
         bs = [e.load(pb, j * LANES) for j in range(vectors)]
         new, step = [], I64(4 * NR)
-        for i in range(MR):
-            ai = e.splat(e.load_scalar(pa, i if jump is None else i * row))
+        for i, ai in enumerate(e.spread(pa, MR, 1 if jump is None else row)):
             new += [multiply(e, ai, bs[j], sums[i * vectors + j]) for j in range(vectors)]
         if jump is not None:
             left = b.sub(left, I64(1))
