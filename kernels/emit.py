@@ -218,7 +218,7 @@ def spin_pause(e):
     if ARCHITECTURE == "x86":
         e.llvm("llvm.x86.sse2.pause", ir.VoidType())
     elif ARCHITECTURE == "arm":
-        e.b.asm(ir.FunctionType(ir.VoidType(), []), "isb", "", [], side_effect=True)
+        e.llvm("llvm.aarch64.isb", ir.VoidType(), I32(15))
 
 
 _X86_FLUSH = 0x8040  # MXCSR: flush results to zero, and take operands as zero
