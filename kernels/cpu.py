@@ -33,21 +33,17 @@ _BF16_NEEDS = {"amx": ("avx512", "amx-bf16"), "avx512bf16": ("avx512", "avx512bf
 _AT_HWCAP2, _HWCAP2_BF16 = 26, 1 << 14
 
 
-def sysctl(name: str) -> int:
-    """The number that macOS has by this name, such as hw.ncpu; 0 where it has none, and on other systems."""
-    value, size = ctypes.c_int64(), ctypes.c_size_t(8)  # where the number has 4 bytes, they are the lower ones
-    if sys.platform == "darwin":
-        ctypes.CDLL(None).sysctlbyname(name.encode(), ctypes.byref(value), ctypes.byref(size), None, ctypes.c_size_t(0))
-    return value.value
-
-
 def _arm_multiplies_bf16() -> bool:
-    """Whether an Arm CPU has BF16, which LLVM's list of its features leaves out."""
-    if sys.platform != "linux":
-        return sysctl("hw.optional.arm.FEAT_BF16") == 1
-    getauxval = ctypes.CDLL(None).getauxval
-    getauxval.argtypes, getauxval.restype = [ctypes.c_ulong], ctypes.c_ulong
-    return bool(getauxval(_AT_HWCAP2) & _HWCAP2_BF16)
+    """Whether an Arm CPU has BF16, which LLVM leaves out of its features."""
+    found, size = ctypes.c_int(), ctypes.c_size_t(4)
+    if sys.platform == "darwin":
+        name = b"hw.optional.arm.FEAT_BF16"
+        ctypes.CDLL(None).sysctlbyname(name, ctypes.byref(found), ctypes.byref(size), None, ctypes.c_size_t(0))
+    elif sys.platform == "linux":
+        getauxval = ctypes.CDLL(None).getauxval
+        getauxval.argtypes, getauxval.restype = [ctypes.c_ulong], ctypes.c_ulong
+        found.value = getauxval(_AT_HWCAP2) & _HWCAP2_BF16
+    return found.value != 0
 
 
 def _features() -> dict[str, bool]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastff.errors import DataError
+from fastff.system import files
 from fastff.system.files import file_stamps, replacing, write_bytes, write_text
 
 
@@ -172,3 +173,22 @@ def test_stamps_tell_a_changed_file_and_stay_while_nobody_writes(tmp_path):
     second.unlink()
     with pytest.raises(DataError, match=f"^cannot read {second}: "):
         file_stamps([first, second])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no fcntl")
+@pytest.mark.parametrize("has_it", [True, False])
+def test_on_a_mac_the_disk_itself_is_told_to_write(monkeypatch, tmp_path, has_it):
+    called = []
+
+    def tell(descriptor, command):
+        called.append(command)
+        if not has_it:
+            raise OSError(45, "Operation not supported")  # macOS's ENOTSUP, on a network disk
+
+    monkeypatch.setattr(files.fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(files.fcntl, "fcntl", tell)
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: called.append("fsync"))
+    write_text(tmp_path / "weights", "new")
+    assert (tmp_path / "weights").read_text() == "new"
+    once = [51] if has_it else [51, "fsync"]
+    assert called == once * 2  # the file, and its folder
