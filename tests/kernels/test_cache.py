@@ -603,5 +603,16 @@ def test_a_waiting_thread_lets_its_core_rest():
     assert re.search(r"^\s+(pause|isb)\b", run.run.inspect_asm(), re.M) or cpu.ARCHITECTURE == "other"
 
 
+@pytest.mark.parametrize(
+    ("host", "chosen", "used"),
+    [("oryon-1", None, "neoverse-n1"), ("oryon-1", "generic", "generic"), ("apple-m1", None, None)],
+)
+def test_on_an_oryon_the_code_is_another_cpus(monkeypatch, host, chosen, used):
+    monkeypatch.setattr(compiler.binding, "get_host_cpu_name", lambda: host)
+    monkeypatch.setattr(compiler.config, "CPU_NAME", chosen)
+    compiler._spare_oryon()
+    assert used == compiler.config.CPU_NAME
+
+
 def test_the_assembly_of_an_operation_has_its_kernels():
     assert re.search(r"fmadd|fmla|mulps", linear.forward.inspect_asm())
