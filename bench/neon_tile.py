@@ -4,8 +4,8 @@ For each CPU, by LLVM's name, and each way to read A and to multiply: how many m
 cycle, the instructions of the loop, and how many of them copy a vector or go to the stack. --show prints the loop too.
 FASTFF_ISA=simd128 shows the tile of 16 registers, and LLVM_MCA names another llvm-mca (Debian: llvm-mca-22).
 
-No Arm CPU is needed, and none is measured: these are LLVM's models, in which Apple's CPUs have three pipes that
-multiply where they have four, and Neoverse V2 takes up six instructions a cycle where it takes up eight.
+No Arm CPU is needed, and none is measured: these are LLVM's models. Its Neoverse V2 takes up six steps a cycle, where a
+pair of vectors that is loaded together counts as three, and its Apple CPUs all have the three pipes of the first one.
 """
 
 import os
