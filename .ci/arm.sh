@@ -55,4 +55,14 @@ if [[ $# -gt 0 ]]; then
     arm "$@"
     exit
 fi
-arm -m fastff.train --epochs 3 --out "$source/run"
+tests() {
+    arm -m pytest -q -m "not slow" --hypothesis-profile=small -p no:cacheprovider "$@"
+}
+# side by side, as emulation takes its time: training, then products of bfloat16 by the CPU's own instructions; the rest
+{
+    arm -m fastff.train --epochs 3 --out "$source/run"
+    FASTFF_BF16=neon tests tests/kernels/test_bfloat16.py -k "whatever or halves or nan"
+} > "$source/training" 2>&1 &
+tests tests/promises/test_golden.py tests/promises/test_edges.py tests/kernels -k "not test_cache and not test_bfloat16 and not 7"
+wait $! || { cat "$source/training"; exit 1; }
+cat "$source/training"
