@@ -69,7 +69,7 @@ PYTHONPATH=$(as_windows_has_it "$copy")
 FASTFF_CACHE_DIR=$(as_windows_has_it "$root/kernels")
 export PYTHONPATH FASTFF_CACHE_DIR MPLBACKEND=Agg OPENBLAS_NUM_THREADS=1
 if (($# == 0)); then
-    set -- -m pytest -q -m 'not slow' -k 'not shell_sees and not help_names' tests/promises/test_golden.py \
+    set -- -m pytest -q -m 'not slow' -k 'not shell_sees and not help_names' tests/promises/test_one_result.py \
         tests/kernels/test_{linear,update,system}.py tests/system/test_{files,checkpoint}.py \
         tests/runs/test_{build,config,folder,run}.py tests/commands/test_{commands,predict}.py
 fi

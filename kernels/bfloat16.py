@@ -225,8 +225,10 @@ def round_gradient(
             transpose_words(words, NR, NR // 2, right_t + BLOCK * (f * row_blocks + p))
 
 
-def _native(name):
+def _native(name, feature=None):
     def multiply(e, a, b, sums):
+        if feature:
+            e.need(feature)
         return e.llvm(name, VEC, sums, e.b.bitcast(a, PAIRS), e.b.bitcast(b, PAIRS))
 
     return multiply
@@ -247,7 +249,7 @@ def _emulated(e, a, b, sums):
 
 _MULTIPLY = {
     "avx512bf16": _native("llvm.x86.avx512bf16.dpbf16ps.512"),
-    "neon": _native("llvm.aarch64.neon.bfdot.v4f32.v8bf16"),
+    "neon": _native("llvm.aarch64.neon.bfdot.v4f32.v8bf16", "bf16"),
 }.get(BF16, _emulated)
 
 

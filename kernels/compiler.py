@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import compiler, config, types
 from numba.core.ccallback import CFunc, _CFuncCompiler
 from numba.core.codegen import JITCodeLibrary
@@ -23,6 +23,18 @@ from .cache import Cache, cache_dir
 
 # IEEE semantics, so that a NaN is seen and no sum is reordered: there are no fastmath flags
 FLAGS = {"error_model": "numpy", "boundscheck": False}
+
+
+def _spare_oryon() -> None:
+    """Have Numba compile for a CPU that Oryon can do all of, unless somebody chose another.
+
+    LLVM's model of Oryon lacks what Numba's LLVM insists on, which ends the process (numba/numba#10388).
+    """
+    if config.CPU_NAME is None and binding.get_host_cpu_name() == "oryon-1":
+        config.CPU_NAME = "neoverse-n1"
+
+
+_spare_oryon()
 
 
 def disabled() -> bool:

@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .cpu import ARCHITECTURE, BF16, FMA, LANES
+from .cpu import ARCHITECTURE, BF16, FEATURES, FMA, ISA, LANES
 
 F32, F64, I8, I32, I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 VEC = ir.VectorType(F32, LANES)
@@ -40,7 +40,17 @@ class Emitter:
     def iconst(self, x: int) -> ir.Constant:
         return ir.Constant(IVEC, [x] * LANES)
 
+    def need(self, feature: str) -> None:
+        """Have the function that is written compiled for a CPU with this feature besides those that LLVM knows of."""
+        names = [f"{'+' if on else '-'}{name}" for name, on in {**FEATURES, feature: True}.items()]
+        # past llvmlite's own `add`, which knows no attribute with a value
+        set.add(self.b.function.attributes, f'"target-features"="{",".join(names)}"')
+
     def splat(self, scalar: ir.Value) -> ir.Value:
+        if ARCHITECTURE == "arm" and scalar.type == F32:
+            # Nothing, in assembly: LLVM would load and repeat a number by one instruction (ld1r), which takes a turn of
+            # the pipes that multiply, while a multiplication takes one lane of a register as it is.
+            scalar = self.b.asm(ir.FunctionType(F32, [F32]), "", "=w,0", [scalar], side_effect=False)
         kind = ir.VectorType(scalar.type, LANES)
         v = self.b.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0))
         return self.b.shuffle_vector(v, ir.Constant(kind, ir.Undefined), ir.Constant(IVEC, [0] * LANES))
@@ -65,6 +75,16 @@ class Emitter:
 
     def load_scalar(self, base: ir.Value, offset: int = 0) -> ir.Value:
         return self.b.load(self._pointer(base, offset, F32))
+
+    def spread(self, base: ir.Value, count: int, apart: int = 1) -> Iterator[ir.Value]:
+        """Vectors of `count` numbers, each in all lanes, that lie so many floats apart."""
+        if ISA == "neon" and apart == 1 and count == LANES:  # a multiplication takes any lane of a register
+            v = self.load(base)
+            for i in range(LANES):
+                yield self.b.shuffle_vector(v, v, ir.Constant(IVEC, [i] * LANES))
+            return
+        for i in range(count):
+            yield self.splat(self.load_scalar(base, i * apart))
 
     def prefetch(self, base: ir.Value, offset: int) -> None:
         """Fetch what will be read and written there."""
@@ -193,9 +213,14 @@ def atomic_load(e, base):
 
 @emits(types.void)
 def spin_pause(e):
-    """Tell the core that this is a waiting loop."""
-    if "x86_64" in str(e.b.module.triple) or not e.b.module.triple:
+    """Let the core rest for some 40 cycles of a waiting loop.
+
+    Arm's `yield` does nothing on most cores; `isb` takes about as long as x86's `pause` (rust-lang/rust#84725).
+    """
+    if ARCHITECTURE == "x86":
         e.llvm("llvm.x86.sse2.pause", ir.VoidType())
+    elif ARCHITECTURE == "arm":
+        e.llvm("llvm.aarch64.isb", ir.VoidType(), I32(15))
 
 
 _X86_FLUSH = 0x8040  # MXCSR: flush results to zero, and take operands as zero

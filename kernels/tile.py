@@ -7,7 +7,7 @@ B is loaded as vectors and A is broadcast from memory at constant strides, so no
     backward  dx = W g     A = W: MR ins NR apart, k jumps by panel    then the derivative of the activation
     update    dW = x g^T   A = x: MR features NR apart, k jumps        then the optimizer, on the tile in registers
 
-Every tile exists for 1..VECTORS vectors a row: narrow outputs and small batches don't pay for a wide one.
+A tile exists for several numbers of vectors a row: narrow outputs and small batches don't pay for the widest one.
 """
 
 from functools import reduce
@@ -16,6 +16,9 @@ from numba import types
 
 from .cpu import LANES, MR, NR, VECTORS
 from .emit import F32, I64, VEC, Emitter, address, emits, i64
+
+# The vectors a row that tiles exist for besides VECTORS, which serves the others: each one takes time to compile
+_NARROW = [n for n in range(1, VECTORS) if n <= 2 or n % 2 == 0]
 
 
 def accumulate(e, vectors, k_count, a, b_panel, jump=None, row=NR, multiply=Emitter.fma):
@@ -28,8 +31,7 @@ def accumulate(e, vectors, k_count, a, b_panel, jump=None, row=NR, multiply=Emit
     def add(pa, pb, left, *sums):
         bs = [e.load(pb, j * LANES) for j in range(vectors)]
         new, step = [], I64(4 * NR)
-        for i in range(MR):
-            ai = e.splat(e.load_scalar(pa, i if jump is None else i * row))
+        for i, ai in enumerate(e.spread(pa, MR, 1 if jump is None else row)):
             new += [multiply(e, ai, bs[j], sums[i * vectors + j]) for j in range(vectors)]
         if jump is not None:
             left = b.sub(left, I64(1))
@@ -42,10 +44,10 @@ def accumulate(e, vectors, k_count, a, b_panel, jump=None, row=NR, multiply=Emit
 
 
 def widths(e, vectors, emit):
-    """Branch to emit(n) for the n in 1..VECTORS that `vectors` holds at run time."""
+    """Branch to emit(n) for the tile that does as many vectors as `vectors` says at run time."""
     b = e.b
     end = b.append_basic_block("width.end")
-    for n in range(1, VECTORS):
+    for n in _NARROW:
         yes, no = b.append_basic_block(f"width.{n}"), b.append_basic_block("wider")
         b.cbranch(b.icmp_signed("==", vectors, I64(n)), yes, no)
         b.position_at_end(yes)

@@ -24,7 +24,7 @@ SAMPLE = 256  # of so many rows one is looked at, before all are asked for
 REST = 0.05  # seconds between looks at how far the kernels are, who take some 10 times as long for AHEAD bytes
 LEAST = 19  # the priority that yields to all others
 
-_ADVICE = hasattr(os, "posix_fadvise")
+_ADVICE = hasattr(os, "posix_fadvise")  # macOS reads as it is asked to: it could not say which rows are there already
 _READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_RANDOM", 0)  # the last two are Windows's
 
 

@@ -172,6 +172,11 @@ def _flush(path: Path) -> None:
     """Wait until the content of a file, or the list of names in a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
+        if os.name == "posix" and hasattr(fcntl, "F_FULLFSYNC"):
+            # macOS: its fsync leaves the data in the disk's own memory. A network disk may not have the other.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+                return
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

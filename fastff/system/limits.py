@@ -6,6 +6,7 @@ and batch jobs further; a limit may be set for the group of the process or any g
 its own group as the root; a service or a batch job sees the whole tree, and its own group below the root.
 """
 
+import ctypes
 import math
 import os
 import sys
@@ -121,9 +122,24 @@ def usable_cpus() -> int:
 
 
 def granted_cpus() -> int:
-    """How many CPUs this process may use: those of its affinity, or fewer if its cgroup has a quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    """How many CPUs this process may use: those of its affinity, or fewer if its cgroup has a quota.
+
+    Of a Mac, the performance cores: where all threads share the work evenly, they would wait for one on a slower core.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = _performance_cores() or os.cpu_count() or 1
     return max(1, int(min(count, _cgroup_quota() + 0.999)))
+
+
+def _performance_cores() -> int:
+    """How many of them macOS counts; 0 where it tells no cores apart, and on other systems."""
+    count, size = ctypes.c_int(), ctypes.c_size_t(4)
+    if sys.platform == "darwin":
+        name = b"hw.perflevel0.physicalcpu"
+        ctypes.CDLL(None).sysctlbyname(name, ctypes.byref(count), ctypes.byref(size), None, ctypes.c_size_t(0))
+    return count.value
 
 
 def _asked(variable: str) -> float:

@@ -90,6 +90,18 @@ def test_epochs_that_nobody_looks_at_are_one_run_over_the_shards(tmp_path, buffe
     assert same(trained[0].network, trained[1].network)
 
 
+def test_a_system_that_takes_no_advice_reads_the_same_rows(tmp_path, monkeypatch):
+    x, y = write_shards(tmp_path / "set")
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)  # as on macOS
+    monkeypatch.setattr(readahead, "_ADVICE", False)
+    trained = []
+    for rows in (x, load_dataset(tmp_path / "set").x_train):
+        trainer = Trainer(make_network(x), batch_size=32, seed=2)
+        trainer.fit(rows, y, epochs=2)
+        trained.append(trainer)
+    assert same(trained[0].network, trained[1].network)
+
+
 @pytest.mark.parametrize("front", [(), (Augment((3, 4, 4), shift=1, seed=4),)], ids=["plain", "pictures"])
 def test_bfloat16_reads_shards_to_the_same_bits(tmp_path, front):
     x, y = write_shards(tmp_path / "set")

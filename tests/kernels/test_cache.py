@@ -24,7 +24,7 @@ from types import SimpleNamespace
 import pytest
 from llvmlite import binding
 
-from fastff.kernels import cache, compiler, cpu, linear
+from fastff.kernels import cache, compiler, cpu, linear, run
 
 KERNELS = Path(compiler.__file__).parent
 TESTS = Path(__file__).parents[1]
@@ -401,11 +401,11 @@ def test_a_function_from_elsewhere_is_not_kept(monkeypatch, tmp_path):
 
 def test_every_choice_of_vectors_has_a_key_of_its_own(plain, tmp_path, monkeypatch):
     keys = set()
-    for isa in ("avx512", "avx2", "simd128"):
+    for isa in ("avx512", "avx2", "neon", "simd128"):
         plain(isa)
         monkeypatch.setenv("FASTFF_ISA", isa)
         keys.add(key_of(tmp_path, isa))
-    assert len(keys) == 3
+    assert len(keys) == 4
 
 
 def test_another_cpu_python_or_numba_has_another_key(monkeypatch):
@@ -440,21 +440,24 @@ def test_an_unknown_isa_is_one_clear_line(monkeypatch, isa):
         cpu._choose()
     message = str(caught.value)
     assert repr(isa) in message
-    assert "avx512, avx2, simd128" in message
+    assert "avx512, avx2, neon, simd128" in message
     assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("features", "isa"),
+    ("architecture", "features", "isa"),
     [
-        ({"avx512f": True, "avx2": True, "fma": True}, "avx512"),
-        ({"avx512f": False, "avx2": True, "fma": True}, "avx2"),
-        ({"avx2": True, "fma": False}, "simd128"),
-        ({}, "simd128"),
+        ("x86", {"avx512f": True, "avx2": True, "fma": True}, "avx512"),
+        ("x86", {"avx512f": False, "avx2": True, "fma": True}, "avx2"),
+        ("x86", {"avx2": True, "fma": False}, "simd128"),
+        ("x86", {}, "simd128"),
+        ("arm", {}, "neon"),
+        ("other", {}, "simd128"),
     ],
 )
-def test_the_widest_vectors_that_the_cpu_has(monkeypatch, features, isa):
+def test_the_widest_vectors_that_the_cpu_has(monkeypatch, architecture, features, isa):
     monkeypatch.delenv("FASTFF_ISA", raising=False)
+    monkeypatch.setattr(cpu, "ARCHITECTURE", architecture)
     monkeypatch.setattr(cpu, "FEATURES", features)
     assert cpu._choose() == isa
     monkeypatch.setenv("FASTFF_ISA", "")  # empty is not set
@@ -514,9 +517,9 @@ def run_tests(files, **variables):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("isa", ["avx512", "avx2", "simd128"])
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "neon", "simd128"])
 def test_kernels_are_right_on_other_vectors(isa, tmp_path):
-    needed = {"avx512": "avx512f", "avx2": "avx2", "simd128": None}[isa]
+    needed = {"avx512": "avx512f", "avx2": "avx2"}.get(isa)
     if needed and not dict(binding.get_host_cpu_features()).get(needed):
         pytest.skip(f"this CPU has no {isa}")
     if isa == cpu.ISA:
@@ -526,10 +529,10 @@ def test_kernels_are_right_on_other_vectors(isa, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["amx", "avx512bf16", "emulated"])
+@pytest.mark.parametrize("engine", ["amx", "avx512bf16", "neon", "emulated"])
 def test_products_of_bfloat16_are_right_by_other_instructions(engine, tmp_path):
-    needed = {"amx": "amx-bf16", "avx512bf16": "avx512bf16", "emulated": None}[engine]
-    if needed and not dict(binding.get_host_cpu_features()).get(needed):
+    needed = {"amx": "amx-bf16", "avx512bf16": "avx512bf16", "neon": "bf16"}.get(engine)
+    if needed and not cpu.FEATURES.get(needed):
         pytest.skip(f"this CPU has no {engine}")
     if engine == cpu.BF16:
         pytest.skip("this CPU's own instructions are what the other tests run on")
@@ -543,6 +546,9 @@ def test_products_of_bfloat16_are_right_by_other_instructions(engine, tmp_path):
         ({"avx512bf16": True}, "avx512", "avx512bf16"),
         ({"amx-bf16": True, "avx512bf16": True}, "avx2", ""),
         ({}, "avx512", ""),
+        ({"bf16": True}, "neon", "neon"),
+        ({"bf16": True}, "simd128", ""),
+        ({"bf16": False}, "neon", ""),
     ],
 )
 def test_what_multiplies_bfloat16(monkeypatch, features, isa, engine):
@@ -553,6 +559,62 @@ def test_what_multiplies_bfloat16(monkeypatch, features, isa, engine):
     monkeypatch.setenv("FASTFF_BF16", "fp8")
     with pytest.raises(ValueError, match="FASTFF_BF16: 'fp8' is not one of amx, avx512bf16, neon, emulated"):
         cpu._choose_bf16()
+
+
+@pytest.mark.parametrize("engine", ["amx", "avx512bf16", "neon"])
+@pytest.mark.parametrize("isa", ["avx512", "neon"])
+def test_what_the_cpu_cannot_multiply_bfloat16_by_is_refused_in_one_line(monkeypatch, engine, isa):
+    monkeypatch.setenv("FASTFF_BF16", engine)
+    monkeypatch.setattr(cpu, "FEATURES", {})
+    monkeypatch.setattr(cpu, "ISA", isa)
+    with pytest.raises(ValueError, match=f"FASTFF_BF16: '{engine}', .* of {isa}; want emulated$"):
+        cpu._choose_bf16()
+    monkeypatch.setenv("FASTFF_BF16", "emulated")
+    assert cpu._choose_bf16() == "emulated"
+
+
+class System:
+    """A C library that tells what an Arm CPU has, as Linux's or macOS's does."""
+
+    def __init__(self, found):
+        self.getauxval = lambda kind: found if kind == 26 else 0
+        self.found = found
+
+    def sysctlbyname(self, name, value, size, new, new_size):
+        assert name == b"hw.optional.arm.FEAT_BF16"
+        value._obj.value = self.found
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("platform", "found", "has_it"),
+    [
+        ("linux", 1 << 14, True),
+        ("linux", ~(1 << 14), False),
+        ("darwin", 1, True),
+        ("darwin", 0, False),
+        ("win32", 1, False),
+    ],
+)
+def test_the_system_tells_whether_an_arm_cpu_multiplies_bfloat16(monkeypatch, platform, found, has_it):
+    monkeypatch.setattr(cpu.sys, "platform", platform)
+    monkeypatch.setattr(cpu.ctypes, "CDLL", lambda name: System(found))
+    assert cpu._arm_multiplies_bf16() == has_it
+
+
+def test_a_waiting_thread_lets_its_core_rest():
+    assert re.search(r"^\s+(pause|isb)\b", run.run.inspect_asm(), re.M) or cpu.ARCHITECTURE == "other"
+
+
+@pytest.mark.parametrize(
+    ("host", "chosen", "used"),
+    [("oryon-1", None, "neoverse-n1"), ("oryon-1", "generic", "generic"), ("apple-m1", None, None)],
+)
+def test_on_an_oryon_the_code_is_another_cpus(monkeypatch, host, chosen, used):
+    monkeypatch.setattr(compiler.binding, "get_host_cpu_name", lambda: host)
+    monkeypatch.setattr(compiler.config, "CPU_NAME", chosen)
+    compiler._spare_oryon()
+    assert used == compiler.config.CPU_NAME
 
 
 def test_the_assembly_of_an_operation_has_its_kernels():

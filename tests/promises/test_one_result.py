@@ -19,6 +19,7 @@ from fastff.kernels import cpu
 WAYS = {
     "avx512": ({"FASTFF_ISA": "avx512"}, "avx512f"),
     "avx2": ({"FASTFF_ISA": "avx2"}, "avx2"),
+    "Arm's vectors": ({"FASTFF_ISA": "neon"}, ""),
     "128 bits": ({"FASTFF_ISA": "simd128"}, ""),
     "AVX-512's bfloat16": ({"FASTFF_ISA": "avx512", "FASTFF_BF16": "avx512bf16"}, "avx512bf16"),
 }

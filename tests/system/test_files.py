@@ -196,3 +196,22 @@ if sys.platform == "win32":  # which replaces no file that somebody has open
             write_text(path, "new")
         assert path.read_text() == "old"
         assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no fcntl")
+@pytest.mark.parametrize("has_it", [True, False])
+def test_on_a_mac_the_disk_itself_is_told_to_write(monkeypatch, tmp_path, has_it):
+    called = []
+
+    def tell(descriptor, command):
+        called.append(command)
+        if not has_it:
+            raise OSError(45, "Operation not supported")  # macOS's ENOTSUP, on a network disk
+
+    monkeypatch.setattr(files.fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(files.fcntl, "fcntl", tell)
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: called.append("fsync"))
+    write_text(tmp_path / "weights", "new")
+    assert (tmp_path / "weights").read_text() == "new"
+    once = [51] if has_it else [51, "fsync"]
+    assert called == once * 2  # the file, and its folder

@@ -365,3 +365,30 @@ def test_without_affinity_the_machine_is_counted(monkeypatch):
     for count, usable in ((6, 6), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
         assert limits.usable_cpus() == usable
+
+
+class Mac:
+    """A C library that knows some numbers of the machine by name, as macOS's does."""
+
+    def __init__(self, **numbers):
+        self.numbers = numbers
+
+    def __call__(self, name):
+        return self
+
+    def sysctlbyname(self, name, value, size, new, new_size):
+        key = name.decode().replace(".", "_")
+        if key not in self.numbers:
+            return -1
+        value._obj.value = self.numbers[key]
+        return 0
+
+
+@pytest.mark.parametrize(("numbers", "usable"), [({"hw_perflevel0_physicalcpu": 4}, 4), ({}, 8)])
+def test_of_a_mac_the_performance_cores_are_counted(monkeypatch, numbers, usable):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(limits, "_cgroup_quota", lambda: math.inf)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(limits.ctypes, "CDLL", Mac(**numbers))
+    assert limits.usable_cpus() == usable
