@@ -1,7 +1,7 @@
 """The network: a list of layers, called one by one by hand, or run together as one program of the kernels."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from fastff.nn.layers import Layer, LinearLayer, ReLU, check_parameter
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import contents, layers_from, named_parameters
+from fastff.nn.summary import Summary, summary_of
 from fastff.system import checkpoint, elementary
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.attributes import Checked, Closed
@@ -24,6 +25,9 @@ from fastff.system.limits import check_room
 
 PREDICT_ROWS = 1024  # rows that predict takes through the network at a time
 FEW_ROWS = 16  # for which a program is kept; for more, the arithmetic takes longer than making one
+
+
+_BY_HAND = ("forward", "backward", "step")  # what any layer has
 
 
 class _LoadMethod:
@@ -74,6 +78,48 @@ class FeedForwardNeuralNetwork(Closed):
         network.layers, network.optimizer = layers_from(arrays, description, path), Adam()
         return network
 
+    @classmethod
+    def from_layers(cls, layers: Iterable[Any], *, optimizer: Optimizer | None = None) -> "FeedForwardNeuralNetwork":
+        """The network of these layers, from the first to the last. ArgumentError where one does not fit the one before.
+
+        A layer of another class has forward, backward and step as LinearLayer has them.
+        """
+        if not isinstance(layers, Iterable) or isinstance(layers, str | Mapping):
+            raise ArgumentError(f"layers: {type(layers).__name__}, want a list of layers")
+        network = cls.__new__(cls)
+        network.layers, network.optimizer = list(layers), Adam() if optimizer is None else optimizer
+        if not network.layers:
+            raise ArgumentError("layers: none, want at least one")
+        width: int | None = None
+        for i, layer in enumerate(network.layers):
+            if isinstance(layer, type) or not all(callable(getattr(layer, name, None)) for name in _BY_HAND):
+                raise ArgumentError(f"layers: number {i} is {layer!r}, want an object with {', '.join(_BY_HAND)}")
+            takes = getattr(layer, "features_in", None)
+            if None not in (width, takes) and takes != width:
+                raise ArgumentError(f"layers: number {i}, {layer!r}, takes {takes} values, want {width} as before it")
+            width = getattr(layer, "output_dim", None) or takes or width if isinstance(layer, Layer) else None
+        return network
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.layers[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.layers)
+
+    def __bool__(self) -> bool:
+        return True  # also without layers
+
+    def __repr__(self) -> str:
+        inside = ", ".join(map(repr, self.layers))
+        return f"{type(self).__name__}([{inside}], {self.parameter_count:,} parameters)"
+
+    def summary(self) -> Summary:
+        """A table of the layers, what comes out of each for N rows, and their parameters."""
+        return summary_of(self.layers)
+
     @property
     def input_dim(self) -> int | None:
         """How many values a row has that forward takes; None if the layers don't say."""
@@ -97,6 +143,10 @@ class FeedForwardNeuralNetwork(Closed):
         return sum((layer.input_dim + 1) * layer.output_dim for layer in self.linear_layers)
 
     # --- by hand ---
+
+    def __call__(self, X: np.ndarray) -> np.ndarray:
+        """forward(X)."""
+        return self.forward(X)
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         """The logits (B, output_dim) of the rows X (B, input_dim)."""
@@ -160,7 +210,7 @@ class FeedForwardNeuralNetwork(Closed):
 
     def lower_backward(self, program: Program, g: Panels, saved: list[Any]) -> None:
         """Add backward to the program, given the logits' gradient g, and the update of every linear layer."""
-        trained = [i for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer)]
+        trained = [i for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer) and layer.trainable]
         for i in range(len(self.layers) - 1, (trained[0] if trained else len(self.layers)) - 1, -1):
             layer = self.layers[i]
             if i == trained[0]:  # nobody needs the gradient of the data

@@ -104,9 +104,7 @@ class EpochEnds:
     def validation(self, epoch: int) -> tuple[float, float] | None:
         """Validation's (mean loss, accuracy) after an epoch of the last call, counted from 0; None without it."""
         rows = len(self._end.order)
-        return (
-            (math.fsum(self._end.losses[epoch]) / rows, float(self._end.hits[epoch].sum() / rows)) if rows else None
-        )
+        return (math.fsum(self._end.losses[epoch]) / rows, float(self._end.hits[epoch].sum() / rows)) if rows else None
 
     def parameters(self, epoch: int) -> dict[str, np.ndarray]:
         """The network's parameters() after an epoch of the last call, counted from 0, where they were kept."""
@@ -224,13 +222,13 @@ class ProgramSteps(Steps):
         return self.program.compile()
 
     def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
-        layers = self.fit.network.linear_layers
+        layers = [layer for layer in self.fit.network.linear_layers if layer.trainable]
         self.outcome, self.trained = cast("Outcome | None", None), None  # `go` sets the outcome
         updates = max((layer.updates for layer in layers), default=0)
         hyper = self.fit.network.optimizer.hyper(updates + 1, step_sizes[first:])
         # of whole epochs, so that one that goes on in the middle of an epoch says the same
         threads = self.threads_for(len(step_sizes))
-        for layer in layers:
+        for layer in self.fit.network.linear_layers:
             layer.sync()
         try:
             self.go(epoch, orders, first, hyper, threads)

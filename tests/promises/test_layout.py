@@ -17,6 +17,7 @@ ELSEWHERE = {
         "fastff/runs/summary.py",
         "fastff/train.py",
     ],
+    "tests/commands/test_fastff.py": ["fastff/__main__.py"],
     "tests/commands/test_export.py": ["fastff/nn/onnx_graph.py"],
     "tests/data/test_cifar.py": ["fastff/data/tar.py"],
     "tests/data/test_load.py": ["fastff/data/arrays.py", "fastff/data/idx.py", "fastff/data/tables.py"],
