@@ -16,9 +16,10 @@ if not (Path(__file__).parent / "kernels").exists():
 from fastff.data import Dataset, load_dataset
 from fastff.errors import ArgumentError, DataError, DivergenceError, FastffError, MissingExtra, NoRoom, StalledError
 from fastff.evaluate import evaluate
+from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
 from fastff.nn.ensemble import Ensemble
-from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Tanh
+from fastff.nn.layers import LinearLayer
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam

@@ -16,11 +16,10 @@ from fastff.engine import panels
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
-from fastff.kernels import pointwise
 from fastff.kernels.cpu import NR
 from fastff.nn.optim import Adam, check_optimizer, check_step_size, store_gradient
 from fastff.system import elementary
-from fastff.system.arguments import check_count, check_numbers, check_seed, check_size
+from fastff.system.arguments import check_count, check_flag, check_numbers, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import Sliceable
 from fastff.system.limits import check_room
@@ -60,6 +59,9 @@ class Layer(Closed):
 
     def step(self, step_size: float) -> None:
         """Move the parameters against the gradient of the last backward; a layer without parameters does nothing."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"
 
     def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Panels:
         """Add the gather of a batch from rows (N, D), or of rows that are the batch already (in_batch)."""
@@ -109,13 +111,15 @@ class LinearLayer(Layer, saved_as="linear"):
 
     W starts as normal deviates of variance 2 / input_dim (He et al. 2015), b as zeros; a seed (a whole number or a
     NumPy SeedSequence) makes W reproducible. `weights` and `bias` can be read, written to and assigned, and what was
-    read follows training. `optimizer` says how step moves them; the layer keeps the optimizer's moments.
+    read follows training. `optimizer` says how step moves them; the layer keeps the optimizer's moments. With
+    `trainable` set to False they stay as they are, and gradients pass through the layer.
     """
 
     array_names = ("weight", "bias")
     input_dim, output_dim, features_in = Fixed(), Fixed(), Fixed()
     optimizer = Checked(check_optimizer)
     updates = Checked(partial(check_count, "updates"))  # how often the optimizer has moved the parameters
+    trainable = Checked(partial(check_flag, "trainable"))
 
     def __init__(self, input_dim: int, output_dim: int, *, seed: int | np.random.SeedSequence | None = None) -> None:
         self._allocate(check_size("input_dim", input_dim), check_size("output_dim", output_dim))
@@ -139,7 +143,7 @@ class LinearLayer(Layer, saved_as="linear"):
         check_room(f"a layer of {n_in} x {n_out} weights", 3 * 4 * (n_in + 1) * n_out)  # bytes, with two moments
         shape = self.input_dim, self.output_dim = n_in, n_out
         self.features_in = n_in
-        self.optimizer, self.updates = Adam(), 0
+        self.optimizer, self.updates, self.trainable = Adam(), 0, True
         self._matrix = panels.Matrix(shape)
         self._bias = panels.aligned(panels.round_up(self.output_dim, NR))
         self._moments = [panels.aligned(panels.panel_size(shape)) for _ in range(2)]
@@ -213,10 +217,15 @@ class LinearLayer(Layer, saved_as="linear"):
         return program.linear(x, self._matrix.panels, self._bias, self.output_dim), x
 
     def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
+        if not self.trainable:
+            return program.linear_backward(g, self._matrix.panels, self.input_dim, barrier=True)
         gt = program.transpose(g)
         below = program.linear_backward(g, self._matrix.panels, self.input_dim)
         program.update(saved, gt, *self.memory, self.output_dim)
         return below
+
+    def __repr__(self) -> str:
+        return f"LinearLayer({self.input_dim}, {self.output_dim}{'' if self.trainable else ', frozen'})"
 
     def sync(self) -> None:
         """Have the kernels see what was written to `weights`; to be called before a program with this layer runs."""
@@ -253,37 +262,6 @@ class LinearLayer(Layer, saved_as="linear"):
         program.update(x, gt, [weights] * 3, [bias] * 3, self.output_dim)
         program.run(hyper=store_gradient())
         return panels.unpack(weights, self._matrix.shape), bias[None, : self.output_dim]
-
-
-class _Activation(Layer):
-    """A function of each value by itself, whose derivative can be computed from the function's value."""
-
-    function: int  # its number in fastff.kernels.pointwise
-
-    def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
-        h = program.activate(x, self.function)
-        return h, h
-
-    def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
-        return program.derive(g, saved, self.function)
-
-
-class ReLU(_Activation, saved_as="relu"):
-    """max(0, x) of each value, with the derivative 0 where x <= 0 (Nair & Hinton 2010). A NaN stays a NaN."""
-
-    function = pointwise.RELU
-
-
-class Sigmoid(_Activation, saved_as="sigmoid"):
-    """The logistic function 1 / (1 + e^-x) of each value."""
-
-    function = pointwise.SIGMOID
-
-
-class Tanh(_Activation, saved_as="tanh"):
-    """The hyperbolic tangent of each value."""
-
-    function = pointwise.TANH
 
 
 def forward_all(layers: Sequence[Layer], input: np.ndarray) -> np.ndarray:
@@ -329,6 +307,8 @@ def step_all(layers: Sequence[LinearLayer], step_size: float) -> None:
     """Have the optimizer that all layers share move them once: as one program those that are at the same update."""
     sizes, groups = np.array([check_step_size(step_size)]), dict[Any, list[LinearLayer]]()
     for layer in layers:
+        if not layer.trainable:
+            continue
         groups.setdefault((layer.updates, layer._last_backward()[2]), []).append(layer)
     for (updates, rows), alike in groups.items():
         hyper, program = layers[0].optimizer.hyper(updates + 1, sizes), Program(rows)

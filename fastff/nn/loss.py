@@ -1,5 +1,7 @@
 """The loss of a classifier: softmax and cross-entropy as one operation. docs/derivations.md derives it (Q1 to Q3)."""
 
+import warnings
+
 import numpy as np
 
 from fastff.data.rows import check_labels, check_rows
@@ -26,6 +28,7 @@ class CrossEntropySoftmax(Closed):
     def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:
         """The mean loss over the batch, for logits (B, C) and labels (B,) or (B, 1), whole numbers from 0 to C - 1."""
         z = check_rows(logits, "logits")
+        _warn_of_probabilities(z)
         y = check_labels(labels, "labels", rows=len(z), classes=z.shape[1])
         program = Program(len(z))
         batch = program.labels(y)
@@ -39,3 +42,13 @@ class CrossEntropySoftmax(Closed):
         if self._gradient is None:
             raise ArgumentError("CrossEntropySoftmax.backward: no forward has run")
         return self._gradient
+
+
+def _warn_of_probabilities(z: np.ndarray) -> None:
+    """Warn of rows that a softmax was applied to already: the loss would apply it a second time."""
+    if z.shape[1] > 1 and z.min() >= 0.0 and z.max() <= 1.0 and np.abs(z.sum(1, dtype=np.float64) - 1.0).max() < 1e-4:
+        warnings.warn(
+            "logits: each row holds numbers from 0 to 1 that sum to 1, as after a softmax; the loss applies the "
+            "softmax itself, so give it what the last linear layer returns",
+            stacklevel=3,
+        )

@@ -1,7 +1,7 @@
 """The network: a list of layers, called one by one by hand, or run together as one program of the kernels."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,13 @@ from fastff.engine.context import ALONE, RunContext
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
-from fastff.nn.layers import Layer, LinearLayer, ReLU, backward_all, check_parameter, forward_all, step_all
+from fastff.nn.activations import ReLU
+from fastff.nn.layers import Layer, LinearLayer, backward_all, check_parameter, forward_all, step_all
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.predictor import FEW_ROWS, Predictor
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import contents, layers_from, named_parameters
+from fastff.nn.stack import Summary, as_made, check_layers, groups_by_hand, summary_of
 from fastff.system import checkpoint, elementary
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.attributes import Checked, Closed
@@ -74,6 +76,36 @@ class FeedForwardNeuralNetwork(Closed):
         network.layers, network.optimizer = layers_from(arrays, description, path), Adam()
         return network
 
+    @classmethod
+    def from_layers(cls, layers: Iterable[Any], *, optimizer: Optimizer | None = None) -> "FeedForwardNeuralNetwork":
+        """The network of these layers, from the first to the last. ArgumentError where one does not fit the one before.
+
+        A layer of another class has forward, backward and step as LinearLayer has them.
+        """
+        network = cls.__new__(cls)
+        network.layers, network.optimizer = check_layers(layers), Adam() if optimizer is None else optimizer
+        return network
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.layers[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.layers)
+
+    def __bool__(self) -> bool:
+        return True  # also without layers
+
+    def __repr__(self) -> str:
+        inside = ", ".join(map(repr, self.layers))
+        return f"{type(self).__name__}([{inside}], {self.parameter_count:,} parameters)"
+
+    def summary(self) -> Summary:
+        """A table of the layers, what comes out of each for N rows, and their parameters."""
+        return summary_of(self.layers)
+
     @property
     def input_dim(self) -> int | None:
         """How many values a row has that forward takes; None if the layers don't say."""
@@ -98,9 +130,13 @@ class FeedForwardNeuralNetwork(Closed):
 
     # --- by hand ---
 
+    def __call__(self, X: np.ndarray) -> np.ndarray:
+        """forward(X)."""
+        return self.forward(X)
+
     def forward(self, X: np.ndarray) -> np.ndarray:
         """The logits (B, output_dim) of the rows X (B, input_dim)."""
-        for alike, layers in _groups(self.layers):
+        for alike, layers in groups_by_hand(self.layers):
             X = forward_all(layers, X) if alike else layers[0].forward(X)
         return X
 
@@ -109,7 +145,7 @@ class FeedForwardNeuralNetwork(Closed):
         first = next(
             (i for i, layer in enumerate(self.layers) if not isinstance(layer, Augment | Standardize | Whiten)), 0
         )
-        groups = _groups(self.layers[first:])
+        groups = groups_by_hand(self.layers[first:])
         for i in range(len(groups) - 1, -1, -1):
             alike, layers = groups[i]
             if i > 0 or not isinstance(layers[0], LinearLayer):
@@ -124,9 +160,9 @@ class FeedForwardNeuralNetwork(Closed):
         linear, optimizer = self.linear_layers, self.optimizer
         for layer in linear:
             layer.optimizer = optimizer
-        step_all([layer for layer in linear if _as_made(layer)], step_size)
+        step_all([layer for layer in linear if as_made(layer)], step_size)
         for each in self.layers:
-            if not (isinstance(each, LinearLayer) and _as_made(each)):
+            if not (isinstance(each, LinearLayer) and as_made(each)):
                 each.step(step_size)
 
     # --- as one program ---
@@ -166,7 +202,7 @@ class FeedForwardNeuralNetwork(Closed):
 
     def lower_backward(self, program: Program, g: Panels, saved: list[Any]) -> None:
         """Add backward to the program, given the logits' gradient g, and the update of every linear layer."""
-        trained = [i for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer)]
+        trained = [i for i, layer in enumerate(self.layers) if isinstance(layer, LinearLayer) and layer.trainable]
         for i in range(len(self.layers) - 1, (trained[0] if trained else len(self.layers)) - 1, -1):
             layer = self.layers[i]
             if i == trained[0]:  # nobody needs the gradient of the data
@@ -280,26 +316,6 @@ def inference(network: Any) -> Iterator[None]:
     finally:
         for layer, mode in zip(layers, modes, strict=True):
             layer.training = mode
-
-
-def _as_made(layer: Any) -> bool:
-    """Whether forward, backward and step of a layer are fastff's own, of a class that consists of operations alone."""
-    if not isinstance(layer, Layer) or not type(layer).saved_as or type(layer).forward is not Layer.forward:
-        return False
-    put = vars(layer)  # by somebody who wants to see the calls, say
-    return not isinstance(layer, Standardize) and "forward" not in put and "backward" not in put and "step" not in put
-
-
-def _groups(layers: list[Any]) -> list[tuple[bool, list[Any]]]:
-    """The layers in order: those that are as made together, as far as they stand side by side, and others alone."""
-    groups: list[tuple[bool, list[Any]]] = []
-    for layer in layers:
-        alike = _as_made(layer)
-        if alike and groups and groups[-1][0]:
-            groups[-1][1].append(layer)
-        else:
-            groups.append((alike, [layer]))
-    return groups
 
 
 def _hidden_widths(hidden_dim: int | Sequence[int], num_layers: int | None) -> list[int]:

@@ -11,9 +11,10 @@ import numpy as np
 
 from fastff import __version__
 from fastff.errors import ArgumentError, MissingExtra
+from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import RandomLayer
 from fastff.nn.ensemble import Ensemble
-from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Tanh
+from fastff.nn.layers import LinearLayer
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.preprocessing import Standardize, Whiten
 

@@ -67,6 +67,11 @@ class Adam:
         check_choice("decay", self.decay, ("l2", "decoupled"))
         check_choice("bias_correction", self.bias_correction, ("standard", "constant"))
 
+    @classmethod
+    def course(cls, beta: float = 0.9, weight_decay: float = 1e-4) -> "Adam":
+        """The course's equations 13-17 to the letter: one beta for both averages, divided by 1 - beta at every step."""
+        return cls(beta, beta, weight_decay=weight_decay, bias_correction="constant")
+
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
         """The numbers of updates first, first + 1, ..., counted from 1, one for each step size: see Optimizer."""
         step_sizes = _check_updates(first, step_sizes)

@@ -108,6 +108,9 @@ class Standardize(Layer, saved_as="standardize"):
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         return x, None  # `gather` has standardised the rows
 
+    def __repr__(self) -> str:
+        return f"Standardize({self.features_in} features)"
+
     def backward(self, grad: np.ndarray) -> np.ndarray:
         """The gradient of the loss by the raw rows, which is grad / std, for grad (B, D)."""
         return check_rows(grad, "grad", features=self.features_in) * self.scale
@@ -168,6 +171,9 @@ class Whiten(Layer, saved_as="whiten"):
         projection = directions.T * (known / np.sqrt(np.where(known, variances, 1.0)))
         centre = (mean - (0.0 if after is None else after.mean)) * scale
         return cls(projection, -elementary.sum_rows(centre[:, None] * projection))
+
+    def __repr__(self) -> str:
+        return f"Whiten({self.features_in}, {self.output_dim})"
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         self._check_width(x.features)

@@ -6,8 +6,9 @@ from typing import Any
 
 from fastff.data import Dataset
 from fastff.errors import ArgumentError
+from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
-from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Tanh
+from fastff.nn.layers import LinearLayer
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam, Optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten

@@ -109,7 +109,7 @@ class Config(HasPaths):
     """How many times training goes through all training rows."""
     batch_size: int = 128
     """How many rows each step of the optimizer averages the gradient over."""
-    step_size: float = 0.001
+    step_size: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = 0.001
     """The learning rate."""
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant"
     """How the step size changes in training. step: divided by 10 after 1/2 and again after 3/4 of all epochs.

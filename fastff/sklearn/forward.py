@@ -16,8 +16,9 @@ from sklearn.neural_network._base import ACTIVATIONS
 from sklearn.utils.parallel import _get_threadpool_controller
 
 from fastff.engine.program import Program
+from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
-from fastff.nn.layers import LinearLayer, ReLU, Sigmoid, Tanh
+from fastff.nn.layers import LinearLayer
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.predictor import FEW_ROWS
 from fastff.system.arguments import check_choice

@@ -27,6 +27,13 @@ class EpochRecord:
     seconds: float  # of training; those of validation count where one native call trained several epochs
     examples_per_second: float
 
+    def __str__(self) -> str:
+        """A line that says how the epoch went."""
+        line = f"epoch {self.epoch}: loss {self.train_loss:.4f}, accuracy {self.train_accuracy:.2%}"
+        if self.val_loss is not None:
+            line += f"; validation loss {self.val_loss:.4f}, accuracy {self.val_accuracy:.2%}"
+        return f"{line}; {self.seconds:.2f} s, {self.examples_per_second:,.0f} rows/s"
+
 
 @dataclass(frozen=True, repr=False)
 class History:

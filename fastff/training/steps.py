@@ -222,13 +222,13 @@ class ProgramSteps(Steps):
         return self.program.compile()
 
     def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
-        layers = self.fit.network.linear_layers
+        layers = [layer for layer in self.fit.network.linear_layers if layer.trainable]
         self.outcome, self.trained = cast("Outcome | None", None), None  # `go` sets the outcome
         updates = max((layer.updates for layer in layers), default=0)
         hyper = self.fit.network.optimizer.hyper(updates + 1, step_sizes[first:])
         # of whole epochs, so that one that goes on in the middle of an epoch says the same
         threads = self.threads_for(len(step_sizes))
-        for layer in layers:
+        for layer in self.fit.network.linear_layers:
             layer.sync()
         try:
             self.go(epoch, orders, first, hyper, threads)

@@ -21,7 +21,7 @@ from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import Optimizer, check_optimizer, check_step_size
 from fastff.system import clock
-from fastff.system.arguments import check_choice, check_count, check_seed, check_size
+from fastff.system.arguments import check_choice, check_count, check_flag, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
@@ -42,7 +42,7 @@ class Trainer(Closed):
     uses as many as are useful. seed decides shuffling and dropout. label_smoothing: as in CrossEntropySoftmax.
     monitor: "val_loss", "val_accuracy", "train_loss" or "train_accuracy": `best` keeps the weights of its best
     epoch. patience: stop after so many epochs without a better monitor (then "val_loss" unless it is given) and
-    restore the best weights.
+    restore the best weights. verbose: print a line after each epoch.
 
     Raises ArgumentError for values out of range.
     """
@@ -53,6 +53,7 @@ class Trainer(Closed):
     precision = Checked(resolve_precision)
     threads = Checked(check_threads)
     seed = Checked(partial(check_seed, required=True))
+    verbose = Checked(partial(check_flag, "verbose"))
     network, criterion, recorder = Fixed(), Fixed(), Fixed()
     context: RunContext = ALONE  # of all runs; the commands set it before fit
     compile_seconds = 0.0
@@ -72,6 +73,7 @@ class Trainer(Closed):
         label_smoothing: float = 0.0,
         patience: int | None = None,
         monitor: str | None = None,
+        verbose: bool = False,
     ) -> None:
         if not isinstance(network, FeedForwardNeuralNetwork):
             raise ArgumentError(f"network: {type(network).__name__}, want a FeedForwardNeuralNetwork")
@@ -79,7 +81,7 @@ class Trainer(Closed):
         if optimizer is not None:
             network.optimizer = check_optimizer(optimizer)
         self.batch_size, self.step_size, self.schedule = batch_size, step_size, schedule
-        self.precision, self.threads, self.seed = precision, threads, seed
+        self.precision, self.threads, self.seed, self.verbose = precision, threads, seed, verbose
         self.criterion = CrossEntropySoftmax(label_smoothing)
         self.recorder = Recorder(_check_monitor(monitor))
         self.patience = patience
@@ -154,7 +156,7 @@ class Trainer(Closed):
 
         self._last_epoch = self.progress.epoch + epochs
         fit = self.what_to_fit(X, Y)
-        steps, validate = self._build(fit, X_val, Y_val, epochs if on_epoch is None else 1)
+        steps, validate = self._build(fit, X_val, Y_val, 1 if on_epoch is not None or self.verbose else epochs)
         self.compile_seconds += steps.compile()
 
         settings = self._settings()
@@ -170,6 +172,8 @@ class Trainer(Closed):
             if figures is None and validate is not None:
                 figures = validate()
             record = self.recorder.close(fit, figures)
+            if self.verbose:
+                print(record, flush=True)
             going_on = not (on_epoch is not None and on_epoch(record)) and self._epochs_left > 0
         if self.patience is not None:
             self.restore_best()
@@ -222,8 +226,13 @@ class Trainer(Closed):
             raise DataError(
                 f"X: {len(X)} rows, but the interrupted epoch had come to batch {batch}; want the same data"
             )
-        if self.precision != "float32" and not self.network.lowers():
-            raise ArgumentError(f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own")
+        if self.precision != "float32" and not self._one_program():
+            raise ArgumentError(
+                f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own, or with layers "
+                "that were updated for different numbers of steps"
+            )
+        if self.network.linear_layers and not any(layer.trainable for layer in self.network.linear_layers):
+            raise ArgumentError("network: all of its layers are frozen, want one with trainable=True")
         return X, Y, X_val, Y_val
 
     def what_to_fit(self, X: Rows, Y: np.ndarray) -> Fit:
@@ -239,18 +248,23 @@ class Trainer(Closed):
         if X_val is not None and Y_val is not None:
             evaluation = Evaluation(self.network, X_val, Y_val, EVALUATION_ROWS)
             validate = partial(evaluation.run, self.threads, self.context)
-        if not self.network.lowers():
+        if not self._one_program():
             return LayerSteps(fit), validate
         if evaluation is not None and evaluation.program is not None:
             self.compile_seconds += evaluation.program.compile()
         return ProgramSteps(fit, epochs=epochs, evaluation=evaluation, keep=self.monitor is not None), validate
 
+    def _one_program(self) -> bool:
+        """Whether one program can train the network: also all layers have come to the same number of updates."""
+        counts = {layer.updates for layer in self.network.linear_layers if layer.trainable}
+        return self.network.lowers() and len(counts) <= 1
+
     def _settings(self) -> dict[str, Any]:
         """What must stay the same during a fit: its steps have it from its start."""
         settings = {name: getattr(self, name) for name in ("batch_size", "seed", "precision", "threads")}
         rates = [layer.rate for layer in self.network.layers if isinstance(layer, Dropout)]
-        smoothing = self.criterion.label_smoothing
-        return {**settings, "label_smoothing": smoothing, "layers": [*self.network.layers], "rate": rates}
+        settings |= {"label_smoothing": self.criterion.label_smoothing, "layers": [*self.network.layers], "rate": rates}
+        return {**settings, "trainable": [layer.trainable for layer in self.network.linear_layers]}
 
     @property
     def _epochs_left(self) -> int:

@@ -1,0 +1,83 @@
+"""Layers one behind the other: whether they fit, which of them run as one program by hand, and a table of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fastff.errors import ArgumentError
+from fastff.nn.layers import Layer, LinearLayer
+from fastff.nn.preprocessing import Standardize
+
+BY_HAND = ("forward", "backward", "step")  # what any layer has
+
+COPIES = 3  # of each parameter in memory: its value and the optimizer's two moments
+
+
+class Summary(str):
+    """A text that notebooks and consoles show as it is."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def summary_of(layers: Sequence[Any]) -> Summary:
+    """A line for each layer: its number, what it is, the shape of its output for N rows, and its parameters."""
+    lines, width = [("", "layer", "output", "parameters")], None
+    parameters, frozen = 0, 0
+    for i, layer in enumerate(layers):
+        own = 0
+        if isinstance(layer, LinearLayer):
+            own = (layer.input_dim + 1) * layer.output_dim
+            frozen += 0 if layer.trainable else own
+        parameters += own
+        width = _width_behind(layer, width)
+        lines.append((str(i), repr(layer), "(N, ?)" if width is None else f"(N, {width})", f"{own:,}" if own else ""))
+    widest = [max(len(line[k]) for line in lines) for k in range(4)]
+    rows = [
+        f"{number:>{widest[0]}}  {what:<{widest[1]}}  {shape:<{widest[2]}}  {count:>{widest[3]}}"
+        for number, what, shape, count in lines
+    ]
+    kept = f", {frozen:,} of them frozen" if frozen else ""
+    memory = f"{4 * COPIES * parameters / 2**20:.1f} MB with the optimizer's two moments"
+    return Summary("\n".join([*rows, "-" * len(rows[0]), f"{parameters:,} parameters{kept}; {memory}"]))
+
+
+def check_layers(layers: Iterable[Any]) -> list[Any]:
+    """The layers as a list. ArgumentError where there is none, or one is no layer or does not fit the one before."""
+    if not isinstance(layers, Iterable) or isinstance(layers, str | Mapping):
+        raise ArgumentError(f"layers: {type(layers).__name__}, want a list of layers")
+    found, width = list(layers), None
+    if not found:
+        raise ArgumentError("layers: none, want at least one")
+    for i, layer in enumerate(found):
+        if isinstance(layer, type) or not all(callable(getattr(layer, name, None)) for name in BY_HAND):
+            raise ArgumentError(f"layers: number {i} is {layer!r}, want an object with {', '.join(BY_HAND)}")
+        takes = getattr(layer, "features_in", None)
+        if None not in (width, takes) and takes != width:
+            raise ArgumentError(f"layers: number {i}, {layer!r}, takes {takes} values, want {width} as before it")
+        width = _width_behind(layer, width)
+    return found
+
+
+def _width_behind(layer: Any, width: int | None) -> int | None:
+    """How many values a row has behind a layer; width: in front of it, None where nobody says."""
+    return layer.output_dim or layer.features_in or width if isinstance(layer, Layer) else None
+
+
+def as_made(layer: Any) -> bool:
+    """Whether forward, backward and step of a layer are fastff's own, of a class that consists of operations alone."""
+    if not isinstance(layer, Layer) or not type(layer).saved_as or type(layer).forward is not Layer.forward:
+        return False
+    put = vars(layer)  # by somebody who wants to see the calls, say
+    return not isinstance(layer, Standardize) and "forward" not in put and "backward" not in put and "step" not in put
+
+
+def groups_by_hand(layers: list[Any]) -> list[tuple[bool, list[Any]]]:
+    """The layers in order: those that are as made together, as far as they stand side by side, and others alone."""
+    groups: list[tuple[bool, list[Any]]] = []
+    for layer in layers:
+        alike = as_made(layer)
+        if alike and groups and groups[-1][0]:
+            groups[-1][1].append(layer)
+        else:
+            groups.append((alike, [layer]))
+    return groups

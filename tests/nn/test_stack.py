@@ -1,0 +1,92 @@
+"""What a network shows of itself: as a list of layers, in a line, and in a table."""
+
+import numpy as np
+import pytest
+
+from fastff import (
+    Adam,
+    ArgumentError,
+    Augment,
+    Dropout,
+    FeedForwardNeuralNetwork,
+    LinearLayer,
+    ReLU,
+    Standardize,
+    Whiten,
+)
+
+X = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
+
+
+@pytest.fixture
+def network():
+    layers = [Augment((3, 2, 2), shift=1), Standardize.fit(X), LinearLayer(12, 7, seed=0), ReLU(), Dropout(0.25)]
+    return FeedForwardNeuralNetwork.from_layers([*layers, LinearLayer(7, 3, seed=1)])
+
+
+def test_it_is_a_sequence_of_its_layers(network):
+    assert len(network) == 6
+    assert list(network) == network.layers
+    assert network[2] is network.layers[2]
+    assert network[-2:] == network.layers[-2:]
+    assert bool(FeedForwardNeuralNetwork.from_layers([ReLU()]))
+
+
+def test_a_call_is_forward(network):
+    network[0].training = network[4].training = False
+    assert np.array_equal(network(X), network.forward(X))
+    assert network(X).shape == (30, 3)
+
+
+def test_it_fits_in_a_line(network):
+    assert repr(network) == (
+        "FeedForwardNeuralNetwork([Augment(image_shape=[3, 2, 2], mirror=True, shift=1), Standardize(12 features), "
+        "LinearLayer(12, 7), ReLU(), Dropout(rate=0.25), LinearLayer(7, 3)], 115 parameters)"
+    )
+    assert repr(Whiten.fit(X, 5)) == "Whiten(12, 5)"
+
+
+def test_the_table(network):
+    network[2].trainable = False
+    lines = str(network.summary()).splitlines()
+    assert repr(network.summary()) == str(network.summary())  # as a console and a notebook show it
+    assert len(lines) == 9
+    assert lines[3].split() == ["2", "LinearLayer(12,", "7,", "frozen)", "(N,", "7)", "91"]
+    assert lines[6].split()[-1] == "24"
+    assert lines[-1].startswith("115 parameters, 91 of them frozen; ")
+
+
+def test_a_layer_that_says_nothing_of_its_width_has_an_unknown_one(network):
+    class Own:
+        def forward(self, x):
+            return x
+
+        backward = step = forward
+
+        def __repr__(self):
+            return "Own()"
+
+    table = FeedForwardNeuralNetwork.from_layers([Own(), *network.layers[2:]]).summary()
+    assert table.splitlines()[1].split() == ["0", "Own()", "(N,", "?)"]
+
+
+def test_from_layers_takes_an_optimizer_and_trains(network):
+    own = FeedForwardNeuralNetwork.from_layers((layer for layer in network), optimizer=Adam(0.8))
+    assert own.optimizer == Adam(0.8)
+    assert own.input_dim == 12
+    assert own.output_dim == 3
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([], "layers: none, want at least one"),
+        (5, "layers: int, want a list of layers"),
+        ("ab", "layers: str, want"),
+        ([ReLU], "layers: number 0 is .*ReLU.*, want an object with forward, backward, step"),
+        ([LinearLayer(3, 4), ReLU(), LinearLayer(5, 2)], r"number 2, LinearLayer\(5, 2\), takes 5 values, want 4"),
+    ],
+)
+def test_what_cannot_be_a_network_is_refused(layers, message):
+    with pytest.raises(ArgumentError, match=message):
+        FeedForwardNeuralNetwork.from_layers(layers)
