@@ -23,7 +23,7 @@ class Options(HasPaths):
 
     run_dir: command.RunDir
     out: Annotated[str, tyro.conf.arg(metavar="FILE"), PATH]
-    """The file to write, ending in .onnx. Needs onnx: pip install 'fastff[onnx]'."""
+    """The file to write, ending in .onnx. Needs onnx: pip install "fastff[onnx]"."""
 
 
 def main(arguments: list[str]) -> None:

@@ -105,7 +105,7 @@ def open_parquet(path: Path, target: str | None) -> Iterator[ParquetTable]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise MissingExtra(f"{path}: reading .parquet needs pyarrow: pip install 'fastff[parquet]'") from None
+        raise MissingExtra(f'{path}: reading .parquet needs pyarrow: pip install "fastff[parquet]"') from None
     with reading(path, "Parquet file"), path.open("rb") as stream:
         file = pq.ParquetFile(stream, pre_buffer=False)
         schema, rows = file.schema_arrow, file.metadata.num_rows

@@ -38,9 +38,9 @@ def join() -> "Group":
     try:
         from mpi4py import MPI
     except ImportError:
-        raise MissingExtra("--distributed mpi needs mpi4py: pip install 'fastff[mpi]'") from None
+        raise MissingExtra('--distributed mpi needs mpi4py: pip install "fastff[mpi]"') from None
     except RuntimeError as error:  # mpi4py is there, a library of MPI is not
-        raise MissingExtra(f"--distributed mpi needs an MPI library ({error}): pip install 'fastff[mpi]'") from None
+        raise MissingExtra(f'--distributed mpi needs an MPI library ({error}): pip install "fastff[mpi]"') from None
     return Group(MPI.COMM_WORLD)
 
 

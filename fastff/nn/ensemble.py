@@ -21,7 +21,7 @@ class Ensemble:
     """
 
     def __init__(self, networks: Sequence[FeedForwardNeuralNetwork]) -> None:
-        if not isinstance(networks, Iterable):
+        if not isinstance(networks, Iterable) or isinstance(networks, FeedForwardNeuralNetwork):
             raise ArgumentError(f"networks: {type(networks).__name__}, want a sequence of FeedForwardNeuralNetworks")
         self.networks = list(networks)
         if not self.networks:

@@ -32,7 +32,7 @@ def onnx_bytes(model: FeedForwardNeuralNetwork | Ensemble, class_names: Sequence
         import onnx
         from onnx import TensorProto, helper, numpy_helper
     except ImportError:
-        raise MissingExtra("exporting to ONNX needs onnx: pip install 'fastff[onnx]'") from None
+        raise MissingExtra('exporting to ONNX needs onnx: pip install "fastff[onnx]"') from None
     nodes: list[Any] = []
     constants: list[Any] = []
 

@@ -23,7 +23,7 @@ class Options(HasPaths):
     """
 
     run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR"), PATH]
-    """The folder of a finished training run. Needs typst: pip install 'fastff[report]'."""
+    """The folder of a finished training run. Needs typst: pip install "fastff[report]"."""
 
 
 def main(arguments: list[str]) -> None:

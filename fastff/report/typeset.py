@@ -23,7 +23,7 @@ def typeset(said: dict[str, Any], pictures: dict[str, bytes], form: Literal["htm
     try:
         import typst
     except ImportError:
-        raise MissingExtra("writing reports needs typst: pip install 'fastff[report]'") from None
+        raise MissingExtra('writing reports needs typst: pip install "fastff[report]"') from None
     package = files("fastff.report")
     parts = {name: package.joinpath(name).read_bytes() for name in _SOURCES}
     parts |= {"data.json": json.dumps({**said, "pictures": list(pictures)}).encode(), **pictures}

@@ -72,10 +72,10 @@ class Config(HasPaths):
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     """Continue the run in --out, by default the latest of this data set, until --epochs epochs are done in all."""
     log: Log = None
-    """Log epochs for TensorBoard (tensorboard --logdir runs) or MLflow (mlflow ui) too: pip install 'fastff[NAME]'."""
+    """Log epochs for TensorBoard (tensorboard --logdir runs) or MLflow (mlflow ui) too: pip install "fastff[NAME]"."""
 
     distributed: Distributed = None
-    """Train in all processes that mpiexec started, each on a part of every batch: pip install 'fastff[mpi]'."""
+    """Train in all processes that mpiexec started, each on a part of every batch: pip install "fastff[mpi]"."""
     shard_optimizer: tyro.conf.FlagCreatePairsOff[bool] = False
     """With --distributed on several machines: split the optimizer's moments over the processes, to save memory."""
 

@@ -63,7 +63,7 @@ class TensorBoardLog(Log):
             from tensorboard.plugins.scalar.summary_v2 import scalar_pb
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError:
-            raise MissingExtra("--log tensorboard needs tensorboard: pip install 'fastff[tensorboard]'") from None
+            raise MissingExtra('--log tensorboard needs tensorboard: pip install "fastff[tensorboard]"') from None
         self._make_writer, self._event, self._options, self._scalar = EventFileWriter, event_pb2, hparams_pb, scalar_pb
 
     def __enter__(self) -> "Log":
@@ -108,7 +108,7 @@ class MLflowLog(Log):
         try:
             import mlflow
         except ImportError:
-            raise MissingExtra("--log mlflow needs mlflow: pip install 'fastff[mlflow]'") from None
+            raise MissingExtra('--log mlflow needs mlflow: pip install "fastff[mlflow]"') from None
         self._mlflow = mlflow
         with _one_line("mlflow"):
             mlflow.set_experiment(dataset)

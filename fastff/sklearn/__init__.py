@@ -5,7 +5,7 @@ from fastff.errors import MissingExtra
 try:
     import sklearn  # noqa: F401
 except ImportError:
-    raise MissingExtra("fastff.sklearn needs scikit-learn: pip install 'fastff[sklearn]'") from None
+    raise MissingExtra('fastff.sklearn needs scikit-learn: pip install "fastff[sklearn]"') from None
 
 from fastff.sklearn.estimators import MLPClassifier, MLPRegressor
 

@@ -35,7 +35,7 @@ class Options(HasPaths):
     Each trial trains a network with options that Optuna chooses: hidden layers, step size and its schedule, weight
     decay, batch size, dropout, label smoothing and, for pictures, whitening and changes in training. A trial that is
     worse than most others were at the same epoch is stopped early. The first trial is what fastff.train would do, so
-    that the result is at least as good. Needs optuna: pip install 'fastff[tune]'.
+    that the result is at least as good. Needs optuna: pip install "fastff[tune]".
 
     All trials are kept in a storage. Running the same line again, with a larger --trials or after an interruption,
     continues the search. Several commands with the same --storage, on one machine or many, share one search: each ends
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> None:
     except ImportError as error:
         if error.name is None or not error.name.startswith("optuna"):
             raise
-        raise MissingExtra("fastff.tune needs optuna: pip install 'fastff[tune]'") from None
+        raise MissingExtra('fastff.tune needs optuna: pip install "fastff[tune]"') from None
     start = _start(options)
     data = load_dataset(start.dataset, data_dir=start.data_dir, target=start.target).with_validation()
     make_trainer(start, data)  # raises for bad options before anything is written

@@ -80,7 +80,7 @@ def test_what_cannot_be_exported_is_one_line_and_harms_no_file(tmp_path, monkeyp
     assert len(result.err.splitlines()) == 1
     assert snapshot(tmp_path) == before
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'fastff\[onnx\]'"):
+    with pytest.raises(MissingExtra, match=r'pip install "fastff\[onnx\]"'):
         onnx_bytes(network())
 
 

@@ -308,7 +308,7 @@ def test_damaged_parquet_is_refused(tmp_path):
 def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     (tmp_path / "table.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'fastff\[parquet\]'"):
+    with pytest.raises(MissingExtra, match=r'pip install "fastff\[parquet\]"'):
         load_dataset(tmp_path / "table.parquet", target="b")
 
 

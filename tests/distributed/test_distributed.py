@@ -176,7 +176,7 @@ def test_without_mpi4py_one_line_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     result = run("train", "--distributed", "mpi")
     assert (result.status, result.out) == (1, "")
-    assert result.err == "error: --distributed mpi needs mpi4py: pip install 'fastff[mpi]'\n"
+    assert result.err == 'error: --distributed mpi needs mpi4py: pip install "fastff[mpi]"\n'
 
 
 def test_one_process_has_nothing_to_shard():

@@ -85,7 +85,7 @@ def test_every_option_is_tried():
     options = {field.name for field in dataclasses.fields(Config)} - set(COMMAND_ONLY)
     assert options - {"threads"} == set(OPTIONS)
     parameters = set(inspect.signature(Trainer).parameters)
-    assert parameters - {"network", "threads"} == set(PARAMETERS)
+    assert parameters - {"network", "threads", "verbose"} == set(PARAMETERS)  # verbose: test_frozen_layers.py
 
 
 @pytest.mark.parametrize("train", [by_trainer, by_fit_many])

@@ -383,7 +383,7 @@ def test_without_typst(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "typst", None)
     before = snapshot(folder)
     result = run("report", folder)
-    assert (result.status, result.err) == (1, "error: writing reports needs typst: pip install 'fastff[report]'\n")
+    assert (result.status, result.err) == (1, 'error: writing reports needs typst: pip install "fastff[report]"\n')
     assert snapshot(folder) == before
     with pytest.raises(MissingExtra):
         typeset({}, {}, "pdf", source=folder)

@@ -239,6 +239,6 @@ def test_a_missing_package_is_one_line_and_leaves_no_run(flowers, tmp_path, monk
     for out in ((), ("--out", tmp_path / "run")):
         result = run("train", flowers, "--log", package, *out)
         assert result.status == 1
-        assert result.err == f"error: --log {package} needs {package}: pip install 'fastff[{package}]'\n"
+        assert result.err == f'error: --log {package} needs {package}: pip install "fastff[{package}]"\n'
         assert snapshot(tmp_path) == before
         assert [path.name for path in tmp_path.iterdir()] == [flowers.name]

@@ -305,7 +305,7 @@ def test_real_digits_to_the_usual_accuracy():
 def test_without_scikit_learn_one_line_says_what_to_install():
     code = "import sys; sys.modules['sklearn'] = None\nimport fastff.sklearn"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'fastff[sklearn]'" in done.stderr.splitlines()[-1]
+    assert 'pip install "fastff[sklearn]"' in done.stderr.splitlines()[-1]
 
 
 def test_many_outputs_in_groups():

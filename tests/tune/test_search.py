@@ -296,5 +296,5 @@ def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, f"fastff.tune.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "optuna", None)
     _, err = search("digits", "--trials", 1, status=1)
-    assert err == ["error: fastff.tune needs optuna: pip install 'fastff[tune]'"]
+    assert err == ['error: fastff.tune needs optuna: pip install "fastff[tune]"']
     assert list(tmp_path.iterdir()) == []
