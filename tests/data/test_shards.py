@@ -254,7 +254,7 @@ GOOD = rows_of(np.float32, 6)
 BAD = {
     "columns": ({"x_train-1.npy": GOOD[:, :3]}, r"x_train-1\.npy: rows of 3 float32 values, want 48 of float32"),
     "type": ({"x_train-1.npy": GOOD.astype(np.uint8)}, r"x_train-1\.npy: rows of 48 uint8 values, want 48 of float32"),
-    "integers": ({"x_train-0.npy": GOOD.astype(int)}, r"x_train-0\.npy: holds int64 values, want uint8, float32 or"),
+    "integers": ({"x_train-0.npy": GOOD.astype(np.int64)}, r"x_train-0\.npy: holds int64 values, want uint8, float32"),
     "byte order": ({"x_train-0.npy": GOOD.astype(">f4")}, r"x_train-0\.npy: holds >f4 values, want uint8"),
     "objects": ({"x_train-1.npy": GOOD.astype(object)}, r"x_train-1\.npy: not a readable .npy file: Object arrays"),
     "one dimension": ({"x_train-1.npy": GOOD[0]}, r"x_train-1\.npy: shape \(48,\), want two dimensions"),

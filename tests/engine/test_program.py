@@ -91,7 +91,7 @@ widths_of = st.lists(st.integers(1, 40), min_size=2, max_size=5)
 def test_bits_are_those_of_one_thread_and_clean_memory(poisoned, widths, rows, batch, activation, seed):
     batch = max(batch, rows // 4)  # a few steps show it
     X, Y = data(rows, widths[0], widths[-1], seed)
-    order = np.random.default_rng(seed).permutation(rows)
+    order = np.random.default_rng(seed).permutation(np.arange(rows, dtype=np.int64))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(panels, "aligned", lambda count, dtype=np.float32: np.zeros(count, dtype))
         alone = Training(X, Y, widths, batch, activation=activation)
@@ -122,7 +122,7 @@ def test_training_follows_the_twin(activation, optimizer, twin, settings):
     """The tolerance is measured, not chosen: the same training by NumPy in float32 strays from float64 by roundings,
     and kernels that round as often in another order must not stray further than 4 times that."""
     X, Y = data(70, 33, 5)
-    order = np.random.default_rng(1).permutation(70)
+    order = np.random.default_rng(1).permutation(np.arange(70, dtype=np.int64))
     training = Training(X, Y, [33, 41, 20, 5], 16, activation=activation, smoothing=0.1, optimizer=optimizer)
     outcome = training.run(order)
 
@@ -143,7 +143,7 @@ def test_training_follows_the_twin(activation, optimizer, twin, settings):
 
 def test_losses_and_hits_are_of_the_rows_of_each_batch():
     X, Y = data(53, 9, 4)
-    order = np.random.default_rng(1).permutation(53)
+    order = np.random.default_rng(1).permutation(np.arange(53, dtype=np.int64))
     training = Training(X, Y, [9, 4], 10, optimizer=SGD())
     outcome = training.run(order, step_size=2.0**-140)  # too small a step to move anything
     z = X[order].astype(np.float64) @ training.start[0] + training.start_bias[0]
@@ -158,7 +158,7 @@ def test_losses_and_hits_are_of_the_rows_of_each_batch():
 @given(st.integers(1, 3), st.integers(4, 9), st.sampled_from([1, 2, 3, 7]))
 def test_a_run_in_two_parts_is_the_run(poisoned, cut, batch, threads):
     X, Y = data(31, 7, 3)
-    order = np.random.default_rng(1).permutation(31)
+    order = np.random.default_rng(1).permutation(np.arange(31, dtype=np.int64))
     whole, parts = Training(X, Y, [7, 10, 3], batch), Training(X, Y, [7, 10, 3], batch)
     expected = whole.run(order)
     one = parts.run(order[: cut * batch], threads=threads)
@@ -172,8 +172,8 @@ def test_a_run_in_two_parts_is_the_run(poisoned, cut, batch, threads):
 def test_an_outcome_stays_what_it_was_when_the_program_runs_again():
     X, Y = data(64, 7, 3)
     training = Training(X, Y, [7, 3], 8)
-    one = training.run(np.arange(24))
-    training.run(np.arange(64))
+    one = training.run(np.arange(24, dtype=np.int64))
+    training.run(np.arange(64, dtype=np.int64))
     assert one.done == one.steps == 3
 
 
@@ -188,7 +188,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(activation, column, v
     if value == np.inf and activation != "relu":
         bad[35, (column + 1) % 37] = value  # a saturated unit hides one infinity; inf - inf shows
         bad[35, (column + 2) % 37] = -value
-    order = np.arange(64)
+    order = np.arange(64, dtype=np.int64)
     good, training = (Training(rows, Y, [37, 18, 3], 8, activation=activation) for rows in (X, bad))
     outcome = training.run(order, threads=threads)
     assert outcome.done == 4  # row 35 is in the fifth batch
@@ -212,7 +212,7 @@ def test_nothing_is_written_outside_the_arrays(monkeypatch):
     monkeypatch.setattr(panels, "aligned", guarded)
     for widths, batch in (([1, 1], 1), ([33, 65, 3, 10], 37), ([5, NR, NR + 1, 2], NR), ([7, 9, 3], NR + 1)):
         X, Y = data(75, widths[0], widths[-1])
-        Training(X, Y, widths, batch, activation="tanh").run(np.arange(75), threads=2)
+        Training(X, Y, widths, batch, activation="tanh").run(np.arange(75, dtype=np.int64), threads=2)
     for raw, end in made:
         assert (raw[:guard] == 0xA5).all()
         assert (raw[end:] == 0xA5).all()
@@ -220,7 +220,7 @@ def test_nothing_is_written_outside_the_arrays(monkeypatch):
 
 def test_inputs_are_read_only():
     X, Y = data(30, 5, 3)
-    order = np.random.default_rng(0).permutation(30)
+    order = np.random.default_rng(0).permutation(np.arange(30, dtype=np.int64))
     for array in (X, Y, order):
         array.flags.writeable = False
     assert Training(X, Y, [5, 4, 3], 7).run(order).done == 5

@@ -202,10 +202,10 @@ def test_a_failing_thread_releases_those_that_wait_at_a_barrier(monkeypatch):
 
     monkeypatch.setattr(driver, "run", failing)
     with pytest.raises(MemoryError, match="no room"):
-        program.run(np.arange(8), threads=3)
+        program.run(np.arange(8, dtype=np.int64), threads=3)
     assert program.outcome.done == 0
     monkeypatch.setattr(driver, "run", run)
-    assert program.run(np.arange(8), threads=3).done == 8  # and the program works on
+    assert program.run(np.arange(8, dtype=np.int64), threads=3).done == 8  # and the program works on
     np.testing.assert_array_equal(out, rows[:, :1])
 
 
@@ -214,7 +214,7 @@ def test_ctrl_c_during_a_run_leaves_whole_steps_and_the_rest_can_follow(size):
     rows = np.random.default_rng(0).uniform(0, 1, (40, 256)).astype(np.float32)
     total = 1 << 16  # steps of some microseconds: far more than are done by the time the signal is here
     program, out = slow_copy(rows, total)
-    index = np.arange(total) % len(rows)
+    index = np.arange(total, dtype=np.int64) % len(rows)
     with (
         ctrl_c_once(lambda: program.outcome is not None and program.outcome.done > 0),
         pytest.raises(KeyboardInterrupt),
@@ -243,7 +243,7 @@ def test_ctrl_c_during_a_short_run_is_raised_after_it(monkeypatch, size):
 
     monkeypatch.setattr(driver, "run", pressing)
     with pytest.raises(KeyboardInterrupt):
-        program.run(np.arange(40), threads=size)
+        program.run(np.arange(40, dtype=np.int64), threads=size)
     assert program.outcome.done == 40
     np.testing.assert_array_equal(out, rows[:, :1])
 
@@ -274,13 +274,13 @@ def test_a_thread_that_sleeps_elsewhere_is_named_and_the_others_are_released(mon
     monkeypatch.setattr(driver, "run", stuck)
     try:
         with pytest.raises(StalledError, match=r"^thread 1 of 3 has not come to where the other threads have waited"):
-            program.run(np.arange(8), threads=3)
+            program.run(np.arange(8, dtype=np.int64), threads=3)
         assert sorted(left) == [0, 2]
     finally:
         locked.set()
     assert ended.wait(60)  # it finds that the run was abandoned
     monkeypatch.setattr(driver, "run", run)
-    assert program.run(np.arange(8), threads=3).done == 8
+    assert program.run(np.arange(8, dtype=np.int64), threads=3).done == 8
     np.testing.assert_array_equal(out, rows[:, :1])
 
 
@@ -290,7 +290,7 @@ def test_a_thread_that_left_early_is_named(monkeypatch, impatient):
     run = driver.run
     monkeypatch.setattr(driver, "run", lambda number, *rest: None if number == 0 else run(number, *rest))
     with pytest.raises(StalledError, match=r"^thread 0 of 2 "):
-        program.run(np.arange(8), threads=2)
+        program.run(np.arange(8, dtype=np.int64), threads=2)
 
 
 def test_a_thread_that_is_slow_is_waited_for(monkeypatch, impatient):
