@@ -1,5 +1,7 @@
 """CrossEntropySoftmax as its users see it: a float, a gradient, any label shape, any finite logit, clear refusals."""
 
+import warnings
+
 import numpy as np
 import pytest
 import reference
@@ -9,6 +11,10 @@ from hypothesis.extra import numpy as hnp
 from reference import MAX, U
 
 from fastff import ArgumentError, CrossEntropySoftmax, DataError
+
+
+# Hypothesis also makes rows such as 0, 1, of which the loss warns
+pytestmark = pytest.mark.filterwarnings("ignore:logits. each row holds:UserWarning")
 
 
 def twin(logits, labels, smoothing=0.0):
@@ -152,3 +158,20 @@ def test_smoothing_that_is_refused(smoothing):
 def test_backward_needs_a_forward():
     with pytest.raises(ArgumentError, match=r"^CrossEntropySoftmax.backward: no forward has run$"):
         CrossEntropySoftmax().backward()
+
+
+@pytest.mark.parametrize("rows", [[[0.2, 0.8], [0.5, 0.5]], [[1.0, 0.0, 0.0]], np.full((4, 3), 1 / 3)])
+def test_probabilities_in_place_of_logits_are_warned_of(rows):
+    with pytest.warns(
+        UserWarning, match="^logits: each row holds numbers from 0 to 1 that sum to 1, as after a softmax"
+    ):
+        CrossEntropySoftmax().forward(np.array(rows), np.zeros(len(rows), int))
+
+
+@pytest.mark.parametrize(
+    "rows", [[[0.2, 0.9]], [[-0.5, 1.5]], [[0.5], [1.0]], [[0.5, 0.5], [3.0, 1.0]], np.zeros((2, 2))]
+)
+def test_logits_are_not_taken_for_probabilities(rows):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CrossEntropySoftmax().forward(np.array(rows), np.zeros(len(rows), int))

@@ -144,6 +144,11 @@ def test_with_no_gradient_only_weights_decay(optimizer):
     assert (np.abs(layer.weights) < np.abs(before)).all()
 
 
+def test_the_courses_adam_is_one_beta_and_the_constant_correction():
+    assert Adam.course() == Adam(0.9, 0.9, weight_decay=1e-4, bias_correction="constant")
+    assert Adam.course(0.8, 0.01) == Adam(0.8, 0.8, weight_decay=0.01, bias_correction="constant")
+
+
 def test_defaults():
     adam = Adam()
     assert (adam.beta1, adam.beta2, adam.epsilon, adam.weight_decay) == (0.9, 0.999, 1e-8, 0.0)
