@@ -12,7 +12,6 @@ from reference import MAX, U
 
 from fastff import ArgumentError, CrossEntropySoftmax, DataError
 
-
 # Hypothesis also makes rows such as 0, 1, of which the loss warns
 pytestmark = pytest.mark.filterwarnings("ignore:logits. each row holds:UserWarning")
 
