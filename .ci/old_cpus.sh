@@ -22,8 +22,8 @@ on() {
 }
 try() {
     cpu=$1
-    on -m fastff.train --epochs 1 --out "$source/$cpu"
-    on -m pytest "tests/promises/test_golden.py::test_float32_in_this_process[2]" -q -p no:cacheprovider
+    on -m fastff.train --epochs 1 --out "$source/$cpu" &&
+        on -m pytest "tests/promises/test_golden.py::test_float32_in_this_process[2]" -q -p no:cacheprovider
 }
 try Haswell > "$source/Haswell.log" 2>&1 & # side by side, as emulation takes its time
 try Nehalem || { wait; exit 1; }
