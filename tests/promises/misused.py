@@ -42,7 +42,7 @@ from fastff.nn.layers import Layer
 
 try:
     from fastff.sklearn import MLPClassifier, MLPRegressor
-except FastffError:
+except ImportError:
     MLPClassifier = MLPRegressor = None
 
 random = np.random.default_rng(0)
