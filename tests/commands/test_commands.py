@@ -387,7 +387,7 @@ def test_help_names_every_option(name):
         "report": [],
     }[name]
     for option in options:
-        assert re.search(rf"[│ ] --{option.replace('_', '-')}[ ,]", done.stdout), option
+        assert re.search(rf"[│ ,] --{option.replace('_', '-')}[ ,]", done.stdout), option
     words = {"train": "DATASET", "evaluate": "RUN_DIR DATASET", "predict": "RUN_DIR INPUT", "report": "RUN_DIR"}
     for word in words[name].split():
         assert word in done.stdout
