@@ -56,7 +56,7 @@ VALUES = [
 
 ATTRIBUTES = {
     "net.layers[3]": ["weights", "bias", "W", "b", "moments", "bias_moments", "input_dim", "output_dim", "features_in", "optimizer", "updates", "memory", "grad_weights", "grad_bias", "trainable", "array_names", "setting_names", "saved_as", "lowers", "forward", "backward", "lower_forward", "lower_backward", "lower_update", "sync", "step", "updated", "arrays", "settings", "move"],
-    "net.layers[10]": ["optimizer", "weights", "bias", "moments", "output_dim", "input_dim", "features_in", "updates", "bias_moments"],
+    "net.layers[10]": ["optimizer", "weights", "bias", "moments", "output_dim", "input_dim", "features_in", "updates", "bias_moments", "trainable"],
     "net.layers[0]": ["image_shape", "mirror", "shift", "features_in", "output_dim", "training", "reseed", "lower_rows", "array_names", "setting_names"],
     "net.layers[1]": ["mean", "std", "scale", "features_in", "output_dim", "gather", "array_names", "lowers"],
     "net.layers[2]": ["projection", "shift", "features_in", "output_dim", "lower_forward", "array_names"],
