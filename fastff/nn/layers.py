@@ -192,8 +192,13 @@ class LinearLayer(Layer, saved_as="linear"):
     def move(self, weights: list[np.ndarray], biases: list[np.ndarray], *, keep: bool) -> None:
         """Keep the parameters in other memory from now on: three arrays each, for the values and their two moments.
 
-        With keep the arrays are overwritten with what this layer holds; otherwise it takes over what they hold.
+        With keep the arrays are overwritten with what this layer holds; otherwise it takes over what they hold. Raises
+        ArgumentError for arrays that are not like those in `memory`.
         """
+        now = [array for kind in self.memory for array in kind]
+        alike = [getattr(array, "shape", None) for array in (*weights, *biases)] == [array.shape for array in now]
+        if not alike or any(array.dtype != np.float32 for array in (*weights, *biases)):
+            raise ArgumentError("move: arrays of other sizes or types, want ones like those in `memory`")
         if keep:
             for new, old in zip([*weights[1:], *biases], [*self._moments, *self.memory[1]], strict=True):
                 new[:] = old
