@@ -9,6 +9,11 @@ from fastff.errors import ArgumentError
 from fastff.system.hold import check_whole
 
 
+def shown(value: Any) -> str:
+    """value in the line of an error; an array by type and shape: its numbers are many, or in a file that is cut short."""
+    return f"an array of {value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+
+
 def is_whole(value: Any) -> bool:
     """Whether value is a whole number; True and False are none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
@@ -17,28 +22,28 @@ def is_whole(value: Any) -> bool:
 def check_size(name: str, value: Any) -> int:
     """Return value as an int. Raises ArgumentError unless it is a whole number of at least 1."""
     if not is_whole(value) or value < 1:
-        raise ArgumentError(f"{name}: {value!r}, want a whole number of at least 1")
+        raise ArgumentError(f"{name}: {shown(value)}, want a whole number of at least 1")
     return int(value)
 
 
 def check_count(name: str, value: Any) -> int:
     """Return value as an int. Raises ArgumentError unless it is a whole number from 0 to 2**62."""
     if not is_whole(value) or not 0 <= value <= 1 << 62:
-        raise ArgumentError(f"{name}: {value!r}, want a whole number from 0 to 2**62")
+        raise ArgumentError(f"{name}: {shown(value)}, want a whole number from 0 to 2**62")
     return int(value)
 
 
 def check_flag(name: str, value: Any) -> bool:
     """Return value as a bool. Raises ArgumentError unless it is one."""
     if not isinstance(value, bool | np.bool_):
-        raise ArgumentError(f"{name}: {value!r}, want True or False")
+        raise ArgumentError(f"{name}: {shown(value)}, want True or False")
     return bool(value)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """Return value. Raises ArgumentError unless it is one of these choices."""
     if not isinstance(value, str) or value not in choices:
-        raise ArgumentError(f"{name}: {value!r}, want one of {', '.join(choices)}")
+        raise ArgumentError(f"{name}: {shown(value)}, want one of {', '.join(choices)}")
     return value
 
 
@@ -47,7 +52,7 @@ def check_seed(value: Any, *, required: bool = False) -> int | None:
     if value is None and not required:
         return None
     if not is_whole(value) or value < 0:
-        raise ArgumentError(f"seed: {value!r}, want a whole number of at least 0{'' if required else ', or None'}")
+        raise ArgumentError(f"seed: {shown(value)}, want a whole number of at least 0{'' if required else ', or None'}")
     return int(value)
 
 
@@ -55,7 +60,7 @@ def check_number(name: str, value: Any, low: float, high: float, *, above: bool 
     """Return value as a float. Raises ArgumentError unless it is in [low, high), or in (low, high) if `above`."""
     number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
     if not (number and (low < value if above else low <= value) and value < high):
-        raise ArgumentError(f"{name}: {value!r}, want a number in {'(' if above else '['}{low:g}, {high:g})")
+        raise ArgumentError(f"{name}: {shown(value)}, want a number in {'(' if above else '['}{low:g}, {high:g})")
     return float(value)
 
 

@@ -125,7 +125,7 @@ def judged(error: BaseException) -> End:
     last = frames[-1].filename if frames else ""
     innermost_own = bool(own) and last.startswith(tuple(ROOTS))
     raised = innermost_own and (frames[-1].line or "").startswith("raise ")
-    kinds = (AttributeError, ValueError) if f"fastff{os.sep}sklearn" in last else AttributeError
+    kinds = (AttributeError, ValueError, RuntimeError) if f"fastff{os.sep}sklearn" in last else AttributeError
     if raised and isinstance(error, kinds) and "\n" not in str(error):
         return End("refused", text)
     if isinstance(error, Exception) and f"{os.sep}sklearn{os.sep}" in last and not innermost_own:
