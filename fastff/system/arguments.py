@@ -10,7 +10,7 @@ from fastff.system.hold import check_whole
 
 
 def shown(value: Any) -> str:
-    """value in the line of an error; an array by type and shape: its numbers are many, or in a file that is cut short."""
+    """value in the line of an error; an array by type and shape, as its numbers are many, or in a file cut short."""
     return f"an array of {value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
 
 

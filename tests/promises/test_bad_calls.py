@@ -112,7 +112,7 @@ BAD = {
     "dropout's seed": (lambda: Dropout(0.5, seed=1.5), "seed: 1.5"),
     "pictures of two sides": (lambda: Augment((8, 8)), "image_shape: (8, 8)"),
     "pictures of no height": (lambda: Augment((1, 0, 8)), "image_shape: 0"),
-    "pictures as a side": (lambda: Augment((np.zeros((1, 8)), 1, 2)), "image_shape: array([[0."),
+    "pictures as a side": (lambda: Augment((np.zeros((1, 8)), 1, 2)), "image_shape: an array of float64 (1, 8)"),
     "shift beyond the picture": (lambda: Augment((1, 8, 8), shift=8), "shift: 8"),
     "negative shift": (lambda: Augment((1, 8, 8), shift=-1), "shift: -1"),
     "deviation below zero": (lambda: Standardize([0.0], [-1.0]), "std: -1"),
