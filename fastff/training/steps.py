@@ -104,9 +104,7 @@ class EpochEnds:
     def validation(self, epoch: int) -> tuple[float, float] | None:
         """Validation's (mean loss, accuracy) after an epoch of the last call, counted from 0; None without it."""
         rows = len(self._end.order)
-        return (
-            (math.fsum(self._end.losses[epoch]) / rows, float(self._end.hits[epoch].sum() / rows)) if rows else None
-        )
+        return (math.fsum(self._end.losses[epoch]) / rows, float(self._end.hits[epoch].sum() / rows)) if rows else None
 
     def parameters(self, epoch: int) -> dict[str, np.ndarray]:
         """The network's parameters() after an epoch of the last call, counted from 0, where they were kept."""
