@@ -196,9 +196,9 @@ def _cast(texts: Any) -> Any:
         largest = pc.max(pc.abs(found)).as_py() or 0.0
         if not np.isfinite(largest) or pc.any(pc.is_nan(found)).as_py():
             return None
-        return texts.cast(pa.int64()) if largest >= EXACT and _all(texts, "^-?[0-9]{1,18}$") else found
     except pa.ArrowInvalid:
         return None
+    return texts.cast(pa.int64()) if EXACT <= largest < 9.2e18 and _all(texts, "^-?[0-9]+$") else found
 
 
 def _all(values: Any, pattern: str) -> bool:
@@ -220,5 +220,5 @@ def _strptime(values: Any, form: str) -> Any:
     pc = pa.compute
     trimmed = pc.utf8_trim_whitespace(values.cast(pa.string()))
     found = pc.strptime(pc.replace_substring_regex(trimmed, _SHORT_YEAR, "no date"), form, "s", error_is_null=True)
-    gap = pc.fill_null(pc.is_in(trimmed, pa.array(sorted(GAPS))), True)
+    gap = pc.or_(pc.is_null(trimmed), pc.is_in(trimmed, pa.array(sorted(GAPS))))
     return found if pc.all(pc.or_(gap, pc.is_valid(found))).as_py() is not False else None

@@ -5,8 +5,7 @@ through it: columns are found by name, gaps and texts are treated as in training
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from fastff.data import cells as parse
 from fastff.data.column import Column, column_from, fit_column
 from fastff.data.labels import ClassNames, choose_task, class_names_of, target_numbers
-from fastff.data.tables import as_table
+from fastff.data.tables import as_table, naming
 from fastff.errors import ArgumentError, DataError
 from fastff.system.arguments import check_choice
 from fastff.system.blocks import row_blocks
@@ -110,7 +109,7 @@ class Schema:
             raise DataError(f"{source}: no rows below the header")
         if len(names) == len(targets):
             raise DataError(f"{source}: {targets[-1]!r} is the only column, want at least one feature beside it")
-        with _said_of(source):
+        with naming(source):
             found = [parse.plain(table.column(name), name) for name in targets]
             chosen, reason = choose_task(found, targets, task)
             classes = class_names_of(found[0], targets[0]) if chosen == "classify" else ()
@@ -169,7 +168,7 @@ class Schema:
         kind = np.dtype(np.float64 if self.wide else np.float32)
         check_room(f"{source}: {table.num_rows:,} rows of {width:,} numbers", table.num_rows * width * kind.itemsize)
         out, at = np.empty((table.num_rows, width), kind), 0
-        with _said_of(source), np.errstate(over="ignore"):
+        with naming(source), np.errstate(over="ignore"):
             for column in used:
                 column.fill(table.column(places[column.name]), out[:, at : at + len(column.features)])
                 at += len(column.features)
@@ -207,7 +206,7 @@ class Schema:
             if name not in table.column_names:
                 listed = ", ".join(table.column_names[:MOST_NAMED])
                 raise DataError(f"{source}: has no column {name!r} with the labels; found {listed}")
-        with _said_of(source):
+        with naming(source):
             found = [parse.plain(table.column(name), name) for name in targets]
             if self.task == "classify":
                 return self._classes.numbers(found[0], targets[0])
@@ -256,15 +255,6 @@ def chosen_targets(target: str | Sequence[str] | None, names: Sequence[str], sou
     if len(set(targets)) < len(targets):
         raise ArgumentError(f"target: {targets!r} names a column twice, want each once")
     return targets
-
-
-@contextmanager
-def _said_of(source: object) -> Iterator[None]:
-    """Within the block, a DataError about a column also says which table it is in."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{source}: {error}") from None
 
 
 def _check_named(argument: str, given: Sequence[str], names: Sequence[str], taken: Sequence[str]) -> None:

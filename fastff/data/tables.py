@@ -58,22 +58,18 @@ def read_table(path: Path, texts: Sequence[str] = ()) -> Any:
 
 
 def read_rows(path: Path) -> np.ndarray:
-    """The rows, float64 (N, D), of a table of numbers without gaps, for models that know no names of columns."""
+    """The rows, float32 (N, D), of a table of numbers without gaps, for models that know no names of columns."""
     table = read_table(path)
     if table.num_rows < 1:
         raise DataError(f"{path}: no rows below the header")
-    with reading(path, "table"):
-        check_room(str(path), table.num_rows * table.num_columns * 8)
-        out = np.empty((table.num_rows, table.num_columns))
-        for i, name in enumerate(table.column_names):
-            try:
-                out[:, i] = numbers(plain(table.column(name), name), name)
-            except DataError as error:
-                raise DataError(f"{path}: {error}") from None
-            if np.isnan(out[:, i]).any():
-                raise DataError(
-                    f"{path}: column {name!r}: a gap at row {int(np.argmax(np.isnan(out[:, i])))}, want a number"
-                )
+    check_room(str(path), table.num_rows * table.num_columns * 4)
+    out = np.empty((table.num_rows, table.num_columns), np.float32)
+    with reading(path, "table"), naming(path), np.errstate(over="ignore"):
+        for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+            out[:, i] = numbers(plain(column, name), name)
+            if not np.isfinite(out[:, i]).all():
+                row = int(np.argmin(np.isfinite(out[:, i])))
+                raise DataError(f"column {name!r}: {out[row, i]} at row {row}, want a finite number")
     return out
 
 
@@ -91,6 +87,15 @@ def as_table(table: Any, source: object = "table") -> Any:
 def is_frame(value: Any) -> bool:
     """Whether this is a table of pyarrow, or a frame."""
     return hasattr(type(value), "columns") and not isinstance(value, str | os.PathLike)
+
+
+@contextmanager
+def naming(source: object) -> Iterator[None]:
+    """Within the block, a DataError about a column also says which table it is in."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
 
 
 def _repeats(table: Any) -> bool:
