@@ -23,6 +23,7 @@ SEPARATORS = (";", "\t", "|", ",")  # the first that fits best: commas also stan
 MOST_COLUMNS = 100_000
 SAMPLE = 100  # lines of a file from which its form is found out
 LONGEST_LINE = 1 << 26  # bytes
+LOOK = 1 << 27  # bytes of a file after which we look again whether there is memory
 PARQUET_ROWS = 1 << 16  # rows read at a time
 
 
@@ -226,7 +227,9 @@ class _Bounded(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         data = self.stream.read(size)
-        self.read_so_far += len(data)
+        before, self.read_so_far = self.read_so_far, self.read_so_far + len(data)
+        if before // LOOK != self.read_so_far // LOOK:  # how much the table takes is not known before it is read
+            check_room(str(self.path), 2 * LOOK)
         if self.packed:
             check_unpacked(self.path, self.read_so_far, self.size, in_memory=False)
         return data

@@ -182,6 +182,8 @@ def make_loaders() -> dict[str, Loader]:
     csv = [
         b"a,b,c\n" + b"".join(b"%d,%.3f,%d\n" % (i, i / 7, i % 3) for i in range(12)),
         '\ufeff"a,1","b",c\r\n1,"2.5",no\r\n-1e3,4,"yes"\r\n'.encode(),
+        b"d;city;n;c\n"
+        + b"".join(b"%d.02.2020;%s;%d,5;%d\n" % (i + 1, [b"Bern", b"", b"Zug"][i % 3], i, i % 2) for i in range(12)),
     ]
     options = [b'dataset = "digits"\nhidden = [8, 4]\nepochs = 3\nstep_size = 1e-3\nstandardize = true\n',
                b'optimizer = "sgd"\ndropout = 0.5\nseed = 0x1F\npatience = 4\ntarget = """a"""\n']  # fmt: skip
