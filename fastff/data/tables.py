@@ -305,6 +305,7 @@ def _read_parquet(path: Path) -> Any:
             found += len(batch)
             if found > rows:
                 break
+            batch.validate(full=True)  # the numbers of texts in a damaged file may lead out of their dictionary
             batches.append(batch)
         if found != rows:
             raise DataError(f"{path}: declares {rows} rows, found {found}")

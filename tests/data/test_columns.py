@@ -67,6 +67,16 @@ def test_texts_that_are_rare_go_together_and_new_ones_with_them():
     np.testing.assert_array_equal(fit(city=["Bern", "Zug"] * 20).rows(pa.table({"city": ["Paris"]})), [[0, 0]])
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
+)
+def test_texts_of_every_type_are_the_same(kind):
+    values = ["Bern", None, "Zug", "Bern"] * 10
+    found = fit(city=pa.array(values).cast(kind))
+    assert found == fit(city=values)
+    np.testing.assert_array_equal(found.rows(table(city=pa.array(values).cast(kind))), found.rows(table(city=values)))
+
+
 def test_texts_that_are_nearly_all_different_are_dropped_by_name():
     with pytest.warns(UserWarning, match=r"^table: column 'name': dropped, as nearly every text is another"):
         schema = fit(name=[f"n{i}" for i in range(40)], b=[0.5, 1.5] * 20)
