@@ -162,7 +162,8 @@ def _values(cells: Any, name: str, offset: int) -> np.ndarray:
         exact = values.astype(np.int64) - np.array(offset % (1 << 64), np.uint64).astype(np.int64)
         less = np.where(np.abs(near) < EXACT, exact, near)
         return np.where(cells.is_null().to_numpy(zero_copy_only=False), np.nan, less)
-    return cells.to_numpy(zero_copy_only=False).astype(np.float64, copy=False) - offset
+    values = cells.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
+    return values - offset if offset else values
 
 
 def _finite(values: np.ndarray, name: str) -> np.ndarray:

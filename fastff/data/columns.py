@@ -100,6 +100,7 @@ class Schema:
             Names columns that were dropped as nearly every text in them is another, and columns that may be an index.
         """
         check_choice("task", task, TASKS)
+        drop, categorical = as_names("drop", drop), as_names("categorical", categorical)
         table = as_table(table, source)
         names = table.column_names
         targets = chosen_targets(target, names, source)
@@ -244,9 +245,18 @@ class Schema:
         return cls(found, tuple(target), task, tuple(classes), reason, wide)
 
 
+def as_names(argument: str, given: Any) -> tuple[str, ...]:
+    """The names of columns in an argument, none for None. Raises ArgumentError for anything but a sequence of texts."""
+    names = () if given is None else tuple(given) if isinstance(given, list | tuple) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        such = f", such as [{given!r}]" if isinstance(given, str) else ""
+        raise ArgumentError(f"{argument}: {given!r}, want a list of names of columns{such}")
+    return names
+
+
 def chosen_targets(target: str | Sequence[str] | None, names: Sequence[str], source: object) -> tuple[str, ...]:
     """The target columns, as a tuple. Raises DataError where none is named, or one that the table does not have."""
-    targets = () if target is None else (target,) if isinstance(target, str) else tuple(target)
+    targets = as_names("target", (target,) if isinstance(target, str) else target)
     problem = "" if targets else "no target column named"
     problem = next((f"has no column {name!r}" for name in targets if name not in names), problem)
     if problem:
@@ -258,8 +268,6 @@ def chosen_targets(target: str | Sequence[str] | None, names: Sequence[str], sou
 
 
 def _check_named(argument: str, given: Sequence[str], names: Sequence[str], taken: Sequence[str]) -> None:
-    if isinstance(given, str):
-        raise ArgumentError(f"{argument}: {given!r}, want a sequence of names, such as [{given!r}]")
     for name in given:
         if name not in names:
             raise ArgumentError(f"{argument}: {name!r} is no column, want some of: {', '.join(names[:20])}")

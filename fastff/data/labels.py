@@ -112,7 +112,7 @@ def check_no_gaps(missing: np.ndarray, column: str) -> None:
     if missing.any():
         raise DataError(
             f"column {column!r}: {int(missing.sum())} of {len(missing)} values are missing, the first at row "
-            f"{int(np.argmax(missing))}; want the target in every row"
+            f"{int(np.argmax(missing))}; want the target in every row, leave out the others"
         )
 
 

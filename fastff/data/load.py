@@ -7,7 +7,7 @@ from typing import Any
 
 from fastff.data import cifar
 from fastff.data.arrays import NPY_NAMES, read_npy_folder, read_npz
-from fastff.data.columns import TASKS, Schema
+from fastff.data.columns import TASKS, Schema, as_names
 from fastff.data.dataset import Dataset, hold_out, make_dataset, make_table_dataset
 from fastff.data.download import SOURCES, cache_folder, fetch
 from fastff.data.idx import has_idx, read_idx_folder
@@ -46,14 +46,17 @@ def load_dataset(
     Frames: of pandas or polars, or a table of pyarrow.
 
     Tables and frames: `target` is the column with the classes, or with the numbers to predict, of which there may be
-    several. `task` is "classify", "regress" or "auto", and `drop` and `categorical` name columns: fastff.data.columns.
-    Schema.fit says more. The Dataset's `columns` is that Schema.
+    several. `task` is "classify", "regress" or "auto"; `drop` and `categorical` name columns to leave out, and columns
+    whose numbers are names. fastff.data.columns.Schema.fit says more; the Dataset's `columns` is that Schema.
 
     Raises DataError for data that is missing or cannot be used, ArgumentError for arguments that contradict each
     other, and MissingExtra for tables without pyarrow; each message is one line.
     """
     check_choice("task", task, TASKS)
     options: dict[str, Any] = {"target": target, "task": task, "drop": drop, "categorical": categorical}
+    targets = as_names("target", [target] if isinstance(target, str) else target)
+    texts = (*as_names("categorical", categorical), *targets)  # are kept as they are written
+    columns = {"target": targets, "drop": as_names("drop", drop), "categorical": categorical}
     if is_frame(name_or_path):
         if data_dir is not None:
             raise ArgumentError(f"data_dir: {data_dir} beside a frame, want it only for {', '.join(NAMES)}")
@@ -63,7 +66,7 @@ def load_dataset(
     known = name_or_path if name_or_path in NAMES else None
     shards = path.is_dir() and has_parquet(path)
     for name, value in options.items():
-        said = value is not None and (value != "auto" if name == "task" else len(value) > 0)
+        said = task != "auto" if name == "task" else columns[name]
         if said and (known or not (is_table(path) or shards)):
             raise ArgumentError(f"{name}: {value!r} for {name_or_path}, want a {name} only for tables")
         if said and shards and (name != "target" or not isinstance(value, str)):
@@ -77,7 +80,6 @@ def load_dataset(
     if not path.exists():
         raise DataError(f"{path}: no such file or folder, and not one of the names {', '.join(NAMES)}")
     if is_table(path):
-        texts = [*(categorical or ()), *([target] if isinstance(target, str) else target or ())]
         table = read_table(path, texts)
         return make_table_dataset(table_name(path), table, Schema.fit(table, **options, source=path), path)
     return _load_file(path)

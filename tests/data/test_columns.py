@@ -72,6 +72,8 @@ def test_texts_that_are_rare_go_together_and_new_ones_with_them():
 )
 def test_texts_of_every_type_are_the_same(kind):
     values = ["Bern", None, "Zug", "Bern"] * 10
+    if kind == pa.string_view():
+        pytest.importorskip("pyarrow", minversion="18", reason="an older pyarrow cannot make such texts")
     found = fit(city=pa.array(values).cast(kind))
     assert found == fit(city=values)
     np.testing.assert_array_equal(found.rows(table(city=pa.array(values).cast(kind))), found.rows(table(city=values)))
@@ -93,9 +95,11 @@ def test_categorical_columns_are_names_and_dropped_ones_are_left_out():
         {"drop": ["nowhere"]},
         {"categorical": ["kind"]},
         {"drop": "id"},
+        {"drop": 3},
+        {"categorical": [3]},
         {"drop": ["a"], "categorical": ["a"]},
     ):
-        with pytest.raises(ArgumentError, match=r"^(drop|categorical): '\w+'"):
+        with pytest.raises(ArgumentError, match=r"^(drop|categorical): "):
             Schema.fit(data, target="kind", **option)
 
 
