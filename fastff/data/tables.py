@@ -24,6 +24,7 @@ MOST_COLUMNS = 100_000
 SAMPLE = 100  # lines of a file from which its form is found out
 LONGEST_LINE = 1 << 26  # bytes
 LOOK = 1 << 27  # bytes of a file after which we look again whether there is memory
+POINTS = r"^[+-]?[0-9]{1,3}(\.[0-9]{3})*(,[0-9]+)?$"  # 1.234,50
 PARQUET_ROWS = 1 << 16  # rows read at a time
 
 
@@ -194,6 +195,8 @@ class _Form:
             raise
         if any(pa.types.is_binary(getattr(kind, "value_type", kind)) for kind in table.schema.types):
             raise pa.ArrowInvalid("texts that are not UTF-8")
+        if self.decimal == ",":
+            table = _without_points(table)
         if table.num_columns != len(self.names):
             raise ValueError(f"{table.num_columns} columns below a header of {len(self.names)}")
         return table.rename_columns(self.names)
@@ -212,6 +215,19 @@ class _Form:
                 if cells and len(cells) != len(self.names):
                     found = f"{self.path}: line {lines.line_num}: {len(cells)} cells"
                     raise DataError(f"{found}, want {len(self.names)} as in the header")
+
+
+def _without_points(table: Any) -> Any:
+    """A table with decimal commas: the points in columns such as 1.234,50 stand between thousands, and are left out."""
+    pa = arrow()
+    for i, (field, column) in enumerate(zip(table.schema, table.columns, strict=True)):
+        if pa.types.is_string(getattr(field.type, "value_type", field.type)):
+            texts = pa.compute.utf8_trim_whitespace(column.cast(pa.string()))
+            grouped = pa.compute.match_substring_regex(texts, POINTS)
+            gap = pa.compute.is_in(texts, pa.array(sorted(GAPS)))
+            if pa.compute.all(pa.compute.or_(grouped, gap)).as_py() and pa.compute.any(grouped).as_py():
+                table = table.set_column(i, field.name, pa.compute.replace_substring(texts, ".", ""))
+    return table
 
 
 class _Bounded(io.RawIOBase):

@@ -44,6 +44,13 @@ def test_decimal_commas(tmp_path):
     np.testing.assert_array_equal(quoted.x_train[:, 0], [1.5, 2.25, 3])
 
 
+def test_points_between_thousands(tmp_path):
+    text = "a;b;price;kind\n1.234,5;0,5;1.500;x\n12;1,5;900;x\n1.000.000;NA;;y\n-3.000;7;2.000,25;y\n"
+    data = load_dataset(save(tmp_path, text), target="kind")
+    np.testing.assert_array_equal(data.x_train[:, 0], [1234.5, 12, 1e6, -3000])
+    np.testing.assert_array_equal(data.x_train[[0, 1, 3], 3], [1500, 900, 2000.25])
+
+
 def test_a_comma_that_may_be_of_thousands_is_not_guessed(tmp_path):
     path = save(tmp_path, 'price,a\n"1,234",1\n"5,678",2\n"2,345",3\n')
     with pytest.raises(DataError, match="column 'price': '1,234' at row 0, want a number"):
