@@ -44,7 +44,7 @@ def arrow() -> Any:
 
 
 def plain(column: Any, name: str) -> Any:
-    """The column as one Arrow array of numbers, flags, times, or a dictionary of texts. Raises DataError for others."""
+    """The column as one Arrow array of numbers, flags, times, texts, or a dictionary of texts; DataError for others."""
     pa = arrow()
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     kind = whole.type
@@ -177,6 +177,8 @@ def _parsed(values: Any) -> Any:
     """Texts as an Arrow array of numbers, null for gaps; None if one is no number."""
     pa = arrow()
     pc = pa.compute
+    if (found := _cast(values)) is not None:  # without copies of all texts
+        return found
     trimmed = pc.utf8_trim_whitespace(values)
     trimmed = pc.if_else(
         pc.is_in(trimmed, pa.array(sorted(GAPS), trimmed.type)), pa.scalar(None, trimmed.type), trimmed
