@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated, NoReturn
 
@@ -35,7 +36,9 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
 
 def _status(main: Callable[[list[str]], None]) -> int:
     try:
-        main(sys.argv[1:])
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+            main(sys.argv[1:])
     except SystemExit as end:  # of --help and of bad usage
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt as stop:

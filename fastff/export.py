@@ -1,5 +1,6 @@
 """python -m fastff.export RUN_DIR --out model.onnx: writes a trained network as an ONNX model, for other runtimes."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +13,14 @@ from fastff.nn.onnx_graph import onnx_bytes
 from fastff.runs.model import load_model
 from fastff.system.files import write_bytes
 from fastff.system.paths import PATH, HasPaths
+from fastff.system.streams import say
 
 
 @dataclass(frozen=True)
 class Options(HasPaths):
     """Write a run's best network as an ONNX model from raw rows (as in the data set) to class probabilities.
+
+    The rows of a table's model are the numbers that its columns become: the metadata feature_names lists them.
 
     Example: python -m fastff.export runs/digits --out digits.onnx
     """
@@ -32,8 +36,16 @@ def main(arguments: list[str]) -> None:
     if out.suffix != ".onnx":
         raise ArgumentError(f"--out: {out.name!r}, want a name that ends in .onnx")
     model = load_model(options.run_dir)
-    data = onnx_bytes(model.network, model.class_names)
+    notes = {}
+    if model.columns is not None:  # what makes rows of a table
+        notes = {
+            "feature_names": json.dumps(model.columns.feature_names),
+            "columns": json.dumps(model.columns.description()),
+        }
+    data = onnx_bytes(model.network, model.class_names, notes)
     write_bytes(out, data)
+    if model.columns is not None and model.columns.wide:
+        say("rows are float32 in ONNX, which rounds whole numbers beyond 16,777,216: some columns have such")
     print(f"{out}: rows (N, {model.network.input_dim}) to probabilities (N, {model.network.output_dim})")
 
 

@@ -13,9 +13,9 @@ import tyro
 from fastff import command
 from fastff.data.arrays import read_array
 from fastff.data.rows import check_finite, check_rows
-from fastff.data.tables import read_rows
+from fastff.data.tables import ENDINGS, is_table, read_rows, read_table
 from fastff.errors import ArgumentError, DataError
-from fastff.runs.model import load_model
+from fastff.runs.model import TrainedModel, load_model
 from fastff.runs.progress import announce_compiling
 from fastff.system.files import replacing, write_text
 from fastff.system.paths import PATH, HasPaths
@@ -32,7 +32,8 @@ class Options(HasPaths):
 
     run_dir: command.RunDir
     input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INPUT"), PATH]
-    """New rows: an .npy file (rows, features), an .npz with one such array or one called x, or a .csv with a header."""
+    """New rows: for a model of a table a table, whose columns go by name, the target or not. For others an .npy file
+    (rows, features), an .npz with one such array or one called x, or a table of as many numbers."""
     out: Annotated[str, tyro.conf.arg(metavar="FILE"), PATH]
     """The file to write: .csv (class and all probabilities of each row), .npy (classes) or .npz (both, as arrays).
     So that no spreadsheet runs the name of a class, one that begins with = + - @ and is no number gets a ' before it in
@@ -45,8 +46,7 @@ def main(arguments: list[str]) -> None:
     if out.suffix not in _WRITERS:
         raise ArgumentError(f"--out: {out.name!r}, want a name that ends in {', '.join(_WRITERS)}")
     model = load_model(options.run_dir)
-    rows = check_rows(_read(Path(options.input)), options.input, features=model.network.input_dim)
-    check_finite(rows, options.input)
+    rows = _rows(Path(options.input), model)
     announce_compiling()
     probabilities = model.network.predict_proba(rows)
     del rows  # which may be mapped from the file that is to be replaced: Windows would refuse
@@ -54,11 +54,18 @@ def main(arguments: list[str]) -> None:
     print(f"{len(probabilities):,} rows written to {out}")
 
 
-def _read(path: Path) -> np.ndarray:
-    suffix = path.suffix.lower()
-    if suffix not in _READERS:
-        raise DataError(f"{path}: a file of an unknown kind, want {', '.join(_READERS)}")
-    return _READERS[suffix](path)
+def _rows(path: Path, model: TrainedModel) -> np.ndarray:
+    """The rows in a file as the model takes them: of a table by the names of its columns, if the model knows names."""
+    table = is_table(path)
+    if not table and path.suffix.lower() not in (".npy", ".npz"):
+        raise DataError(f"{path}: a file of an unknown kind, want {', '.join((*ENDINGS, '.npy', '.npz'))}")
+    if model.columns is None:
+        rows = check_rows(read_rows(path) if table else read_array(path), str(path), features=model.network.input_dim)
+        check_finite(rows, str(path))
+        return rows
+    if not table:
+        raise DataError(f"{path}: an array, whose columns have no names, want a table as the model was trained on one")
+    return model.columns.rows(read_table(path, model.columns.texts), path)
 
 
 def _write_csv(path: Path, probabilities: np.ndarray, names: tuple[str, ...]) -> None:
@@ -96,7 +103,6 @@ def _write_npz(path: Path, probabilities: np.ndarray, _: tuple[str, ...]) -> Non
         np.savez(file, classes=probabilities.argmax(1), probabilities=probabilities)
 
 
-_READERS = {".csv": read_rows, ".npy": read_array, ".npz": read_array}
 _WRITERS = {".csv": _write_csv, ".npy": _write_npy, ".npz": _write_npz}
 
 if __name__ == "__main__":

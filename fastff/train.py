@@ -36,11 +36,13 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
     options = parse(arguments, find_run)
     if options.shard_optimizer and options.distributed is None:
         raise ArgumentError("shard_optimizer: there is only one process, want --distributed mpi with it")
-    data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target).with_validation()
+    data = load_dataset(options.dataset, **options.loading).with_validation()
     if options.seeds is not None:
         print(train_seeds(options, data, _train_run))
         return
     trainer = make(options, data)
+    if data.columns is not None and options.task == "auto":
+        print(f"task {data.columns.reason}")
     run = Run(options, trainer, data)
     log = make_log(run, data.name)
     with run.start(resume=options.resume):

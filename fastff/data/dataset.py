@@ -6,9 +6,11 @@ Every reader passes its arrays to make_dataset, which checks them: the same faul
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from fastff.data.columns import Schema
 from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
 from fastff.errors import DataError
 from fastff.system.arguments import check_number, check_seed
@@ -25,9 +27,10 @@ class Dataset:
 
     x_*: (N, D), C-contiguous, uint8, float32 or float64 as in the file; may be read-only or memory-mapped. The rows of
     a folder of shards are fastff.data.rows.Shards, which stay on disk.
-    y_*: (N,) int64, class numbers from 0 to n_classes - 1.
+    y_*: (N,) int64, class numbers from 0 to n_classes - 1; where task is "regress", float64 (N,) or (N, outputs).
     class_names: a name for each class. image_shape: (channels, height, width) if each row is a picture: the planes of
     its channels one after the other, each plane line by line; otherwise None.
+    task: "classify" or "regress", which has no classes. columns: what the columns of a table are; otherwise None.
     """
 
     name: str
@@ -39,6 +42,16 @@ class Dataset:
     y_test: np.ndarray | None
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None = None
+    task: str = "classify"
+    columns: Schema | None = None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What is saved with a network that was trained on this data, as values of JSON."""
+        saved: dict[str, Any] = {
+            "dataset": self.name, "class_names": self.class_names, "image_shape": self.image_shape
+        }  # fmt: skip
+        return saved if self.columns is None else {**saved, "columns": self.columns.description()}
 
     @property
     def n_classes(self) -> int:
@@ -50,7 +63,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         sizes = (f"{s}={len(y)}" for s in SPLITS if (y := getattr(self, f"y_{s}")) is not None)
-        return f"Dataset({self.name!r}, {', '.join(sizes)}, n_features={self.n_features}, n_classes={self.n_classes})"
+        what = f"n_classes={self.n_classes}" if self.task == "classify" else "task='regress'"
+        return f"Dataset({self.name!r}, {', '.join(sizes)}, n_features={self.n_features}, {what})"
 
     def with_validation(self, fraction: float = 0.1, seed: int = 0) -> "Dataset":
         """This data set if it has a validation split, else one that holds out `fraction` of the training rows.
@@ -108,6 +122,13 @@ def make_dataset(
     if class_names is None:
         class_names = [str(i) for i in range(classes or 0)]
     return Dataset(name=name, **arrays, class_names=tuple(class_names), image_shape=image_shape)  # type: ignore[arg-type]
+
+
+def make_table_dataset(name: str, table: Any, schema: Schema, source: object) -> Dataset:
+    """A Dataset of one split, the rows and labels of a table that the schema was fitted to."""
+    x, y = schema.rows(table, source), schema.labels(table, source)
+    classes = schema.class_names
+    return Dataset(name, x, y, None, None, None, None, class_names=classes, task=schema.task, columns=schema)
 
 
 def hold_out(x: Rows, y: np.ndarray, rows: int, seed: int) -> tuple[Split, Split]:

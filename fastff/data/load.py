@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from fastff.data import cifar
 from fastff.data.arrays import NPY_NAMES, read_npy_folder, read_npz
-from fastff.data.dataset import Dataset, hold_out, make_dataset
+from fastff.data.columns import TASKS, Schema, as_names
+from fastff.data.dataset import Dataset, hold_out, make_dataset, make_table_dataset
 from fastff.data.download import SOURCES, cache_folder, fetch
 from fastff.data.idx import has_idx, read_idx_folder
 from fastff.data.parquet import has_parquet, parquet_shards
 from fastff.data.readers import contents
 from fastff.data.shards import has_shards, read_shard_folder
-from fastff.data.tables import read_csv, read_parquet
+from fastff.data.tables import ENDINGS, is_frame, is_table, read_table, table_name
 from fastff.errors import ArgumentError, DataError
+from fastff.system.arguments import check_choice
 from fastff.system.paths import expanded
 
 NAMES = ("digits", "cifar10-hst", "cifar10", "mnist", "fashion-mnist")
@@ -23,9 +26,15 @@ SEED = 10  # chooses the rows of MNIST that are held out for validation; it neve
 
 
 def load_dataset(
-    name_or_path: str | PathLike[str], *, data_dir: str | PathLike[str] | None = None, target: str | None = None
+    name_or_path: Any,
+    *,
+    data_dir: str | PathLike[str] | None = None,
+    target: str | Sequence[str] | None = None,
+    task: str = "auto",
+    drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
 ) -> Dataset:
-    """The Dataset of a known name, a file or a folder.
+    """The Dataset of a known name, a file, a folder or a frame.
 
     Names: digits (inside the package), cifar10-hst, cifar10, mnist, fashion-mnist. Their files are looked for in
     data_dir/NAME and in data_dir; without data_dir they are downloaded once, checked by SHA-256, into the user's cache.
@@ -33,17 +42,35 @@ def load_dataset(
     .npy files of those names (memory-mapped); a folder of shards x_train-00000.npy, y_train-00000.npy, ..., whose rows
     stay on disk (docs/scaling.md), or of train-*.parquet, which are converted to shards once; a folder with the
     course's pickles cifar10_hst_train, _val, _test; CIFAR-10's archive, packed or unpacked; a folder of IDX files; a
-    .csv or .parquet file. `target` is the column of a .csv or .parquet file that holds the classes.
-    A name goes before a path: write ./mnist for a folder called mnist.
+    table, .csv, .tsv, .csv.gz, .tsv.gz or .parquet. A name goes before a path: write ./mnist for a folder called mnist.
+    Frames: of pandas or polars, or a table of pyarrow.
+
+    Tables and frames: `target` is the column with the classes, or with the numbers to predict, of which there may be
+    several. `task` is "classify", "regress" or "auto"; `drop` and `categorical` name columns to leave out, and columns
+    whose numbers are names. fastff.data.columns.Schema.fit says more; the Dataset's `columns` is that Schema.
 
     Raises DataError for data that is missing or cannot be used, ArgumentError for arguments that contradict each
-    other, and MissingExtra for .parquet without pyarrow; each message is one line.
+    other, and MissingExtra for tables without pyarrow; each message is one line.
     """
+    check_choice("task", task, TASKS)
+    options: dict[str, Any] = {"target": target, "task": task, "drop": drop, "categorical": categorical}
+    targets = as_names("target", [target] if isinstance(target, str) else target)
+    texts = (*as_names("categorical", categorical), *targets)  # are kept as they are written
+    columns = {"target": targets, "drop": as_names("drop", drop), "categorical": categorical}
+    if is_frame(name_or_path):
+        if data_dir is not None:
+            raise ArgumentError(f"data_dir: {data_dir} beside a frame, want it only for {', '.join(NAMES)}")
+        schema = Schema.fit(name_or_path, **options)
+        return make_table_dataset("table", name_or_path, schema, "table")
     path = expanded(name_or_path, "name_or_path")
     known = name_or_path if name_or_path in NAMES else None
-    tables = path.suffix.lower() in (".csv", ".parquet") or (path.is_dir() and has_parquet(path))
-    if target is not None and (known or not tables):
-        raise ArgumentError(f"target: {target!r} for {name_or_path}, want a target only for .csv and .parquet files")
+    shards = path.is_dir() and has_parquet(path)
+    for name, value in options.items():
+        said = task != "auto" if name == "task" else columns[name]
+        if said and (known or not (is_table(path) or shards)):
+            raise ArgumentError(f"{name}: {value!r} for {name_or_path}, want a {name} only for tables")
+        if said and shards and (name != "target" or not isinstance(value, str)):
+            raise ArgumentError(f"{name}: {value!r} for the folder {path}, want one target alone, or a single table")
     if data_dir is not None and known in (None, "digits"):
         beside = f"the path {name_or_path}" if known is None else f"{known}, which fastff has inside"
         files = ", ".join(name for name in NAMES if name != "digits")
@@ -51,10 +78,13 @@ def load_dataset(
     if known is not None:
         return _load_known(str(known), None if data_dir is None else expanded(data_dir, "data_dir"))
     if path.is_dir():
-        return _load_folder(path, target)
+        return _load_folder(path, target if target is None else str(target))
     if not path.exists():
         raise DataError(f"{path}: no such file or folder, and not one of the names {', '.join(NAMES)}")
-    return _load_file(path, target)
+    if is_table(path):
+        table = read_table(path, texts)
+        return make_table_dataset(table_name(path), table, Schema.fit(table, **options, source=path), path)
+    return _load_file(path)
 
 
 def _load_known(name: str, data_dir: Path | None) -> Dataset:
@@ -103,20 +133,17 @@ def _load_folder(folder: Path, target: str | None) -> Dataset:
     )
 
 
-def _load_file(path: Path, target: str | None) -> Dataset:
+def _load_file(path: Path) -> Dataset:
     suffix = path.suffix.lower()
     if path.name == cifar.COURSE_NPZ:
         return cifar.make_hst(read_npz(path), path)
     if suffix == ".npz":
         return make_dataset(path.stem, read_npz(path), source=path)
-    if suffix in (".csv", ".parquet"):
-        splits, class_names = (read_csv if suffix == ".csv" else read_parquet)(path, target)
-        return make_dataset(path.stem, splits, source=path, class_names=class_names)
     if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
         return cifar.load_cifar10(path)
     raise DataError(
-        f"{path}: a file of an unknown kind, want .npz, .csv, .parquet, CIFAR-10's .tar.gz, or a folder of .npy files, "
-        "IDX files or the course's pickles"
+        f"{path}: a file of an unknown kind, want .npz, {', '.join(ENDINGS)}, CIFAR-10's .tar.gz, or a folder of .npy "
+        "files, IDX files or the course's pickles"
     )
 
 
@@ -124,7 +151,7 @@ def _load_course(folder: Path) -> Dataset | None:
     """The course's data set in a folder, from its .npz file or else its pickles; None if it has neither."""
     present = contents(folder)
     if cifar.COURSE_NPZ in present:
-        return _load_file(folder / cifar.COURSE_NPZ, None)
+        return _load_file(folder / cifar.COURSE_NPZ)
     if present.intersection(cifar.COURSE.values()):
         return cifar.make_hst(cifar.read_course_folder(folder), folder)
     return None

@@ -1,193 +1,328 @@
-"""Reads tables, .csv and .parquet: the target column holds the classes, the others are features and hold numbers.
+"""Reads tables as pyarrow.Table: .csv and .tsv, also packed by gzip, .parquet, and frames of pandas or polars."""
 
-pyarrow is imported only when a .parquet file is read.
-"""
-
+import codecs
 import csv
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import io
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from fastff.data.dataset import Split
-from fastff.data.readers import reading
+from fastff.data.cells import COMMA, GAPS, NUMBER, arrow, numbers, plain
+from fastff.data.readers import PIECE, pieces, reading, unzipped
 from fastff.errors import DataError, MissingExtra
-from fastff.system.limits import check_unpacked
+from fastff.system.limits import check_room, check_unpacked
 
-Table = tuple[dict[str, Split], Sequence[str] | None]  # {"train": split}, and the class names; None if numbers
-
+ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+SEPARATORS = (";", "\t", "|", ",")  # the first that fits best: commas also stand in numbers and texts
+MOST_COLUMNS = 100_000
+SAMPLE = 100  # lines of a file from which its form is found out
+LONGEST_LINE = 1 << 26  # bytes
+LOOK = 1 << 27  # bytes of a file after which we look again whether there is memory
+POINTS = r"^[+-]?[0-9]{1,3}(\.[0-9]{3})*(,[0-9]+)?$"  # 1.234,50
 PARQUET_ROWS = 1 << 16  # rows read at a time
 
 
-def read_csv(path: Path, target: str | None) -> Table:
-    """Rows float32 (N, columns - 1) and labels of a comma-separated file in UTF-8 with a header line.
+def is_table(path: Path) -> bool:
+    """Whether a file is a table, by the end of its name."""
+    return path.name.lower().endswith(ENDINGS)
 
-    Targets that are all numbers are class numbers, which make_dataset checks; others are names, numbered in sorted
-    order. Raises DataError, with line and column, for a feature that is not a finite number, an empty target, and a row
-    of another length than the header.
+
+def table_name(path: Path) -> str:
+    """The name of a table's file without its ending."""
+    ending = next(ending for ending in ENDINGS if path.name.lower().endswith(ending))
+    return path.name[: -len(ending)]
+
+
+def read_table(path: Path, texts: Sequence[str] = ()) -> Any:
+    """The table in a file.
+
+    texts: columns whose cells are kept as they are written, such as 01; what the others hold is found out. Raises
+    DataError, with line and column where there are lines, for what is no table, and MissingExtra without pyarrow.
     """
-    x, classes = _parse_csv(path, lambda header: _target_index(header, target, path))
-    return _table(x, classes)
+    pa = arrow()
+    if path.name.lower().endswith(".parquet"):
+        return _read_parquet(path)
+    with reading(path, "table"):
+        form = _Form(path)
+        try:
+            return form.read(texts)
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            if "utf" not in str(error).lower() or form.encoding != "utf-8":
+                raise
+        form.encoding = "cp1252"  # what spreadsheets write in Western Europe and America
+        return form.read(texts)
 
 
 def read_rows(path: Path) -> np.ndarray:
-    """Rows float32 (N, columns) of a comma-separated file without a target column; header and errors as of read_csv."""
-    return _parse_csv(path, lambda header: None)[0]
-
-
-def _parse_csv(path: Path, find_target: Callable[[list[str]], int | None]) -> tuple[np.ndarray, list[str]]:
-    """The features, float32 (N, D), and the target texts; find_target(header) is the target's index, or None."""
-    with reading(path, "CSV file"), path.open(encoding="utf-8-sig", newline="") as stream:
-        lines = csv.reader(stream, strict=True)
-        header = [name.strip() for name in next(lines, [])]
-        at = find_target(header)
-        names = [name for i, name in enumerate(header) if i != at]
-        values, classes, line_numbers = array("f"), [], array("q")
-        for cells in lines:
-            if not cells:
-                continue
-            line = lines.line_num
-            if len(cells) != len(header):
-                raise DataError(f"{path}: line {line}: {len(cells)} cells, want {len(header)} as in the header")
-            if at is not None:
-                classes.append(cells.pop(at).strip())
-                if not classes[-1]:
-                    raise DataError(f"{path}: line {line}, column {header[at]!r}: empty, want a class")
-            try:
-                values.extend(map(float, cells))
-            except ValueError:
-                raise DataError(f"{path}: line {line}, {_not_a_number(names, cells)}") from None
-            line_numbers.append(line)
-    if not line_numbers:
+    """The rows, float32 (N, D), of a table of numbers without gaps, for models that know no names of columns."""
+    table = read_table(path)
+    if table.num_rows < 1:
         raise DataError(f"{path}: no rows below the header")
-    x = np.frombuffer(values, np.float32).reshape(len(line_numbers), len(names))
-    finite = np.isfinite(x)
-    if not finite.all():
-        row, column = np.unravel_index(np.argmin(finite), x.shape)
-        raise DataError(
-            f"{path}: line {line_numbers[row]}, column {names[column]!r}: {x[row, column]}, want a finite number"
-        )
-    return x, classes
+    check_room(str(path), table.num_rows * table.num_columns * 4)
+    out = np.empty((table.num_rows, table.num_columns), np.float32)
+    with reading(path, "table"), naming(path), np.errstate(over="ignore"):
+        for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+            out[:, i] = numbers(plain(column, name), name)
+            if not np.isfinite(out[:, i]).all():
+                row = int(np.argmin(np.isfinite(out[:, i])))
+                raise DataError(f"column {name!r}: {out[row, i]} at row {row}, want a finite number")
+    return out
 
 
-def read_parquet(path: Path, target: str | None) -> Table:
-    """The same as read_csv for a Parquet file. Raises MissingExtra without pyarrow."""
-    with open_parquet(path, target) as table:
-        # A billion equal values take a few bytes in a file: a small one may declare more rows than fit in memory.
-        check_unpacked(path, table.rows * (len(table.features) + 1) * 4, path.stat().st_size)
-        x = np.empty((table.rows, len(table.features)), np.float32)
-        classes: list[str] = []
-        for block, texts in table.blocks(PARQUET_ROWS):
-            x[len(classes) : len(classes) + len(block)] = block
-            classes += texts
-    return _table(x, classes)
+def as_table(table: Any, source: object = "table") -> Any:
+    """A pyarrow.Table as it is, or one of the columns of a frame. Raises DataError for anything else."""
+    pa = arrow()
+    if not isinstance(table, pa.Table):
+        table = _from_frame(table, source)
+    twice = {name for name in table.column_names if table.column_names.count(name) > 1} if _repeats(table) else set()
+    if twice:
+        raise DataError(f"{source}: the column {min(twice)!r} is there twice, want every name once")
+    return table
 
 
-@dataclass(frozen=True)
-class ParquetTable:
-    """An open Parquet file whose columns have been checked: the names of its features, its number of rows, and
-    blocks(most), which yields features float32 (n, D) and n classes as text, n at most `most`, until all are read.
-    """
-
-    features: list[str]
-    rows: int
-    blocks: Callable[[int], Iterator[tuple[np.ndarray, list[str]]]]
+def is_frame(value: Any) -> bool:
+    """Whether this is a table of pyarrow, or a frame."""
+    return hasattr(type(value), "columns") and not isinstance(value, str | os.PathLike)
 
 
 @contextmanager
-def open_parquet(path: Path, target: str | None) -> Iterator[ParquetTable]:
-    """Open a Parquet file and check the types of its columns. Raises DataError, and MissingExtra without pyarrow."""
+def naming(source: object) -> Iterator[None]:
+    """Within the block, a DataError about a column also says which table it is in."""
     try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        yield
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def _repeats(table: Any) -> bool:
+    return len(set(table.column_names)) < table.num_columns
+
+
+def _from_frame(frame: Any, source: object) -> Any:
+    try:
+        import narwhals
     except ImportError:
-        raise MissingExtra(f'{path}: reading .parquet needs pyarrow: pip install "fastff[parquet]"') from None
-    with reading(path, "Parquet file"), path.open("rb") as stream:
-        file = pq.ParquetFile(stream, pre_buffer=False)
-        schema, rows = file.schema_arrow, file.metadata.num_rows
-        at = _target_index(schema.names, target, path)
-        if rows < 1:
-            raise DataError(f"{path}: no rows")
-        for position, (name, kind) in enumerate(zip(schema.names, schema.types, strict=True)):
-            if position != at and not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == pa.bool_()):
-                raise DataError(f"{path}: column {name!r}: {kind} values, want numbers")
-            if position == at and pa.types.is_nested(kind):
-                raise DataError(f"{path}: column {name!r}: {kind} values, want classes")
-
-        def blocks(most: int) -> Iterator[tuple[np.ndarray, list[str]]]:
-            # Columns of text are read as dictionaries, in which a text that occurs a million times is in memory once.
-            texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if pa.types.is_string(kind)]
-            file, start = pq.ParquetFile(stream, pre_buffer=False, read_dictionary=texts), 0
-            for batch in file.iter_batches(most, use_threads=False):
-                if start + len(batch) > rows:
-                    break
-                x = np.empty((len(batch), len(schema) - 1), np.float32)
-                for position, (name, column) in enumerate(zip(schema.names, batch.columns, strict=True)):
-                    if column.null_count:
-                        missing = f"{column.null_count} of {len(batch)} values are missing"
-                        raise DataError(f"{path}: column {name!r}: {missing}")
-                    if position == at:
-                        classes = _texts(column)
-                    else:
-                        x[:, position - (position > at)] = _numbers(column, name, start, path)
-                start += len(batch)
-                yield x, classes
-            if start != rows:
-                raise DataError(f"{path}: declares {rows} rows, found {start}")
-
-        yield ParquetTable(schema.names[:at] + schema.names[at + 1 :], rows, blocks)
-
-
-def _texts(column: Any) -> list[str]:
-    if not hasattr(column, "dictionary"):
-        return [str(value) for value in column.to_pylist()]
-    names = [str(value) for value in column.dictionary.to_pylist()]
-    return [names[i] for i in column.indices.to_pylist()]
-
-
-def _numbers(column: Any, name: str, start: int, path: Path) -> np.ndarray:
-    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, which is refused below
-        cells = column.to_numpy(zero_copy_only=False).astype(np.float32)
-    if not np.isfinite(cells).all():
-        row = int(np.argmin(np.isfinite(cells)))
-        raise DataError(f"{path}: column {name!r}: {cells[row]} at row {start + row}, want a finite number")
-    return cells
-
-
-def _target_index(columns: list[str], target: str | None, path: Path) -> int:
-    if target is None or target not in columns:
-        problem = "no target column named" if target is None else f"has no column {target!r}"
-        listed = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
-        raise DataError(f"{path}: {problem}; want one of: {listed or '(the file is empty)'}")
-    if len(columns) < 2:
-        raise DataError(f"{path}: {target!r} is the only column, want at least one feature beside it")
-    return columns.index(target)
-
-
-def _table(x: np.ndarray, classes: list[str]) -> Table:
-    numbers, names = number_classes(classes)
-    return {"train": (x, np.array([numbers[label] for label in classes]))}, names
-
-
-def number_classes(classes: Iterable[str]) -> tuple[dict[str, float], list[str] | None]:
-    """The number of each class, and the class names in the order of their numbers, which is sorted; None if numbers."""
-    # Not np.unique: each text in an array takes as much memory as the longest.
-    found = set(classes)
+        raise MissingExtra('frames need narwhals: pip install "fastff[tables]"') from None
+    pa = arrow()
     try:
-        return {label: float(label) for label in found}, None
-    except ValueError:
-        names = sorted(found)
-        return {name: float(i) for i, name in enumerate(names)}, names
+        eager = narwhals.from_native(frame, eager_only=True)
+        columns = list(eager.columns)
+        if any(not isinstance(name, str) for name in columns):
+            eager = narwhals.from_native(frame.rename(columns=str), eager_only=True)
+        return eager.to_arrow().select([str(name) for name in columns])  # without the index of a frame of pandas
+    except (pa.ArrowException, TypeError, ValueError, AttributeError, KeyError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise DataError(f"{source}: {type(frame).__name__} that cannot be read: {detail}; want a frame") from None
 
 
-def _not_a_number(names: list[str], cells: list[str]) -> str:
-    for name, cell in zip(names, cells, strict=True):
+class _Form:
+    """How a file of text holds its table: encoding, separator, decimal sign, and the names of the columns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as raw:
+            start = _first_lines(unzipped(raw))
+        self.encoding = _encoding(start)
+        text = start.decode(self.encoding, "replace").removeprefix("\ufeff")
+        self.separator = max(SEPARATORS, key=lambda separator: _fit(text, separator, path))
+        lines = _lines(text, self.separator)
+        # Semicolons and tabs leave the comma to numbers. Texts that are numbers in the other form are found later.
+        cells = [cell.strip() for line in lines[1:] for cell in line]
+        commas = sum("," in cell and re.match(COMMA, cell) is not None for cell in cells)
+        self.decimal = "," if self.separator != "," and commas else "."
+        self.raw_names = lines[0] if lines else []
+        self.names = self._checked([name.strip() for name in self.raw_names])
+        if not self.names:
+            raise DataError(f"{path}: no rows, want a first line with the names of columns")
+
+    def _checked(self, names: list[str]) -> list[str]:
+        """The names of the columns; those without a name get one."""
+        if len(names) > MOST_COLUMNS:
+            raise DataError(f"{self.path}: line 1: {len(names):,} columns, want at most {MOST_COLUMNS:,}")
+        seen: set[str] = set()
+        for number, name in enumerate(names, 1):
+            if name in seen and not re.match(NUMBER, name):
+                raise DataError(f"{self.path}: line 1, column {number}: {name!r} again, want every name once")
+            seen.add(name or f"(column {number})")
+        digits = [
+            (number, name) for number, name in enumerate(names, 1) if re.match(NUMBER, name) or re.match(COMMA, name)
+        ]
+        # Years and counts are names, too: they rise. A line of values does not, or has fractions.
+        rising = all(name.isdigit() for _, name in digits)
+        rising = rising and all(int(a) < int(b) for (_, a), (_, b) in itertools.pairwise(digits))
+        if digits and not rising:
+            number, name = digits[0]
+            raise DataError(f"{self.path}: line 1, column {number}: {name!r}, want a first line with names of columns")
+        return [name or f"(column {number})" for number, name in enumerate(names, 1)]
+
+    def read(self, texts: Sequence[str]) -> Any:
+        """The table. Raises DataError for rows of another length, and what pyarrow raises for another encoding."""
+        pa = arrow()
+        kinds = {raw: pa.string() for raw, name in zip(self.raw_names, self.names, strict=True) if name in texts}
+        # A block of fewer rows than columns would take longer to set up than to read.
+        block, threads = max(PIECE, 2048 * len(self.names)), len(self.names) < 1000
+        options = (
+            pa.csv.ReadOptions(encoding=self.encoding, block_size=block, use_threads=threads),
+            pa.csv.ParseOptions(delimiter=self.separator, newlines_in_values=True),
+            pa.csv.ConvertOptions(
+                column_types=kinds,
+                null_values=sorted(GAPS),
+                decimal_point=self.decimal,
+                auto_dict_encode=True,
+                auto_dict_max_cardinality=10_000,
+            ),
+        )
         try:
-            float(cell)
-        except ValueError:
-            return f"column {name!r}: {cell[:40]!r}, want a number"
-    raise AssertionError("every cell is a number")
+            try:
+                with self._open() as raw, pa.csv.open_csv(raw, *options) as blocks:
+                    table = blocks.read_all()
+            except pa.ArrowInvalid as error:
+                if "conversion error" not in str(error):
+                    raise
+                # The first block decided what a column holds, and a later one has something else. This way decides at
+                # the end, but has all of the file in memory until then.
+                with self._open() as raw:
+                    table = pa.csv.read_csv(raw, *options)
+        except pa.ArrowInvalid as error:
+            if "columns, got" in str(error):
+                self._find_ragged()
+            raise
+        if any(pa.types.is_binary(getattr(kind, "value_type", kind)) for kind in table.schema.types):
+            raise pa.ArrowInvalid("texts that are not UTF-8")
+        if self.decimal == ",":
+            table = _without_points(table)
+        if table.num_columns != len(self.names):
+            raise ValueError(f"{table.num_columns} columns below a header of {len(self.names)}")
+        return table.rename_columns(self.names)
+
+    @contextmanager
+    def _open(self) -> Iterator["_Bounded"]:
+        with self.path.open("rb") as raw:
+            yield _Bounded(raw, self.path)
+
+    def _find_ragged(self) -> None:
+        """Raise DataError, with the line, for the first row of another length than the header."""
+        with self._open() as raw:
+            decoded = io.TextIOWrapper(io.BufferedReader(raw), self.encoding, "replace", newline="")
+            lines = csv.reader(decoded, delimiter=self.separator)
+            for cells in lines:
+                if cells and len(cells) != len(self.names):
+                    found = f"{self.path}: line {lines.line_num}: {len(cells)} cells"
+                    raise DataError(f"{found}, want {len(self.names)} as in the header")
+
+
+def _without_points(table: Any) -> Any:
+    """A table with decimal commas: the points in columns such as 1.234,50 stand between thousands, and are left out."""
+    pa = arrow()
+    for i, (field, column) in enumerate(zip(table.schema, table.columns, strict=True)):
+        if pa.types.is_string(getattr(field.type, "value_type", field.type)):
+            texts = pa.compute.utf8_trim_whitespace(column.cast(pa.string()))
+            grouped = pa.compute.match_substring_regex(texts, POINTS)
+            gap = pa.compute.is_in(texts, pa.array(sorted(GAPS)))
+            if pa.compute.all(pa.compute.or_(grouped, gap)).as_py() and pa.compute.any(grouped).as_py():
+                table = table.set_column(i, field.name, pa.compute.replace_substring(texts, ".", ""))
+    return table
+
+
+class _Bounded(io.RawIOBase):
+    """The bytes of a file, unpacked if it is packed; refuses to unpack to very much."""
+
+    def __init__(self, raw: IO[bytes], path: Path) -> None:
+        self.path, self.size, self.read_so_far = path, path.stat().st_size, 0
+        self.stream = unzipped(raw)
+        self.packed = self.stream is not raw
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(size)
+        before, self.read_so_far = self.read_so_far, self.read_so_far + len(data)
+        if before // LOOK != self.read_so_far // LOOK:  # how much the table takes is not known before it is read
+            check_room(str(self.path), 2 * LOOK)
+        if self.packed:
+            check_unpacked(self.path, self.read_so_far, self.size, in_memory=False)
+        return data
+
+    def readinto(self, room: Any) -> int:
+        data = self.read(len(room))
+        room[: len(data)] = data
+        return len(data)
+
+
+def _first_lines(stream: IO[bytes]) -> bytes:
+    """The first lines of a file: those that are whole in its first megabyte, or a longer one."""
+    start = bytearray()
+    for piece in pieces(stream, LONGEST_LINE):
+        start += piece
+        if b"\n" in start or b"\r" in start:
+            break
+    return bytes(start[: start.rfind(b"\n") + 1] or start) if len(start) >= PIECE else bytes(start)
+
+
+def _encoding(start: bytes) -> str:
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    half = len(start) // 2
+    if start[1::2].count(0) > 0.4 * half:
+        return "utf-16-le"
+    if start[::2].count(0) > 0.4 * half:
+        return "utf-16-be"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _lines(text: str, separator: str) -> list[list[str]]:
+    """The cells of the first lines that are not empty."""
+    found: list[list[str]] = []
+    try:
+        for cells in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
+            if cells:
+                found.append(cells)
+            if len(found) > SAMPLE:
+                break
+    except csv.Error:  # a cell of more than 131,072 characters; the lines before it are enough
+        pass
+    return found
+
+
+def _fit(text: str, separator: str, path: Path) -> tuple[bool, float, int]:
+    """How well a separator fits: it is in the header, many lines have as many cells as that, and there are many."""
+    counts = [len(cells) for cells in _lines(text, separator)]
+    if not counts:
+        return False, 0.0, 0
+    same = sum(count == counts[0] for count in counts) / len(counts)
+    if ".tsv" in path.name.lower() and separator == "\t":
+        same = 1.0
+    return counts[0] > 1, same, counts[0]
+
+
+def _read_parquet(path: Path) -> Any:
+    pa = arrow()
+    with reading(path, "Parquet file"), path.open("rb") as stream:
+        file = pa.parquet.ParquetFile(stream, pre_buffer=False)
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        # A billion equal values take a few bytes in a file: a small one may declare more rows than fit in memory.
+        check_unpacked(path, rows * len(schema) * 4, path.stat().st_size)
+        # Columns of text are read as dictionaries, in which a text that occurs a million times is in memory once.
+        texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if pa.types.is_string(kind)]
+        file = pa.parquet.ParquetFile(stream, pre_buffer=False, read_dictionary=texts)
+        batches, found = [], 0
+        for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
+            found += len(batch)
+            if found > rows:
+                break
+            batch.validate(full=True)  # the numbers of texts in a damaged file may lead out of their dictionary
+            batches.append(batch)
+        if found != rows:
+            raise DataError(f"{path}: declares {rows} rows, found {found}")
+        return as_table(pa.Table.from_batches(batches, file.schema_arrow), path)

@@ -50,9 +50,9 @@ class Follower:
     def __init__(self, group: Group, data: Any) -> None:
         self.group, self.data = group, data
 
-    def load(self, dataset: str, data_dir: str | None, target: str | None, shapes: list[Any]) -> None:
+    def load(self, dataset: str, loading: dict[str, Any], shapes: list[Any]) -> None:
         """Read the data set that rank 0 has read, from which arrays of these shapes must come."""
-        self.data = load_dataset(dataset, data_dir=data_dir, target=target).with_validation()
+        self.data = load_dataset(dataset, **loading).with_validation()
         found = shapes_of(self.data)
         if found != shapes:
             raise DistributedError(f"{dataset}: holds arrays {found}, want {shapes} as on rank 0")

@@ -36,7 +36,7 @@ def _make(group: Group, options: Config, data: Dataset) -> Trainer:
     trainer = make_trainer(options, data, LeadingTrainer)
     assert isinstance(trainer, LeadingTrainer)
     trainer.group, trainer.sharded = group, options.shard_optimizer
-    group.tell("load", options.dataset, options.data_dir, options.target, shapes_of(data))
+    group.tell("load", options.dataset, options.loading, shapes_of(data))
     group.done()
     return trainer
 

@@ -3,17 +3,21 @@
 import json
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
 from fastff import command
 from fastff.data import load_dataset
+from fastff.data.columns import Schema
+from fastff.data.load import NAMES
 from fastff.data.rows import Shards, check_finite, check_labels, check_rows
-from fastff.errors import DataError
+from fastff.data.tables import ENDINGS, is_table, read_table
+from fastff.errors import ArgumentError, DataError
 from fastff.runs.config import Folder, Name
-from fastff.runs.model import load_model
+from fastff.runs.model import TrainedModel, load_model
 from fastff.system import elementary
 from fastff.system.blocks import row_blocks
 from fastff.system.paths import PATH, HasPaths
@@ -34,9 +38,9 @@ class Options(HasPaths):
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
-    """The column of a .csv or .parquet file that holds the class."""
+    """The column of a table that holds the class, where it is called otherwise than in the table of the training."""
     split: Literal["train", "val", "test"] = "test"
-    """The rows of the data set to use."""
+    """The rows of the data set to use. A table is one split, train or test."""
     tta: tyro.conf.FlagCreatePairsOff[bool] = False
     """Average the probabilities of each picture and of its mirror image (test-time augmentation)."""
 
@@ -44,15 +48,7 @@ class Options(HasPaths):
 def main(arguments: list[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="python -m fastff.evaluate")
     model = load_model(options.run_dir)
-    data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target)
-    rows, labels = getattr(data, f"x_{options.split}"), getattr(data, f"y_{options.split}")
-    if rows is None:
-        have = ", ".join(s for s in ("train", "val", "test") if getattr(data, f"x_{s}") is not None)
-        raise DataError(f"{options.dataset}: has no {options.split} split, want --split with one of {have}")
-    rows = check_rows(rows, options.dataset, features=model.network.input_dim)
-    if options.split == "train" and isinstance(rows, Shards):  # loading does not check the values of training shards
-        check_finite(rows, options.dataset)
-    labels = check_labels(labels, f"{options.dataset} labels", rows=len(rows), classes=len(model.class_names))
+    rows, labels = _table(options, model.columns) if model.columns is not None else _arrays(options, model)
     probabilities = model.network.predict_proba(rows).astype(np.float64)
     if options.tta:
         if model.image_shape is None:
@@ -68,6 +64,35 @@ def main(arguments: list[str]) -> None:
         "n": len(labels),
     }
     print(json.dumps(figures))
+
+
+def _table(options: Options, columns: Schema) -> tuple[Any, np.ndarray]:
+    """The rows and labels of a table, for a model that was trained on one."""
+    path = Path(options.dataset)
+    if options.dataset in NAMES or not is_table(path):
+        raise DataError(f"{options.dataset}: want a table, {', '.join(ENDINGS)}, as the model was trained on one")
+    if options.data_dir is not None:
+        raise ArgumentError(f"--data-dir: {options.data_dir} beside a table, want it left out")
+    if options.split == "val":
+        raise DataError(f"{path}: a table is one split, want --split left out")
+    own = () if options.target is None else (options.target,)
+    table = read_table(path, (*columns.texts, *own))
+    return columns.rows(table, path), columns.labels(table, path, options.target)
+
+
+def _arrays(options: Options, model: TrainedModel) -> tuple[Any, np.ndarray]:
+    """The rows and labels of the chosen split of a data set."""
+    if is_table(Path(options.dataset)):
+        raise DataError(f"{options.dataset}: a table, but the model was trained without names of columns, want arrays")
+    data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target)
+    rows, labels = getattr(data, f"x_{options.split}"), getattr(data, f"y_{options.split}")
+    if rows is None:
+        have = ", ".join(s for s in ("train", "val", "test") if getattr(data, f"x_{s}") is not None)
+        raise DataError(f"{options.dataset}: has no {options.split} split, want --split with one of {have}")
+    rows = check_rows(rows, options.dataset, features=model.network.input_dim)
+    if options.split == "train" and isinstance(rows, Shards):  # loading does not check the values of training shards
+        check_finite(rows, options.dataset)
+    return rows, check_labels(labels, f"{options.dataset} labels", rows=len(rows), classes=len(model.class_names))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ The graph includes the preprocessing, and leaves out Augment and Dropout, which 
 imports onnx.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,13 @@ OPSET, IR_VERSION = 13, 8  # old enough for every runtime in use, and new enough
 _FUNCTIONS = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
 
 
-def onnx_bytes(model: FeedForwardNeuralNetwork | Ensemble, class_names: Sequence[str] = ()) -> bytes:
+def onnx_bytes(
+    model: FeedForwardNeuralNetwork | Ensemble, class_names: Sequence[str] = (), notes: Mapping[str, str] | None = None
+) -> bytes:
     """The model as an ONNX file: input "rows", float32 (N, input_dim); output "probabilities", float32 (N, classes).
 
-    The names of the classes become the model's metadata "class_names", one on each line. Raises MissingExtra if onnx is
-    not installed, and ArgumentError for a layer of somebody's own.
+    The names of the classes become the model's metadata "class_names", one on each line; notes are more of it. Raises
+    MissingExtra if onnx is not installed, and ArgumentError for a layer of somebody's own.
     """
     try:
         import onnx
@@ -67,7 +69,8 @@ def onnx_bytes(model: FeedForwardNeuralNetwork | Ensemble, class_names: Sequence
         producer_name="fastff",
         producer_version=__version__,
     )
-    helper.set_model_props(file, {"class_names": "\n".join(class_names)} if class_names else {})
+    names = {"class_names": "\n".join(class_names)} if class_names else {}
+    helper.set_model_props(file, {**names, **(notes or {})})
     onnx.checker.check_model(file, full_check=True)
     return file.SerializeToString()
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastff.data import Dataset
-from fastff.errors import ArgumentError
+from fastff.errors import ArgumentError, DataError
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
 from fastff.nn.layers import LinearLayer
@@ -37,8 +37,10 @@ def make_trainer(
     """The trainer that the options describe, with its network, for this data.
 
     kind: the class of the trainer. front: what `preprocessing` returned for such options, where that was called
-    before; the layers are copied. Raises ArgumentError for bad values.
+    before; the layers are copied. Raises ArgumentError for bad values, DataError for data to regress on.
     """
+    if data.task == "regress" and data.columns is not None:
+        raise DataError(f"{data.name}: {data.columns.reason}; training on numbers is not there yet, want task classify")
     network = FeedForwardNeuralNetwork(
         options.whiten or data.n_features,
         data.n_classes,

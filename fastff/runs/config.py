@@ -44,15 +44,15 @@ class Config(HasPaths):
     """Train a feed-forward network on DATASET and write everything about the run into a folder.
 
     DATASET is a name: digits (the default; needs no download), cifar10-hst, cifar10, mnist or fashion-mnist. Or it is
-    a path: of a .csv, .parquet or .npz file, of a folder of .npy or .parquet files or of shards (docs/scaling.md), of
-    the course's pickles, of CIFAR-10's archive, or of IDX files.
+    a path: of a table (.csv, .tsv, .csv.gz, .parquet), of an .npz file, of a folder of .npy or .parquet files or of
+    shards (docs/scaling.md), of the course's pickles, of CIFAR-10's archive, or of IDX files.
 
     Examples: python -m fastff.train                                         (digits, into runs/digits)
               python -m fastff.train cifar10-hst --data-dir pictures --preset course
               python -m fastff.train wine.csv --target quality --hidden 64 32
 
-    Without --preset, the named data sets use presets of their own and .csv and .parquet files the preset tabular, which
-    replace some of the defaults below; config.toml in the folder of the run lists the values that were used.
+    Without --preset, the named data sets use presets of their own and tables the preset tabular, which replace some of
+    the defaults below; config.toml in the folder of the run lists the values that were used.
     """
 
     dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET"), PATH] = "digits"
@@ -60,7 +60,13 @@ class Config(HasPaths):
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
-    """The column of a .csv or .parquet file that holds the class to be predicted."""
+    """The column of a table that holds the class to be predicted."""
+    task: Literal["auto", "classify", "regress"] = "auto"
+    """Of a table: whether the target holds classes or numbers to predict; auto says which it chose, and why."""
+    drop: tuple[str, ...] = ()
+    """Of a table: columns to leave out."""
+    categorical: tuple[str, ...] = ()
+    """Of a table: columns whose values are names, also where they are numbers."""
     preset: Name = None
     """A named set of options; options given beside it override it.
     For horses, ships and trucks: course (the homework's network and Adam), fast (good within seconds), best.
@@ -153,11 +159,17 @@ class Config(HasPaths):
                 value = os.fspath(value)
             elif isinstance(value, np.generic):
                 value = value.item()
-            if name == "hidden":
-                value = [value] if isinstance(value, int) else list(value) if isinstance(value, tuple | list) else value
+            if get_origin(hint) is tuple:
+                alone = isinstance(value, get_args(hint)[0])
+                value = [value] if alone else list(value) if isinstance(value, tuple | list) else value
             if not (value is None and type(None) in get_args(hint)) and not _fits(value, hint):
                 raise ArgumentError(f"{name}: {_shown(value)}, want {_wanted(hint)}")
             object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """What load_dataset takes beside the data set."""
+        return {name: getattr(self, name) for name in ("data_dir", "target", "task", "drop", "categorical")}
 
 
 LARGEST = 1 << 20  # bytes of a config file; one has about 700
@@ -277,5 +289,5 @@ def _wanted(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(repr, get_args(hint)))}"
     if get_origin(hint) is tuple:
-        return "a list of whole numbers"
+        return "a list of texts" if get_args(hint)[0] is str else "a list of whole numbers"
     return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]

@@ -5,7 +5,10 @@ import math
 import os
 from typing import Any
 
-from fastff.errors import DataError
+import numpy as np
+
+from fastff.data.columns import Schema
+from fastff.errors import ArgumentError, DataError
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.runs.folder import BEST, ENSEMBLE
@@ -15,11 +18,25 @@ from fastff.system.paths import expanded
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A trained network or ensemble, a name for each class, and (channels, height, width) if its rows are pictures."""
+    """A trained network or ensemble, a name for each class, and (channels, height, width) if its rows are pictures.
+
+    columns: of a model that was trained on a table, what the table's columns are; otherwise None.
+    """
 
     network: FeedForwardNeuralNetwork | Ensemble
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None
+    columns: Schema | None = None
+
+    def predict_proba(self, frame: Any) -> np.ndarray:
+        """The probability of each class, float32 (N, classes), for the rows of a frame whose columns go by name."""
+        if self.columns is None:
+            raise ArgumentError("frame: the model was not trained on a table, want network.predict_proba of an array")
+        return self.network.predict_proba(self.columns.rows(frame, "frame"))
+
+    def predict(self, frame: Any) -> np.ndarray:
+        """The name of the most likely class of each row of a frame whose columns go by name: an array of texts (N,)."""
+        return np.array(self.class_names)[self.predict_proba(frame).argmax(1)]
 
 
 def load_model(place: str | os.PathLike[str]) -> TrainedModel:
@@ -46,7 +63,13 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
         raise DataError(f"{path}: class_names {names!r}, want {network.output_dim} names")
     if shape is not None and not _is_shape(shape, network.input_dim):
         raise DataError(f"{path}: image_shape {shape!r}, want (channels, height, width) of {network.input_dim} values")
-    return TrainedModel(network, tuple(names), None if shape is None else (shape[0], shape[1], shape[2]))
+    columns = metadata.get("columns")
+    schema = None if columns is None else Schema.from_description(columns, path)
+    if schema is not None and (list(schema.class_names), len(schema.feature_names)) != (names, network.input_dim):
+        raise DataError(
+            f"{path}: a table's columns with {len(schema.feature_names)} features, which the network has not"
+        )
+    return TrainedModel(network, tuple(names), None if shape is None else (shape[0], shape[1], shape[2]), schema)
 
 
 def _is_shape(shape: Any, values: int | None) -> bool:

@@ -5,6 +5,8 @@ No preset sets an option that may be None, such as patience: TOML has no None, s
 
 from typing import Any
 
+from fastff.data.tables import ENDINGS
+
 Options = dict[str, Any]
 
 # Against overfitting, which limits the accuracy on small pictures; docs/tuning.md says what each of these is worth.
@@ -57,7 +59,6 @@ _TABULAR: Options = {
     "epochs": 100,
     "monitor": "val_loss",
 }
-_TABLES = (".csv", ".parquet")  # data sets with these endings start from it
 
 # The assignment to the letter: three linear layers with He's initialisation, ReLU between, one beta for both averages,
 # the bias correction of equations 13-17 that does not change with t, and L2 in the gradient of the weights.
@@ -98,4 +99,4 @@ PRESETS: dict[str, Options] = {"course": _COURSE, "fast": _FAST, "best": _BEST, 
 
 def own_options(dataset: str) -> Options:
     """The options that the data set of this name or path starts from."""
-    return DEFAULTS.get(dataset, _TABULAR if dataset.lower().endswith(_TABLES) else {})
+    return DEFAULTS.get(dataset, _TABULAR if dataset.lower().endswith(ENDINGS) else {})

@@ -48,7 +48,7 @@ class Run:
         if options.checkpoint_minutes is not None:
             check_number("checkpoint_minutes", options.checkpoint_minutes, 0.0, math.inf, above=True)
         self.options, self.trainer = options, trainer
-        self._description = {"dataset": data.name, "class_names": data.class_names, "image_shape": data.image_shape}
+        self._description = data.description
         self._batches = len(Batches(len(data.x_train), trainer.batch_size))
         self._epoch_due = self._batch_due = 0.0  # the next times to save, by time.monotonic()
         self._backoffs = 0

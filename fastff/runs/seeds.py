@@ -109,8 +109,7 @@ class _Several:
         """Write seeds.json and the ensemble; returns lines for the user that say what they hold."""
         seeds, data = sorted(self.summaries), self.data
         ensemble = Ensemble([self.networks[seed] for seed in seeds])
-        names = {"dataset": data.name, "class_names": data.class_names, "image_shape": data.image_shape}
-        ensemble.save(self.folder / ENSEMBLE, names)
+        ensemble.save(self.folder / ENSEMBLE, data.description)
         figures: dict[str, Any] = {"dataset": data.name, "seeds": seeds}
         for name in FIGURES:
             values = [self.summaries[seed][name] for seed in seeds]

@@ -20,8 +20,8 @@ from fastff.training.history import History
 
 # What fit_many does not do, or is told otherwise
 COMMAND_ONLY = (
-    "dataset", "data_dir", "target", "preset", "config", "out", "resume", "log", "distributed", "shard_optimizer",
-    "seeds", "checkpoint_epochs", "checkpoint_minutes", "on_divergence",
+    "dataset", "data_dir", "target", "task", "drop", "categorical", "preset", "config", "out", "resume", "log",
+    "distributed", "shard_optimizer", "seeds", "checkpoint_epochs", "checkpoint_minutes", "on_divergence",
 )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ class Options(HasPaths):
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
-    """The column of a .csv or .parquet file that holds the class to be predicted."""
+    """The column of a table that holds the class to be predicted."""
     preset: Name = None
     """A named set of options of fastff.train from which the search starts."""
     config: File = None
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> None:
             raise
         raise MissingExtra('fastff.tune needs optuna: pip install "fastff[tune]"') from None
     start = _start(options)
-    data = load_dataset(start.dataset, data_dir=start.data_dir, target=start.target).with_validation()
+    data = load_dataset(start.dataset, **start.loading).with_validation()
     make_trainer(start, data)  # raises for bad options before anything is written
     shape = data.image_shape
     name = label(start.dataset)

@@ -89,7 +89,8 @@ class Search:
 
     def _begin(self) -> None:
         options = {n: v for n, v in dataclasses.asdict(self.start).items() if n not in _ELSEWHERE}
-        ours = {"version": fastff.__version__, **options, "hidden": list(self.start.hidden)}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+        ours = {"version": fastff.__version__, **plain}
         if not self.study.get_trials(deepcopy=False):
             self._queue(start_parameters(self.start, self.image_shape), start=ours)
         theirs = self.study.get_trials(deepcopy=False)[0].user_attrs.get("start", {})

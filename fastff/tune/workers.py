@@ -149,7 +149,7 @@ def _work(connection: Any, source: Config) -> None:
 
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has gone
         try:
-            data = load_dataset(source.dataset, data_dir=source.data_dir, target=source.target).with_validation()
+            data = load_dataset(source.dataset, **source.loading).with_validation()
             while True:
                 message = connection.recv()
                 if message != STOP:  # STOP came too late for the last trial, which had ended

@@ -1,15 +1,14 @@
-"""NumPy's files, IDX files and tables become data sets; what is missing, damaged or unfit is refused in one line."""
+"""NumPy's files and IDX files become data sets; what is missing, damaged or unfit is refused in one line."""
 
 import gzip
 import re
 import struct
-import sys
 
 import numpy as np
 import pytest
 
 from fastff.data import load_dataset
-from fastff.errors import ArgumentError, DataError, MissingExtra
+from fastff.errors import ArgumentError, DataError
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -210,106 +209,6 @@ def test_damaged_gzip_is_refused(tmp_path):
         path.write_bytes(data)
         with pytest.raises(DataError, match=f"^{re.escape(str(path))}: not a readable IDX file: [^\n]+$"):
             load_dataset(path.parent)
-
-
-def save_csv(tmp_path, text):
-    path = tmp_path / "table.csv"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return path
-
-
-def test_csv_with_named_classes(tmp_path):
-    text = '\ufeffwidth,kind,"the height"\r\n1,ship,2.5\r\n\r\n-3e2,"horse", 4 \r\n5,ship,6\r\n'
-    dataset = load_dataset(save_csv(tmp_path, text), target="kind")
-    np.testing.assert_array_equal(dataset.x_train, np.float32([[1, 2.5], [-300, 4], [5, 6]]))
-    assert dataset.x_train.dtype == np.float32
-    assert (dataset.name, dataset.class_names) == ("table", ("horse", "ship"))
-    np.testing.assert_array_equal(dataset.y_train, [1, 0, 1])
-    assert dataset.x_val is None
-
-
-def test_csv_with_numbered_classes(tmp_path):
-    dataset = load_dataset(save_csv(tmp_path, "a,b\n1,2\n3,0.0\n"), target="b")
-    np.testing.assert_array_equal(dataset.y_train, [2, 0])
-    assert dataset.class_names == ("0", "1", "2")
-
-
-@pytest.mark.parametrize(
-    ("text", "target", "found"),
-    [
-        ("a,b,c\n1,2,3\n", None, "no target column named; want one of: a, b, c"),
-        ("a,b,c\n1,2,3\n", "d", "has no column 'd'; want one of: a, b, c"),
-        ("a,b\n1,0\n1\n", "b", "line 3: 1 cells, want 2"),
-        ("a,b\n1,0\n\n1,2,3\n", "b", "line 4: 3 cells, want 2"),
-        ("a,b\n1,0\nx,1\n", "b", "line 3, column 'a': 'x', want a number"),
-        ("a,b,c\n1,0,\n", "b", "line 2, column 'c': '', want a number"),
-        ("a,b\n\n1,0\nnan,1\n", "b", "line 4, column 'a': nan, want a finite number"),
-        ("a,b\n1,0\n1e39,1\n", "b", "line 3, column 'a': inf, want a finite number"),
-        ("a,b\n1,\n", "b", "line 2, column 'b': empty, want a class"),
-        ("a,b\n1,0.5\n", "b", "y_train: 0.5 at row 0"),
-        ("a,b\n1,-1\n", "b", "y_train: -1.0 at row 0"),
-        ("a,b\n", "b", "no rows below the header"),
-        ("", "b", "has no column 'b'; want one of: .the file is empty."),
-        ("b\n1\n", "b", "'b' is the only column"),
-        ('a,b\n"1,0\n', "b", "not a readable CSV file: unexpected end of data"),
-        (b"a,b\n\xff,1\n", "b", "not a readable CSV file: 'utf-8' codec"),
-    ],
-)
-def test_unfit_tables_are_refused(tmp_path, text, target, found):
-    path = save_csv(tmp_path, text)
-    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: {found}[^\n]*$"):
-        load_dataset(path, target=target)
-
-
-def save_parquet(tmp_path, **columns):
-    pa = pytest.importorskip("pyarrow")
-    pq = pytest.importorskip("pyarrow.parquet")
-    path = tmp_path / "table.parquet"
-    pq.write_table(pa.table(columns), path)
-    return path
-
-
-def test_parquet_reads_as_csv_does(tmp_path):
-    path = save_parquet(tmp_path, width=[1, 2], kind=["ship", "horse"], flag=[True, False], height=[0.5, 1.5])
-    dataset = load_dataset(path, target="kind")
-    np.testing.assert_array_equal(dataset.x_train, np.float32([[1, 1, 0.5], [2, 0, 1.5]]))
-    assert dataset.x_train.dtype == np.float32
-    assert dataset.class_names == ("horse", "ship")
-    np.testing.assert_array_equal(dataset.y_train, [1, 0])
-    numbered = load_dataset(save_parquet(tmp_path, a=[1.0, 2.0], b=[2, 0]), target="b")
-    np.testing.assert_array_equal(numbered.y_train, [2, 0])
-
-
-@pytest.mark.parametrize(
-    ("columns", "found"),
-    [
-        ({"a": [1.0, None], "b": [0, 1]}, "column 'a': 1 of 2 values are missing"),
-        ({"a": [1.0, 2.0], "b": [0, None]}, "column 'b': 1 of 2 values are missing"),
-        ({"a": [1.0, np.nan], "b": [0, 1]}, "column 'a': nan at row 1"),
-        ({"a": [1.0, 1e300], "b": [0, 1]}, "column 'a': inf at row 1"),
-        ({"a": ["x", "y"], "b": [0, 1]}, "column 'a': string values, want numbers"),
-        ({"a": [1.0], "c": [0]}, "has no column 'b'; want one of: a, c"),
-        ({"a": np.zeros(0), "b": np.zeros(0)}, "no rows"),
-    ],
-)
-def test_unfit_parquet_is_refused(tmp_path, columns, found):
-    path = save_parquet(tmp_path, **columns)
-    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: {found}[^\n]*$"):
-        load_dataset(path, target="b")
-
-
-def test_damaged_parquet_is_refused(tmp_path):
-    path = save_parquet(tmp_path, a=[1.0], b=[0])
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: not a readable Parquet file: [^\n]*$"):
-        load_dataset(path, target="b")
-
-
-def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
-    (tmp_path / "table.parquet").touch()
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r'pip install "fastff\[parquet\]"'):
-        load_dataset(tmp_path / "table.parquet", target="b")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ from safetensors.numpy import save_file
 from fastff import FeedForwardNeuralNetwork, Standardize, Trainer, evaluate
 from fastff.data import load_dataset
 from fastff.data.arrays import read_array
+from fastff.data.column import Column
+from fastff.data.columns import Schema
 from fastff.data.pickles import load_pickle
 from fastff.data.tables import read_rows
 from fastff.errors import DataError
@@ -91,7 +93,7 @@ def _parquet() -> list[bytes]:
     files = []
     for options in ({}, {"compression": "none", "use_dictionary": False}, {"compression": "gzip", "version": "1.0"}):
         stream = io.BytesIO()
-        columns = {"a": np.arange(40.0), "b": np.arange(40) % 7, "c": [("no", "yes")[i % 2] for i in range(40)]}
+        columns = {"a": np.arange(40) / 7, "b": np.arange(40) % 7, "c": [("no", "yes")[i % 2] for i in range(40)]}
         pq.write_table(pa.table(columns), stream, **options)
         files.append(stream.getvalue())
     return files
@@ -125,6 +127,15 @@ def _network(path: Path) -> None:
     network = FeedForwardNeuralNetwork.load(path)
     if network.input_dim is not None and network.input_dim < 1000:
         network.predict(np.zeros((3, network.input_dim), np.float32))
+
+
+def _use_columns(schema: Schema) -> None:
+    """A table with the columns of a schema gives rows, whatever they hold."""
+    import pyarrow as pa
+
+    schema.rows(pa.table({column.name: [None, "3", "1"] for column in schema.columns if column.kind != "date"}
+                         | {column.name: ["1.2.2020", None, "3.4.2021"] for column in schema.columns
+                            if column.kind == "date"}))  # fmt: skip
 
 
 def _trainer() -> Trainer:
@@ -171,6 +182,8 @@ def make_loaders() -> dict[str, Loader]:
     csv = [
         b"a,b,c\n" + b"".join(b"%d,%.3f,%d\n" % (i, i / 7, i % 3) for i in range(12)),
         '\ufeff"a,1","b",c\r\n1,"2.5",no\r\n-1e3,4,"yes"\r\n'.encode(),
+        b"d;city;n;c\n"
+        + b"".join(b"%d.02.2020;%s;%d,5;%d\n" % (i + 1, [b"Bern", b"", b"Zug"][i % 3], i, i % 2) for i in range(12)),
     ]
     options = [b'dataset = "digits"\nhidden = [8, 4]\nepochs = 3\nstep_size = 1e-3\nstandardize = true\n',
                b'optimizer = "sgd"\ndropout = 0.5\nseed = 0x1F\npatience = 4\ntarget = """a"""\n']  # fmt: skip
@@ -189,6 +202,13 @@ def make_loaders() -> dict[str, Loader]:
         trainer.network.save(f"{folder}/n")
         model, plain = trainer.network.contents()
         described = {"layers": plain, "class_names": ["a", "b", "c"], "image_shape": [1, 2, 2]}
+        columns = (
+            Column("n", "number", gap=True, median=2.0, offset=7),
+            Column("d", "date", median=1e9, parts=("year", "month"), form="%d.%m.%Y"),
+            Column("x", "dropped", why="empty"),
+        )
+        schema = Schema(columns, ("y",), "classify", ("a", "b", "c"), "as was asked for", False)
+        of_table = {**described, "image_shape": None, "columns": schema.description()}
         checkpoint.save(f"{folder}/m", model, described)
         weights = [Path(folder, name).read_bytes() for name in "cnm"]
 
@@ -226,6 +246,9 @@ def make_loaders() -> dict[str, Loader]:
         for name, content in (("train-0.parquet", parquet[0]), ("train-1.parquet", data)):
             (folder / name).write_bytes(content)
 
+    def load_packed(folder: Path) -> Any:
+        return load_dataset(folder / "a.csv.gz", target="c")
+
     def in_idx(pack: Callable[[bytes], bytes], end: str, damaged: str) -> Callable[[Path, bytes], None]:
         def place(folder: Path, data: bytes) -> None:
             for name, whole in idx.items():
@@ -251,6 +274,8 @@ def make_loaders() -> dict[str, Loader]:
     def in_use(folder: Path) -> None:
         found = load_model(folder)
         width = found.network.input_dim
+        if found.columns is not None and parquet:
+            _use_columns(found.columns)
         if width is not None and width < 1000:
             found.network.predict_proba(np.zeros((2, width), np.float32))
 
@@ -279,15 +304,21 @@ def make_loaders() -> dict[str, Loader]:
         "idx-inside": Loader(
             [images], in_idx(gzip.compress, ".gz", "t10k-images-idx3-ubyte"), lambda folder: load_dataset(folder)
         ),
-        "csv": Loader(csv, write("a.csv"), lambda folder: load_dataset(folder / "a.csv", target="c")),
-        "csv-rows": Loader(csv[:1], write("a.csv"), lambda folder: read_rows(folder / "a.csv")),
+        "csv": Loader(
+            csv if parquet else [], write("a.csv"), lambda folder: load_dataset(folder / "a.csv", target="c")
+        ),
+        "csv-packed": Loader([gzip.compress(c) for c in csv if parquet], write("a.csv.gz"), load_packed),
+        "csv-inside": Loader(
+            csv if parquet else [], lambda folder, data: write("a.csv.gz")(folder, gzip.compress(data, 1)), load_packed
+        ),
+        "csv-rows": Loader(csv[:1] if parquet else [], write("a.csv"), lambda folder: read_rows(folder / "a.csv")),
         "parquet": Loader(parquet, write("a.parquet"), lambda folder: load_dataset(folder / "a.parquet", target="c")),
         "parquet-folder": Loader(parquet, in_tables, lambda folder: load_dataset(folder, target="c")),
         "config": Loader(options, write("c.toml"), lambda folder: config.read(folder / "c.toml")),
         "weights": Loader(weights, write("w.safetensors"), lambda folder: _network(folder / "w.safetensors")),
         "weights-signed": Loader([shaped(model, described)], signed, lambda folder: _network(folder / "w.safetensors")),
         "checkpoint-signed": Loader([shaped(state, notes)], signed, lambda folder: _resume(folder / "w.safetensors")),
-        "model-signed": Loader([shaped(model, described)], in_model, in_use),
+        "model-signed": Loader([shaped(model, described), shaped(model, of_table)], in_model, in_use),
         "summary": Loader([summary], lambda folder, data: in_run(folder, "summary.json", data), read_run),
     }
     return {name: loader for name, loader in loaders.items() if loader.seeds}
@@ -299,6 +330,7 @@ def problem(loader: Loader, folder: Path, data: bytes) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", ".*: column '", UserWarning)  # what is odd about a column
             loader.load(folder)
     except DataError as error:
         message = str(error)

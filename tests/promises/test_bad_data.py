@@ -136,18 +136,24 @@ def test_data_that_cannot_be_used(here, make, request):
     [
         ("a,b\n1,0\n", [], ["table.csv", "target", "a, b"]),
         ("a,b\n1,0\n", ["--target", "c"], ["table.csv", "'c'", "a, b"]),
-        ("a,b\n1,0\nx,1\n", ["--target", "b"], ["table.csv", "line 3, column 'a': 'x'"]),
+        ("a,b,a\n1,0,2\n", ["--target", "b"], "line 1, column 3: 'a' again"),
+        ("0.5,1,0\n1,1,0\n", ["--target", "b"], "line 1, column 1: '0.5', want a first line with names"),
+        ("a,b\n1,\n2,1\n", ["--target", "b"], "column 'b': 1 of 2 values are missing, the first at row 0"),
+        ("a,b\n1,0\n2,1\n", ["--target", "b", "--drop", "c"], "drop: 'c' is no column"),
+        ("a,b\n1,0\n2,1\n", ["--target", "b", "--drop", "a"], "no column is left to learn from ('a': left out)"),
+        ("a,b\n" + "1,0.5\n2,1.5\n" * 2, ["--target", "b", "--task", "regress"], "regress, as was asked for"),
         ("a,b\n1,0\n1\n", ["--target", "b"], "line 3: 1 cells, want 2"),
-        ("a,b\n1,0\nnan,1\n", ["--target", "b"], "line 3, column 'a': nan"),
+        ("a,b\n1,0\ninf,1\n", ["--target", "b"], "column 'a': inf at row 1"),
         ("a,b\n", ["--target", "b"], "no rows"),
         ("", ["--target", "b"], "table.csv"),
         ('a,b\n"1,0\n', ["--target", "b"], "table.csv"),
-        ("a,b\n1,0\n", ["--target", "b"], "one training row"),
+        ("a,b\n1,0\n", ["--target", "b"], "no column is left to learn from ('a': the same in every row)"),
     ],
 )
 def test_tables_that_cannot_be_used(here, text, arguments, saying):
     (here / "table.csv").write_text(text)
-    refuse(here, "train", "table.csv", "--out", "old", *arguments, status=1, saying=saying)
+    status = 2 if "drop:" in saying else 1
+    refuse(here, "train", "table.csv", "--out", "old", *arguments, status=status, saying=saying)
 
 
 def test_a_data_dir_that_is_missing(here):
@@ -181,7 +187,7 @@ ROWS = {
     "missing": (lambda folder: "missing.npy", "missing.npy: no such file"),
     "missing npz": (lambda folder: "missing.npz", "missing.npz: no such file"),
     "missing csv": (lambda folder: "missing.csv", "missing.csv: no such file"),
-    "unknown kind": (file("new.txt", b"1 2 3 4"), ["new.txt", ".csv, .npy, .npz"]),
+    "unknown kind": (file("new.txt", b"1 2 3 4"), ["new.txt", ".parquet, .npy, .npz"]),
     "wrong width": (array(np.zeros((2, 5))), "new.npy: rows of 5 values, want 4"),
     "one row": (array(np.zeros(4)), "new.npy: shape (4,)"),
     "no rows": (array(np.zeros((0, 4))), "new.npy: empty"),
@@ -198,8 +204,11 @@ ROWS = {
     "csv without rows": (file("new.csv", b"a,b,c,d\n"), "new.csv: no rows"),
     "csv of another width": (file("new.csv", b"a,b,c\n1,2,3\n"), "new.csv: rows of 3 values, want 4"),
     "ragged csv": (file("new.csv", b"a,b,c,d\n1,2,3,4\n1,2\n"), "new.csv: line 3: 2 cells, want 4"),
-    "csv with a text": (file("new.csv", b"a,b,c,d\n1,2,x,4\n"), "new.csv: line 2, column 'c': 'x'"),
-    "csv with NaN": (file("new.csv", b"a,b,c,d\n1,2,nan,4\n"), "new.csv: line 2, column 'c': nan"),
+    "csv with a text": (file("new.csv", b"a,b,c,d\n1,2,x,4\n"), "new.csv: column 'c': 'x' at row 0, want a number"),
+    "csv with NaN": (
+        file("new.csv", b"a,b,c,d\n1,2,nan,4\n"),
+        "new.csv: column 'c': nan at row 0, want a finite number",
+    ),
 }
 
 

@@ -28,12 +28,13 @@ from fastff.runs import config
 from fastff.system import checkpoint, limits
 
 LOADERS = fuzz_loaders.make_loaders()
-COMPLETE = sorted({*LOADERS, "parquet", "parquet-folder"})
+TABLES = "csv", "csv-inside", "csv-packed", "csv-rows", "parquet", "parquet-folder"
+COMPLETE = sorted({*LOADERS, *TABLES})
 
 
 @pytest.fixture(scope="module", params=COMPLETE)
 def loader(request):
-    if request.param.startswith("parquet"):
+    if request.param in TABLES:
         pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     return LOADERS[request.param]
 
@@ -233,9 +234,9 @@ def test_one_long_class_name_in_many_rows(tmp_path, parquet, frugal, kind):
     names = ["n" * 100_000, *["no"] * 10_000]  # 4 GB as an array of texts
     if kind == "csv":
         path = tmp_path / "a.csv"
-        path.write_text("a,b\n" + "".join(f"1,{name}\n" for name in names))
+        path.write_text("a,b\n" + "".join(f"{i % 7},{name}\n" for i, name in enumerate(names)))
     else:
-        path = parquet(np.zeros(len(names)), names)
+        path = parquet(np.arange(len(names)) % 7, names)
     data = load_dataset(path, target="b")
     assert [len(name) for name in data.class_names] == [100_000, 2]
     np.testing.assert_array_equal(data.y_train, [0, *[1] * 10_000])
@@ -247,6 +248,21 @@ def test_parquet_columns_of_columns_are_refused(parquet, values):
     for target, column in (("a", "b"), ("b", "b")):
         with pytest.raises(DataError, match=f"column '{column}': .* values, want"):
             load_dataset(path, target=target)
+
+
+def test_a_packed_table_that_unpacks_to_very_much(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    monkeypatch.setattr(limits, "FREELY", 1 << 20)
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,0\n" * 1_000_000))
+    with pytest.raises(DataError, match=r"a.csv.gz: [\d,.]+ \w+ that unpack to"):
+        load_dataset(tmp_path / "a.csv.gz", target="b")
+
+
+def test_a_header_of_a_million_columns(tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    (tmp_path / "a.csv").write_text("," * 1_000_000 + "b\n")
+    with pytest.raises(DataError, match=r"a.csv: line 1: 1,000,001 columns, want at most 100,000"):
+        load_dataset(tmp_path / "a.csv", target="b")
 
 
 # --- archives: nothing outside them is read or written
@@ -311,8 +327,8 @@ def test_config_files_made_to_hurt(tmp_path, text, found):
 
 
 def test_a_name_in_a_file_cannot_write_to_the_terminal(tmp_path):
-    (tmp_path / "a.csv").write_text('"a\n\x1b[2J\x07' + "long" * 20_000 + '",b\nx,1\n')
-    with pytest.raises(DataError, match="line 3, column") as caught:
+    (tmp_path / "a.csv").write_text('"a\n\x1b[2J\x07' + "long" * 20_000 + '",b\ninf,1\n')
+    with pytest.raises(DataError, match="inf at row 0, want") as caught:
         load_dataset(tmp_path / "a.csv", target="b")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1100

@@ -43,6 +43,7 @@ LIBRARIES = {
     "scipy": ("sklearn", "top"),
     "joblib": ("sklearn", "top"),
     "pyarrow": ("data", "function"),
+    "narwhals": ("data", "function"),
     "pooch": ("data", "function"),
     "onnx": ("nn", "function"),
     "mpi4py": ("distributed", "function"),

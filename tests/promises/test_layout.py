@@ -20,7 +20,8 @@ ELSEWHERE = {
     "tests/commands/test_fastff.py": ["fastff/__main__.py"],
     "tests/commands/test_export.py": ["fastff/nn/onnx_graph.py"],
     "tests/data/test_cifar.py": ["fastff/data/tar.py"],
-    "tests/data/test_load.py": ["fastff/data/arrays.py", "fastff/data/idx.py", "fastff/data/tables.py"],
+    "tests/data/test_columns.py": ["fastff/data/cells.py", "fastff/data/column.py", "fastff/data/labels.py"],
+    "tests/data/test_load.py": ["fastff/data/arrays.py", "fastff/data/idx.py"],
     "tests/data/test_shards.py": ["fastff/data/statistics.py", "fastff/engine/readahead.py", "kernels/files.py"],
     "tests/distributed/test_distributed.py": [
         "fastff/distributed/follow.py",
@@ -62,7 +63,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 350  # of one module
-ALL_LINES = 16_000  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 16_400  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):

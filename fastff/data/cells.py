@@ -1,0 +1,227 @@
+"""The cells of one column of a table, as numbers, dates or texts in NumPy arrays.
+
+A column is an Arrow array of any kind: what a file or a frame holds as texts may be numbers, and the other way round.
+pyarrow is imported only when a table is read.
+"""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from fastff.errors import DataError, MissingExtra
+
+# What pandas 3.1 and pyarrow 26 take for a gap (their documentation of na_values and null_values), and the ? of the
+# UCI repository's tables.
+GAPS = frozenset(
+    (
+        "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+        "NULL", "NaN", "None", "n/a", "nan", "null", "?",
+    )
+)  # fmt: skip
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+COMMA = r"^[+-]?[0-9]+(,[0-9]+)?$"  # a decimal comma
+THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$"  # 1,234 is 1234 to some and 1.234 to others
+CODE = r"^0[0-9]"  # 01 is a name that is written in digits
+_DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y")
+_LIKE_A_DATE = r"^([0-9]{4}[-./][0-9]{1,2}[-./][0-9]{1,2}|[0-9]{1,2}[-./][0-9]{1,2}[-./][0-9]{4})([ T][0-9:]+)?$"
+_SHORT_YEAR = r"^.*(^|[-./])[0-9]{1,3}[-./][0-9]{1,3}[-./][0-9]{1,3}([ T].*)?$"  # 1/2/20 is not of the year 20
+FORMATS = tuple(day + time for day in _DAYS for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S"))
+EXACT = 1 << 53  # float64 holds every whole number up to this one
+
+
+def arrow() -> Any:
+    """The module pyarrow, with compute, csv and parquet. Raises MissingExtra where it is not installed."""
+    try:
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.csv
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtra('reading tables needs pyarrow: pip install "fastff[tables]"') from None
+    return pyarrow
+
+
+def plain(column: Any, name: str) -> Any:
+    """The column as one Arrow array of numbers, flags, times, texts, or a dictionary of texts; DataError for others."""
+    pa = arrow()
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    kind = whole.type
+    texts = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if texts == pa.string_view():
+        return plain(whole.cast(pa.large_string()), name)
+    if pa.types.is_string(texts) or pa.types.is_large_string(texts):
+        return whole
+    if pa.types.is_dictionary(kind):
+        return plain(whole.cast(texts), name)
+    usable = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_temporal, pa.types.is_null
+    if kind != pa.bool_() and (
+        not any(is_usable(kind) for is_usable in usable) or kind == pa.month_day_nano_interval()
+    ):
+        raise DataError(f"column {name!r}: {kind} values, want numbers, texts or dates")
+    return whole
+
+
+def is_text(cells: Any) -> bool:
+    types = arrow().types
+    return bool(types.is_dictionary(cells.type) or types.is_string(cells.type) or types.is_large_string(cells.type))
+
+
+def _words(cells: Any) -> Any:
+    """The texts in a column, each at least once."""
+    return cells.dictionary if arrow().types.is_dictionary(cells.type) else cells
+
+
+def _spread(values: np.ndarray, cells: Any) -> np.ndarray:
+    """What was computed of each of the _words of a column, and last of a gap, for every cell."""
+    if not arrow().types.is_dictionary(cells.type):
+        return values[:-1]
+    return values[cells.indices.cast(arrow().int64()).fill_null(len(values) - 1).to_numpy(zero_copy_only=False)]
+
+
+def texts(cells: Any, gaps: frozenset[str] = GAPS) -> tuple[np.ndarray, list[str]]:
+    """The number of each cell's text in the list, -1 for a gap, and the different texts, without spaces around them."""
+    encoded = cells if arrow().types.is_dictionary(cells.type) else cells.dictionary_encode()
+    codes: dict[str, int] = {}
+    # Two entries of a dictionary may be one text, or a gap. Python's own words for values: True, 0.5.
+    values = ("" if value is None else str(value).strip() for value in encoded.dictionary.to_pylist())
+    places = np.array([-1 if v in gaps else codes.setdefault(v, len(codes)) for v in values] + [-1], np.int64)
+    return _spread(places, encoded), list(codes)
+
+
+def numbers(cells: Any, name: str, offset: int = 0) -> np.ndarray:
+    """The cells less `offset`, float64 (N,), NaN for a gap. Raises DataError for a text that is no number."""
+    if not is_text(cells):
+        return _finite(_values(cells, name, offset), name)
+    values = _parsed(_words(cells))
+    if values is None:
+        row, text = _no_number(cells)
+        raise DataError(f"column {name!r}: {text[:40]!r} at row {row}, want a number")
+    return _finite(_spread(np.append(_values(values, name, offset), np.nan), cells), name)
+
+
+def are_numbers(cells: Any) -> bool:
+    """Whether all texts of a column are numbers, and not codes such as 01."""
+    pc, words = arrow().compute, _words(cells)
+    return _parsed(words) is not None and not pc.any(pc.match_substring_regex(words, CODE)).as_py()
+
+
+def dates(cells: Any, name: str, form: str) -> np.ndarray:
+    """The cells as datetime64[s] (N,), NaT for a gap; texts are of this format. Raises DataError for others."""
+    pa = arrow()
+    if is_text(cells):
+        words = _words(cells)
+        known = (form, *FORMATS[:5]) if form else FORMATS[:5]  # as in training, or as in ISO 8601
+        values = next((v for form in known if (v := _strptime(words, form)) is not None), None)
+        if values is None:
+            raise DataError(f"column {name!r}: texts that are no dates like {known[0]}, want dates")
+        cells = values if words is cells else values.take(cells.indices)
+    if pa.types.is_null(cells.type):
+        return np.full(len(cells), "NaT", "M8[s]")
+    if not (pa.types.is_date(cells.type) or pa.types.is_timestamp(cells.type)):
+        raise DataError(f"column {name!r}: {cells.type} values, want dates")
+    seconds = cells.cast(pa.timestamp("s", getattr(cells.type, "tz", None)), safe=False).cast(pa.int64())
+    found = seconds.fill_null(0).to_numpy(zero_copy_only=False).astype("M8[s]")
+    found[cells.is_null().to_numpy(zero_copy_only=False)] = np.datetime64("NaT")
+    return found
+
+
+def date_format(cells: Any) -> list[str]:
+    """The formats by which all texts of a column are dates: none, one, or two where 1/2/2020 is January or February."""
+    values = _words(cells)
+    first = next((w for w in values[:100].to_pylist() if w is not None and w.strip() not in GAPS), "")
+    if not re.match(_LIKE_A_DATE, first.strip()):
+        return []
+    return [form for form in FORMATS if _strptime(values, form) is not None]
+
+
+def as_number(text: str) -> Decimal | None:
+    """A text's number, exact; None if it is none."""
+    return Decimal(text) if re.match(NUMBER, text) else None
+
+
+def _values(cells: Any, name: str, offset: int) -> np.ndarray:
+    """An Arrow array of numbers, flags or times less `offset`, float64, NaN for a gap."""
+    pa = arrow()
+    kind = cells.type
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        raise DataError(f"column {name!r}: {kind} values, want numbers")
+    if pa.types.is_null(kind):
+        return np.full(len(cells), np.nan)
+    if pa.types.is_time(kind) or pa.types.is_duration(kind):
+        cells = cells.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64())
+    elif kind == pa.bool_():
+        cells = cells.cast(pa.uint8())
+    elif pa.types.is_decimal(kind) or kind == pa.float16():
+        cells = cells.cast(pa.float64())
+    if offset and pa.types.is_integer(cells.type):
+        values = cells.fill_null(0).to_numpy(zero_copy_only=False)
+        near = values.astype(np.float64) - offset
+        # The difference of 64 bits is right where it is small, also where both numbers are beyond int64.
+        exact = values.astype(np.int64) - np.array(offset % (1 << 64), np.uint64).astype(np.int64)
+        less = np.where(np.abs(near) < EXACT, exact, near)
+        return np.where(cells.is_null().to_numpy(zero_copy_only=False), np.nan, less)
+    values = cells.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
+    return values - offset if offset else values
+
+
+def _finite(values: np.ndarray, name: str) -> np.ndarray:
+    if np.isinf(values).any():
+        row = int(np.argmax(np.isinf(values)))
+        raise DataError(f"column {name!r}: {values[row]} at row {row}, want a finite number or a gap")
+    return values
+
+
+def _parsed(values: Any) -> Any:
+    """Texts as an Arrow array of numbers, null for gaps; None if one is no number."""
+    pa = arrow()
+    pc = pa.compute
+    if (found := _cast(values)) is not None:  # without copies of all texts
+        return found
+    trimmed = pc.utf8_trim_whitespace(values)
+    trimmed = pc.if_else(
+        pc.is_in(trimmed, pa.array(sorted(GAPS), trimmed.type)), pa.scalar(None, trimmed.type), trimmed
+    )
+    if (found := _cast(trimmed)) is None:
+        if _all(trimmed, COMMA) and not _all(trimmed, THOUSANDS):
+            trimmed = pc.replace_substring(trimmed, ",", ".")
+        found = _cast(pc.replace_substring_regex(trimmed, r"^\+", ""))
+    return found
+
+
+def _cast(texts: Any) -> Any:
+    """Texts as an Arrow array of finite numbers, int64 where float64 would round one; None if one is no number."""
+    pa = arrow()
+    pc = pa.compute
+    try:
+        found = texts.cast(pa.float64())
+        largest = pc.max(pc.abs(found)).as_py() or 0.0
+        if not np.isfinite(largest) or pc.any(pc.is_nan(found)).as_py():
+            return None
+    except pa.ArrowInvalid:
+        return None
+    return texts.cast(pa.int64()) if EXACT <= largest < 9.2e18 and _all(texts, "^-?[0-9]+$") else found
+
+
+def _all(values: Any, pattern: str) -> bool:
+    pc = arrow().compute
+    return pc.all(pc.match_substring_regex(values, pattern)).as_py() is not False
+
+
+def _no_number(cells: Any) -> tuple[int, str]:
+    """Row and text of the first cell that keeps a column from being one of numbers."""
+    codes, names = texts(cells)
+    bad = np.array([as_number(name) is None for name in names] + [False])[codes]
+    row = int(np.argmax(bad))
+    return row, names[codes[row]]
+
+
+def _strptime(values: Any, form: str) -> Any:
+    """Texts as an Arrow array of timestamps, null for gaps; None if one has another form."""
+    pa = arrow()
+    pc = pa.compute
+    trimmed = pc.utf8_trim_whitespace(values.cast(pa.string()))
+    found = pc.strptime(pc.replace_substring_regex(trimmed, _SHORT_YEAR, "no date"), form, "s", error_is_null=True)
+    gap = pc.or_(pc.is_null(trimmed), pc.is_in(trimmed, pa.array(sorted(GAPS))))
+    return found if pc.all(pc.or_(gap, pc.is_valid(found))).as_py() is not False else None

@@ -1,0 +1,232 @@
+"""One column of a table: what it is, which features it becomes, and how these are computed."""
+
+import math
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from fastff.data import cells as parse
+from fastff.errors import DataError
+
+KINDS = ("number", "boolean", "text", "date", "dropped")
+PARTS = ("year", "month", "weekday", "day", "hour")  # of a date; day: how many there were since 1970, with the time
+MOST_TEXTS = 256  # texts of a column that have a feature of their own
+NEARLY_UNIQUE = 0.5  # more different texts than this share of the rows are names of rows
+SMALL = 20  # texts in fewer rows than this are kept, however different
+COARSE = 1024.0  # times its range that a number may be, before float32 rounds too much of the range away
+_NAMELESS = re.compile(r"\(column \d+\)|Unnamed: \d+|__index_level_\d+__")
+_YES_NO = {"true": 1.0, "false": 0.0}
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of a table is.
+
+    kind: number, boolean, text, date or dropped. gap: whether there were gaps, which have a feature of their own.
+    median: stands in for a gap; of dates, in seconds since 1970. offset: a whole number that is subtracted, where
+    float64 would not keep the differences. texts: those with a feature of their own. other: whether rare texts share
+    one. parts: of a date. form: how a date is written. why: why the column was dropped.
+    The rest is known when it is fitted, and is not saved: unique, in every row another whole number; unclear, day and
+    month of a date could be told apart by no row; wide, float32 is not precise enough.
+    """
+
+    name: str
+    kind: str
+    gap: bool = False
+    median: float = 0.0
+    offset: int = 0
+    texts: tuple[str, ...] = ()
+    other: bool = False
+    parts: tuple[str, ...] = ()
+    form: str = ""
+    why: str = ""
+    unique: bool = False
+    unclear: bool = False
+    wide: bool = False
+
+    @property
+    def nameless(self) -> bool:
+        return _NAMELESS.fullmatch(self.name) is not None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features that this column becomes."""
+        if self.kind == "dropped":
+            return ()
+        values: tuple[str, ...] = (self.name,)
+        if self.kind == "text":
+            values = tuple(f"{self.name}={text}" for text in (*self.texts, *["(other)"] * self.other))
+        elif self.kind == "date":
+            values = tuple(f"{self.name}.{part}" for part in self.parts)
+        return (*values, f"{self.name}=(gap)") if self.gap else values
+
+    def fill(self, column: Any, out: np.ndarray) -> None:
+        """Compute the features of an Arrow column into out (N, features). Raises DataError for other cells."""
+        cells = parse.plain(column, self.name)
+        if self.kind == "text":
+            self._fill_texts(cells, out)
+            return
+        if self.kind == "date":
+            times = parse.dates(cells, self.name, self.form)
+            missing = np.isnat(times)
+            times[missing] = np.datetime64(int(self.median), "s")
+            for i, part in enumerate(self.parts):
+                out[:, i] = _part(times, part)
+        else:
+            values = (
+                _flags(cells, self.name) if self.kind == "boolean" else parse.numbers(cells, self.name, self.offset)
+            )
+            missing = np.isnan(values)
+            out[:, 0] = np.where(missing, self.median, values)
+        if self.gap:
+            out[:, -1] = missing
+
+    def _fill_texts(self, cells: Any, out: np.ndarray) -> None:
+        codes, names = parse.texts(cells)
+        places = {text: i for i, text in enumerate(self.texts)}
+        numbers = {parse.as_number(text): i for text, i in places.items()}  # a frame may have 1.0 for 1
+        numbers.pop(None, None)
+        other = len(self.texts) if self.other else -1
+        own = [places.get(name, numbers.get(parse.as_number(name), other)) for name in names]
+        place = np.array([*own, out.shape[1] - 1 if self.gap else other])[codes]  # the last is of a gap, code -1
+        out[:] = 0
+        known = np.flatnonzero(place >= 0)
+        out[known, place[known]] = 1
+
+    def description(self) -> dict[str, Any]:
+        """The column as values of JSON: what differs from a column without anything special."""
+        values = {name: value for name, value in asdict(self).items() if name in _SAVED and value != _SAVED[name]}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+_SAVED = {f.name: f.default for f in fields(Column) if f.name not in ("unique", "unclear", "wide")}
+
+
+def column_from(description: Any, source: object) -> Column:
+    """The column that was described. Raises DataError for anything that `description` would not return."""
+    values = dict(description) if isinstance(description, dict) else {}
+    good = isinstance(values.get("name"), str) and values.get("kind") in KINDS and set(values) <= set(_SAVED)
+    for name, value in values.items():
+        default = _SAVED.get(name)
+        if isinstance(default, tuple):
+            good &= isinstance(value, list) and all(isinstance(text, str) for text in value)
+            good &= isinstance(value, list) and good and len(set(value)) == len(value)
+        elif isinstance(default, float):
+            good &= type(value) in (int, float) and abs(value) < 1e300 and math.isfinite(value)
+        elif isinstance(default, bool | int | str):
+            good &= type(value) is type(default)
+    if good:
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        good = set(values.get("parts", ())) <= set(PARTS) and abs(values.get("offset", 0)) < 1 << 64
+        good &= values["kind"] != "date" or abs(values.get("median", 0)) < 1 << 60
+        good &= values.get("form", "") in ("", *parse.FORMATS)
+    if not good:
+        raise DataError(
+            f"{source}: a column of the table is damaged ({str(description)[:60]}), want what a run has saved"
+        )
+    return Column(**values)
+
+
+def fit_column(column: Any, name: str, how: str | None) -> Column:
+    """What a column of the training table is; how: "drop", "text", or None where its cells decide that."""
+    if how == "drop":
+        return Column(name, "dropped", why="left out")
+    cells = parse.plain(column, name)
+    pa = parse.arrow()
+    if how == "text":
+        return _fit_texts(cells, name, keep=True)
+    if parse.is_text(cells):
+        if not parse.are_numbers(cells):
+            forms = parse.date_format(cells)
+            return _fit_dates(cells, name, forms) if forms else _fit_texts(cells, name, keep=False)
+    elif pa.types.is_date(cells.type) or pa.types.is_timestamp(cells.type):
+        return _fit_dates(cells, name, [""])
+    elif cells.type == pa.bool_():
+        return _fit_numbers(_flags(cells, name), name, "boolean", 0)
+    offset = 0
+    if not parse.is_text(cells) and pa.types.is_integer(cells.type):
+        ends = pa.compute.min_max(cells).as_py()
+        if ends["min"] is not None and max(-ends["min"], ends["max"]) > parse.EXACT:
+            offset = ends["min"] + (ends["max"] - ends["min"]) // 2
+    return _fit_numbers(parse.numbers(cells, name, offset), name, "number", offset)
+
+
+def _fit_numbers(values: np.ndarray, name: str, kind: str, offset: int) -> Column:
+    missing = np.isnan(values)
+    gap = bool(missing.any())
+    present = values[~missing] if gap else values
+    if not len(present):
+        return Column(name, "dropped", why="empty")
+    low, high = float(present.min()), float(present.max())
+    if low == high and not gap:
+        return Column(name, "dropped", why="the same in every row")
+    whole = bool((present == np.floor(present)).all())
+    largest = max(-low, high)
+    # float32 holds whole numbers up to 2^24, and of others about 7 digits.
+    wide = largest > 1 << 24 or (not whole and largest > COARSE * (high - low))
+    middle = float(np.median(present))
+    if kind == "boolean" or whole:
+        middle = math.floor(middle)
+    unique = kind == "number" and whole and not gap and high - low >= len(present) - 1 and _never_repeats(present)
+    return Column(name, kind, gap, middle, offset, unique=unique, wide=wide)
+
+
+def _never_repeats(values: np.ndarray) -> bool:
+    some = values[:1000]
+    return len(np.unique(some)) == len(some) and len(np.unique(values)) == len(values)
+
+
+def _fit_texts(cells: Any, name: str, *, keep: bool) -> Column:
+    codes, names = parse.texts(cells)
+    present = codes[codes >= 0]
+    gap = len(present) < len(codes)
+    if not names:
+        return Column(name, "dropped", why="empty")
+    if len(names) == 1 and not gap:
+        return Column(name, "dropped", why="the same in every row")
+    counts = Counter(dict(enumerate(np.bincount(present, minlength=len(names)).tolist())))
+    enough = min(10, max(2, len(codes) // 100))  # rows that a text must be in to have a feature of its own
+    common = sorted(names[i] for i, count in counts.most_common(MOST_TEXTS) if count >= enough)
+    if not keep and ((len(names) > NEARLY_UNIQUE * len(present) and len(present) >= SMALL) or not common):
+        return Column(name, "dropped", why=f"nearly every text is another: {len(names):,} in {len(present):,} rows")
+    return Column(name, "text", gap, texts=tuple(common), other=len(common) < len(names))
+
+
+def _fit_dates(cells: Any, name: str, forms: list[str]) -> Column:
+    times = parse.dates(cells, name, forms[0])
+    missing = np.isnat(times)
+    gap, present = bool(missing.any()), times[~missing]
+    if not len(present):
+        return Column(name, "dropped", why="empty")
+    middle = float(np.median(present.astype(np.int64)))
+    parts = tuple(part for part in PARTS if len(np.unique(_part(present, part))) > 1)
+    if not parts:
+        return Column(name, "dropped", why="the same in every row")
+    return Column(name, "date", gap, math.floor(middle), parts=parts, form=forms[0], unclear=len(forms) > 1)
+
+
+def _part(times: np.ndarray, part: str) -> np.ndarray:
+    """One part of each datetime64[s] as a number."""
+    seconds = times.astype(np.int64)
+    if part == "year":
+        return times.astype("M8[Y]").astype(np.int64) + 1970
+    if part == "month":
+        return times.astype("M8[M]").astype(np.int64) % 12 + 1
+    if part == "weekday":  # 0 is a Monday; 1970 began on a Thursday
+        return (seconds // 86400 + 3) % 7
+    return seconds / 86400 if part == "day" else seconds % 86400 / 3600
+
+
+def _flags(cells: Any, name: str) -> np.ndarray:
+    """Flags as float64, NaN for a gap, also where they are written as texts."""
+    if not parse.is_text(cells):
+        return parse.numbers(cells, name)
+    codes, names = parse.texts(cells)
+    values = [_YES_NO.get(text.lower(), text) for text in names]
+    wrong = next((text for text in values if isinstance(text, str) and text not in ("0", "1")), None)
+    if wrong is not None:
+        raise DataError(f"column {name!r}: {wrong[:40]!r}, want true or false")
+    return np.array([*(float(value) for value in values), np.nan])[codes]

@@ -1,0 +1,120 @@
+"""The target of a table: whether it holds classes or numbers, and the number of the class that a label names."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastff.data import cells as parse
+from fastff.errors import ArgumentError, DataError
+
+MOST_CLASSES = 20  # different whole numbers that are still taken for classes
+MOST_FRACTIONS = 10  # and different fractions
+FEW = 10  # different numbers that are classes even if hardly one repeats
+GAPS = parse.GAPS - {"None"}  # what may not be a class: of those, None often is one ("None", "Mild", "Severe")
+LISTED = 20  # classes that a message names
+
+
+class ClassNames:
+    """Finds the number of a class by its name: as it is written, or else in other letters (ANT for ant), or as the
+    same number (1.0 for 1), where only one class is meant."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self._exact = {name: i for i, name in enumerate(names)}
+        self._folded = _single((name.casefold(), i) for i, name in enumerate(names))
+        self._equal = _single((parse.as_number(name), i) for i, name in enumerate(names))
+
+    def numbers(self, cells: Any, column: str) -> np.ndarray:
+        """The number of the class in each cell, int64 (N,). Raises DataError for a gap and for an unknown class."""
+        codes, names = parse.texts(cells, frozenset({""}) if self._exact.keys() & parse.GAPS else GAPS)
+        check_no_gaps(codes < 0, column)
+        found = np.array([self._find(name) for name in names], np.int64)
+        if (found < 0).any():
+            unknown = names[int(np.argmax(found < 0))]
+            row = int(np.argmax(codes == names.index(unknown)))
+            listed = ", ".join(self.names[:LISTED]) + (", ..." if len(self.names) > LISTED else "")
+            raise DataError(f"column {column!r}: the class {unknown[:40]!r} at row {row}, want one of: {listed}")
+        return found[codes]
+
+    def _find(self, name: str) -> int:
+        folded = self._folded.get(name.casefold(), -1)
+        number = parse.as_number(name)
+        equal = -1 if number is None else self._equal.get(number, -1)
+        return self._exact.get(name, folded if folded >= 0 else equal)
+
+
+def _single(pairs: Iterable[tuple[Hashable, int]]) -> dict[Any, int]:
+    """Each key's value, of keys with one value only."""
+    found = defaultdict(list)
+    for key, value in pairs:
+        found[key].append(value)
+    return {key: values[0] for key, values in found.items() if len(values) == 1}
+
+
+def class_names_of(cells: Any, column: str) -> tuple[str, ...]:
+    """The classes in a column as they are written, numbers by size and others by name. Raises DataError for a gap.
+
+    One number that is written in two ways, as 1 and 1.0, is one class, unless leading zeros say that it is a code.
+    """
+    codes, names = parse.texts(cells, GAPS)
+    check_no_gaps(codes < 0, column)
+    numbers = [parse.as_number(name) for name in names]
+    if any(number is None for number in numbers) or _are_codes(names):
+        if len(names) == len(codes) and len(codes) > MOST_CLASSES:
+            raise DataError(f"column {column!r}: another text in each of {len(codes)} rows, want classes or numbers")
+        return tuple(sorted(names))
+    shortest: dict[Any, str] = {}
+    for number, name in sorted(zip(numbers, names, strict=True), key=lambda pair: (pair[0], len(pair[1]), pair[1])):
+        shortest.setdefault(number, name)
+    return tuple(shortest.values())
+
+
+def choose_task(targets: Sequence[Any], names: Sequence[str], task: str) -> tuple[str, str]:
+    """The task, and why: text, flags and few different numbers are classes, others are numbers to predict.
+
+    Raises ArgumentError for several targets that are no numbers, or for which classes are asked.
+    """
+    if task == "classify" and len(names) > 1:
+        raise ArgumentError(f"task: classify with the targets {', '.join(names)}, want one target")
+    if task != "auto":
+        return task, f"{task}, as was asked for"
+    if len(names) > 1:
+        return "regress", f"regress, as there are {len(names)} targets"
+    cells, name = targets[0], names[0]
+    kind = cells.type
+    pa = parse.arrow()
+    text = parse.is_text(cells)
+    if kind == pa.bool_() or (text and not parse.are_numbers(cells)):
+        return "classify", f"classify, as {name!r} holds {'names' if text else 'true and false'}"
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        raise DataError(f"column {name!r}: dates, want classes or numbers as the target")
+    values = parse.numbers(cells, name)
+    rows, different = len(values), np.unique(values[~np.isnan(values)])
+    whole = bool((different == np.floor(different)).all())
+    count = f"{len(different):,} different {'whole numbers' if whole else 'numbers'} in {rows:,} rows"
+    most = MOST_CLASSES if whole else MOST_FRACTIONS
+    often = len(different) <= (FEW if whole else 0) or len(different) * (2 if whole else 5) <= rows
+    if len(different) <= most and often:
+        return "classify", f"classify, as {name!r} holds {count} (task regress predicts them as numbers)"
+    return "regress", f"regress, as {name!r} holds {count} (task classify makes each a class)"
+
+
+def target_numbers(cells: Any, column: str) -> np.ndarray:
+    """The numbers of a target, float64 (N,). Raises DataError for a gap and for what is no number."""
+    values = parse.numbers(cells, column)
+    check_no_gaps(np.isnan(values), column)
+    return values
+
+
+def check_no_gaps(missing: np.ndarray, column: str) -> None:
+    if missing.any():
+        raise DataError(
+            f"column {column!r}: {int(missing.sum())} of {len(missing)} values are missing, the first at row "
+            f"{int(np.argmax(missing))}; want the target in every row, leave out the others"
+        )
+
+
+def _are_codes(names: Sequence[str]) -> bool:
+    return any(name[:1] == "0" and name[1:2].isdigit() for name in names)

@@ -1,0 +1,237 @@
+"""Tables are read as people have them: separators, decimal commas, encodings, gaps, packed files and frames."""
+
+import csv
+import gzip
+import io
+import sys
+
+import numpy as np
+import pytest
+
+from fastff import load_dataset
+from fastff.data.cells import GAPS
+from fastff.data.tables import read_rows, read_table
+from fastff.errors import ArgumentError, DataError, MissingExtra
+
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def save(folder, text, name="table.csv"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def read(folder, text, name="table.csv", texts=()):
+    return read_table(save(folder, text, name), texts).to_pydict()
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_separators_are_found_out(tmp_path, separator, end):
+    stream = io.StringIO()
+    lines = csv.writer(stream, delimiter=separator, lineterminator=end)
+    lines.writerows([["a", "the name", "c"], [1, 'x, "y"; z', 2.5], [], ["-3e2", "ship", 4]])
+    assert read(tmp_path, stream.getvalue()) == {"a": [1, -300], "the name": ['x, "y"; z', "ship"], "c": [2.5, 4]}
+
+
+def test_decimal_commas(tmp_path):
+    text = "a;b;kind\n1,5;2.5;x\n-2,25;3;x\n1000;0.5;y\n0,5;1;y\n"
+    data = load_dataset(save(tmp_path, text), target="kind")
+    np.testing.assert_array_equal(data.x_train, [[1.5, 2.5], [-2.25, 3], [1000, 0.5], [0.5, 1]])
+    quoted = load_dataset(save(tmp_path, 'a,kind\n"1,5",x\n"2,25",y\n3,y\n'), target="kind")
+    np.testing.assert_array_equal(quoted.x_train[:, 0], [1.5, 2.25, 3])
+
+
+def test_points_between_thousands(tmp_path):
+    text = "a;b;price;kind\n1.234,5;0,5;1.500;x\n12;1,5;900;x\n1.000.000;NA;;y\n-3.000;7;2.000,25;y\n"
+    data = load_dataset(save(tmp_path, text), target="kind")
+    np.testing.assert_array_equal(data.x_train[:, 0], [1234.5, 12, 1e6, -3000])
+    np.testing.assert_array_equal(data.x_train[[0, 1, 3], 3], [1500, 900, 2000.25])
+
+
+def test_a_comma_that_may_be_of_thousands_is_not_guessed(tmp_path):
+    path = save(tmp_path, 'price,a\n"1,234",1\n"5,678",2\n"2,345",3\n')
+    with pytest.raises(DataError, match="column 'price': '1,234' at row 0, want a number"):
+        load_dataset(path, target="price", task="regress")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_encodings_are_found_out(tmp_path, encoding):
+    text = "größe;naïve\n1;Öl\n2;Zoë\n".encode(encoding)
+    assert read(tmp_path, text) == {"größe": [1, 2], "naïve": ["Öl", "Zoë"]}
+
+
+def test_an_accent_far_behind_the_start_is_read_too(tmp_path):
+    text = b"a,b\n" + b"1,x\n" * 400_000 + b"2,\xe9\n"
+    found = read_table(save(tmp_path, text))
+    assert found.num_rows == 400_001
+    assert found.column("b")[-1].as_py() == "é"
+
+
+def test_what_a_column_holds_may_show_late(tmp_path):
+    text = "a,b,c\n" + "1,,7\n" * 400_000 + "1.5,x,none\n"
+    found = read_table(save(tmp_path, text))
+    assert [column[-1].as_py() for column in found.columns] == [1.5, "x", "none"]
+    assert found.column("c")[0].as_py() == "7"
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.tsv", "t.tsv.gz", "T.CSV"])
+def test_endings(tmp_path, name):
+    text = b"a\tb,c\n1\tx,y\n" if ".tsv" in name else b"a,b\n1,x\n"
+    expected = {"a": [1], "b,c": ["x,y"]} if ".tsv" in name else {"a": [1], "b": ["x"]}
+    assert read(tmp_path, gzip.compress(text) if name.endswith(".gz") else text, name) == expected
+
+
+def test_a_quoted_cell_may_hold_lines(tmp_path):
+    assert read(tmp_path, 'a,"b\nc"\n1,"x\ny"\n') == {"a": [1], "b\nc": ["x\ny"]}
+
+
+def test_texts_are_kept_as_they_are_written(tmp_path):
+    assert read(tmp_path, "a,b\n01,01\n1.0,1.0\n", texts=["b"]) == {"a": [1, 1], "b": ["01", "1.0"]}
+
+
+@pytest.mark.parametrize("gap", sorted(GAPS))
+def test_gaps_in_all_spellings(tmp_path, gap):
+    text = f"n,city,kind\n1,Bern,x\n{gap},{gap},y\n3,Bern,x\n5,Bern,y\n"
+    data = load_dataset(save(tmp_path, text), target="kind")
+    assert data.columns.feature_names == ("n", "n=(gap)", "city=Bern", "city=(gap)")
+    np.testing.assert_array_equal(data.x_train[1], [3, 1, 0, 1])
+    np.testing.assert_array_equal(data.x_train[0], [1, 0, 1, 0])
+
+
+def test_a_column_without_a_name_gets_one(tmp_path):
+    assert read(tmp_path, ",a,\n0,5,\n1,6,\n") == {"(column 1)": [0, 1], "a": [5, 6], "(column 3)": [None, None]}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a,b,a\n1,2,3\n", "line 1, column 3: 'a' again, want every name once"),
+        ("a,b\n1,0\n1\n", "line 3: 1 cells, want 2 as in the header"),
+        ("a,b\n1,0\n\n1,2,3\n", "line 4: 3 cells, want 2 as in the header"),
+        ('a,b\n"x\ny",0\n1,2,3\n', "line 4: 3 cells, want 2 as in the header"),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n", "line 1, column 1: '5.1', want a first line with names of columns"),
+        ("39,State-gov,77516,13\n50,Private,83311,13\n", "line 1, column 1: '39', want a first line with names"),
+        ("1,2,2\n1,2,3\n", "line 1, column 1: '1', want a first line with names of columns"),
+        ("", "no rows, want a first line with the names of columns"),
+        ("\n\n", "no rows, want a first line with the names of columns"),
+        ('a,b\n"1,0\n', "line 2: 1 cells, want 2"),
+        (b"a,b\n\x81,1\n", "not a readable table: 'charmap' codec"),
+    ],
+)
+def test_files_that_are_no_tables(tmp_path, text, found):
+    path = save(tmp_path, text)
+    with pytest.raises(DataError, match=f"^{path}: {found}[^\n]*$"):
+        read_table(path)
+
+
+def test_names_may_be_years(tmp_path):
+    assert list(read(tmp_path, "city,2019,2020,2021\nBern,1,2,3\n")) == ["city", "2019", "2020", "2021"]
+
+
+def test_rows_without_names_are_numbers_in_their_order(tmp_path):
+    np.testing.assert_array_equal(read_rows(save(tmp_path, "a,b\n1,2\n3,4.5\n")), np.float32([[1, 2], [3, 4.5]]))
+    for text, found in (
+        ("a,b\n1,\n", "column 'b': nan at row 0"),
+        ("a\nx\n", "column 'a': 'x' at row 0, want a number"),
+    ):
+        with pytest.raises(DataError, match=found):
+            read_rows(save(tmp_path, text))
+
+
+def test_parquet_of_all_types(tmp_path):
+    import datetime
+    import decimal
+
+    day = datetime.date(2020, 2, 3)
+    columns = {
+        "whole": pa.array([1, 2, None, 4], pa.int8()),
+        "half": pa.array(np.float16([1, 2, 3, 4])),
+        "decimal": pa.array([decimal.Decimal("1.5"), decimal.Decimal(2), None, None], pa.decimal128(5, 2)),
+        "flag": pa.array([True, False, None, True]),
+        "text": pa.array(["x", "y", "x", "y"], pa.large_string()),
+        "code": pa.array(["x", "y", "x", "y"]).dictionary_encode(),
+        "number": pa.array(["1.5", "2", " 3", "NA"]),
+        "day": pa.array([day, day.replace(day=5), None, day]),
+        "moment": pa.array([datetime.datetime(2020, 1, i + 1, 12) for i in range(4)], pa.timestamp("ns", "UTC")),
+        "clock": pa.array([datetime.time(1, 2, i) for i in range(4)], pa.time64("us")),
+        "nothing": pa.nulls(4),
+        "kind": pa.array([True, False, True, False]),
+    }
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table(columns), path)
+    data = load_dataset(path, target="kind")
+    kinds = {column.name: column.kind for column in data.columns.columns}
+    assert kinds == {
+        "whole": "number", "half": "number", "decimal": "number", "flag": "boolean", "text": "text",
+        "code": "text", "number": "number", "day": "date", "moment": "date", "clock": "number", "nothing": "dropped",
+    }  # fmt: skip
+    assert data.class_names == ("False", "True")
+    assert np.isfinite(data.x_train).all()
+
+
+def test_other_columns_of_parquet_are_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": [[1], [2]], "b": [0, 1]}), path)
+    with pytest.raises(DataError, match=f"^{path}: column 'a': list<.*> values, want numbers, texts or dates$"):
+        load_dataset(path, target="b")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(DataError, match=f"^{path}: not a readable Parquet file: [^\n]*$"):
+        load_dataset(path, target="b")
+
+
+COLUMNS = {"n": [1.5, None, 3.5, 5.5], "city": ["Bern", "Bern", None, "Zug"], "ok": [True, False, True, True],
+           "kind": ["x", "y", "x", "y"]}  # fmt: skip
+
+
+def test_frames_of_every_library_give_the_same_rows():
+    first = load_dataset(pa.table(COLUMNS), target="kind")
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    pl = pytest.importorskip("polars", reason="polars is not installed")
+    for frame in (pd.DataFrame(COLUMNS, index=list("abcd")), pl.DataFrame(COLUMNS)):
+        data = load_dataset(frame, target="kind")
+        assert data.columns == first.columns
+        np.testing.assert_array_equal(data.x_train, first.x_train)
+        np.testing.assert_array_equal(data.y_train, first.y_train)
+    numbered = load_dataset(pd.DataFrame({0: [1, 2, 3], 1: [1, 0, 1]}), target="1")
+    assert numbered.columns.feature_names == ("0",)
+
+
+def test_frames_that_are_none():
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    pl = pytest.importorskip("polars", reason="polars is not installed")
+    mixed = pd.DataFrame({"a": [1, "x"], "b": [1, 0]})
+    for frame, found in (
+        (mixed, "table: DataFrame that cannot be read"),
+        (pl.LazyFrame({"a": [1]}), "table: LazyFrame"),
+    ):
+        with pytest.raises(DataError, match=found):
+            load_dataset(frame, target="b")
+    with pytest.raises(DataError, match="the column 'a' is there twice"):
+        load_dataset(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), target="a")
+    with pytest.raises(ArgumentError, match="data_dir: x beside a frame"):
+        load_dataset(pa.table(COLUMNS), target="kind", data_dir="x")
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch):
+    frame = pytest.importorskip("polars", reason="polars is not installed").DataFrame(COLUMNS)
+    monkeypatch.setitem(sys.modules, "narwhals", None)
+    with pytest.raises(MissingExtra, match=r'pip install "fastff\[tables\]"$'):
+        load_dataset(frame, target="kind")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for name in ("t.csv", "t.parquet"):
+        with pytest.raises(MissingExtra, match=r'^reading tables needs pyarrow: pip install "fastff\[tables\]"$'):
+            load_dataset(save(tmp_path, "a,b\n1,0\n", name), target="b")
+
+
+@pytest.mark.parametrize(
+    "option", [{"task": "classify"}, {"drop": ["a"]}, {"categorical": ["a"]}, {"target": ["a", "b"]}]
+)
+def test_options_of_tables_are_for_tables(tmp_path, option):
+    with pytest.raises(ArgumentError, match=f"^{next(iter(option))}: .* for digits, want a {next(iter(option))} only"):
+        load_dataset("digits", **option)
+    pq.write_table(pa.table(COLUMNS), tmp_path / "train-0.parquet")
+    with pytest.raises(ArgumentError, match=f"^{next(iter(option))}: .* for the folder"):
+        load_dataset(tmp_path, **{"target": "kind", **option})
