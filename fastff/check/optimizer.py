@@ -1,0 +1,210 @@
+"""Q5: the optimizer: `step` is driven with the student's own stored gradients and judged for weights and biases apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastff.check.adam import Rule, match
+from fastff.check.results import Blocked, Result, Results, close, judge
+from fastff.check.solution import Linear, Solution, read, required
+
+N_IN, N_OUT = 6, 16
+TINY = 1e-9  # a step size that leaves weights so near 0 that their decay cannot be seen
+RIGHT = "Adam, averages divided by 1 - beta at every step (the course's equations 13-17), L2 decay of weights only"
+OTHER = {"standard": "This is Adam as Kingma and Ba have it, another one than the assignment's: its steps have another length."}
+
+
+@dataclass
+class Trace:
+    """Parameters before and after each step, and the gradients that the layer had stored: (steps, elements)."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+    grad_weights: np.ndarray
+    grad_bias: np.ndarray
+
+
+def drive(solution: Solution, step_size: float, gradients: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> Trace:
+    """Take a step for each of the gradients (steps, in, out): the layer's input is the identity, so dW is what comes in."""
+    layer = solution.linear(N_IN, N_OUT)
+    layer.set(weights, bias)
+    w, b, gw, gb = [weights.ravel()], [bias.ravel()], [], []
+    for g in gradients:
+        stored = one_step(layer, g, step_size, solution.gradient_paths)
+        gw.append(stored[0])
+        gb.append(stored[1])
+        for name, kept, value, size in (("weights", w, layer.weights, N_IN * N_OUT), ("bias", b, layer.bias, N_OUT)):
+            if value.size != size:
+                raise Blocked(f"step changes the shape of the {name} to {value.shape}")
+            kept.append(value.ravel())
+    return Trace(*map(np.array, (w, b, gw, gb)))
+
+
+def one_step(layer: Linear, g: np.ndarray, step_size: float, paths: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """Forward, backward and a step; returns the stored gradients that the step was given, flat."""
+    x = np.eye(N_IN)
+    layer.forward(x)
+    layer.backward(x, g.copy())
+    stored = []
+    for path, wanted in zip(paths, (g, g.sum(0)), strict=True):
+        array = wanted if path is None else np.array(read(layer.layer, path), float)
+        stored.append(_as(array, wanted))
+    layer.step(step_size)
+    return stored[0], stored[1]
+
+
+def _as(array: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """A stored gradient in the shape of its parameter, flat: NaN where there is no telling which value belongs where."""
+    if array.shape == wanted.T.shape != wanted.shape:
+        array = array.T
+    if array.size == wanted.size:
+        return array.ravel()
+    try:
+        return np.broadcast_to(array, wanted.shape).ravel()
+    except ValueError:
+        return np.full(wanted.size, np.nan)
+
+
+def make_gradients(steps: int) -> np.ndarray:
+    """Gradients from 1e-6 to 1e2, of changing sign and size, each column of a size of its own."""
+    rng = np.random.default_rng(14)
+    scale = 10 ** np.linspace(-6, 2, N_OUT)
+    return rng.choice([-1.0, 1.0], size=(steps, N_IN, N_OUT)) * rng.uniform(0.3, 3, size=(steps, N_IN, N_OUT)) * scale
+
+
+def check_optimizer(solution: Solution) -> Results:
+    layer = solution.linear(N_IN, N_OUT)
+    if not hasattr(layer.layer, "step"):
+        yield Result("step", "fail", "LinearLayer has no step", "step(step_size)", "Each layer updates its own parameters.", "A")
+        return
+    names = required(layer.layer.step)
+    yield judge("arguments of step", len(names) <= 1, f"step({', '.join(names)})", "step(step_size)",
+                "The network calls step with a step size only; other settings can have defaults.", soft=True)  # fmt: skip
+    gradients = make_gradients(5)
+    zeros = np.zeros((N_IN, N_OUT)), np.zeros(N_OUT)
+    trace = drive(solution, TINY, gradients, *zeros)
+    longer = drive(solution, 10 * TINY, gradients[:1], *zeros)
+    yield from _sizes(trace, longer)
+    rules: list[Rule | None] = []
+    for part, values, stored in (("weights", trace.weights, trace.grad_weights), ("biases", trace.bias, trace.grad_bias)):
+        if np.ptp(np.nan_to_num(values, nan=1.0), axis=0).max() == 0:
+            hint = "step has to change this parameter of the layer, and the one that forward reads."
+            yield Result(f"rule of {part}", "fail", "never updated: step does not change them", RIGHT, hint, "A")
+            rules.append(None)
+            continue
+        rules.append(match((values[:-1] - values[1:]) / _unit(trace, longer), stored, solution.literals()))
+        yield _judged(part, rules[-1], bool(np.isfinite(values).all()), solution)
+    yield from _decay(solution, rules)
+    yield from _independent(solution)
+
+
+def _unit(trace: Trace, longer: Trace) -> float:
+    """What steps are measured in: the step size, or where the step depends on it otherwise, what makes them plain."""
+    power = _power(trace, longer)
+    if power is None or abs(power - 1) < 0.05:
+        return TINY
+    return TINY**power
+
+
+def _power(trace: Trace, longer: Trace) -> float | None:
+    """The power of the step size that a step is proportional to."""
+    one, ten = (np.abs(t.weights[1] - t.weights[0]) for t in (trace, longer))
+    used = np.isfinite(one) & np.isfinite(ten) & (one > 0) & (ten > 0)
+    return float(np.median(np.log10(ten[used] / one[used]))) if used.any() else None
+
+
+def _sizes(trace: Trace, longer: Trace) -> Results:
+    power = _power(trace, longer)
+    if power is None:
+        return
+    said = {0: "steps do not depend on the step size", 1: "proportional to the step size", 2: "the step size is applied twice"}
+    text = said.get(round(power) if abs(power - round(power)) < 0.05 else -1, f"steps grow with the power {power:.3g} of the step size")
+    hint = "The step size multiplies the direction exactly once."
+    yield judge("step size", abs(power - 1) < 0.05, text, "proportional to the step size", hint, "A")
+
+
+def _judged(part: str, rule: Rule | None, finite: bool, solution: Solution) -> Result:
+    name, hint = f"rule of {part}", "Compare the two averages, their correction and the division one by one."
+    if rule is None:
+        text = "no known rule gives these updates" if finite else "updates are not finite"
+        if "LinearLayer" in solution.broken and not finite:
+            return Result(name, "follows", text, RIGHT, hint, "A")
+        return Result(name, "fail", text, RIGHT, hint, "A")
+    first, second = rule.correction
+    right = rule.form == "adam" and first == second and first in ("constant", "standard") and abs(rule.factor - 1) < 5e-3
+    if not right:
+        section = "A2" if rule.form == "adam" and abs(rule.factor - 1) < 5e-3 else "A"
+        return Result(name, "fail", rule.described(), RIGHT, hint, section)
+    if first == "standard":
+        return Result(name, "warn", rule.described(), RIGHT, OTHER["standard"], "A2")
+    plain = not rule.start and not rule.inside and rule.epsilon
+    hint = "It works, but it is not quite the assignment's rule: look at how it starts and at epsilon."
+    return judge(name, bool(plain), rule.described(), RIGHT, hint, "A", soft=True)
+
+
+def _decay(solution: Solution, rules: list[Rule | None]) -> Results:
+    """A gradient of 0 shows decay: L2 decay moves every weight alike, decoupled decay in proportion to the weight."""
+    w = np.resize([0.5, -1.0, 2.0, -0.25], (N_IN, N_OUT)).astype(float)
+    b = np.resize([0.5, -1.0, 2.0], N_OUT).astype(float)
+    still = np.zeros((1, N_IN, N_OUT))
+    trace = drive(solution, 0.1, still, w, b)
+    fine = bool(np.isfinite(trace.weights).all() and np.isfinite(trace.bias).all())
+    hint = "Where a gradient was 0 so far, the root of the second average is 0 too. What keeps the division finite?"
+    yield judge("gradient of 0", fine, "finite" if fine else "not a number: 0 / 0", "finite", hint, "A")
+    start = [0.0 if rule is None else rule.start for rule in rules]
+    if rules[1] is not None and np.isfinite(trace.bias).all() and not start[1]:
+        moved = np.abs(trace.bias[1] - trace.bias[0]).max() > 1e-9
+        hint = "Weight decay pulls weights towards 0; biases are left out of it."
+        yield judge("biases are not decayed", not moved, "decayed" if moved else "not decayed", "not decayed", hint, "B3")
+    if rules[0] is None or start[0]:
+        return
+    u = (trace.weights[0] - trace.weights[1]) / 0.1
+    name, wanted = "decay of weights", "L2: the penalty's derivative joins the gradient before the averages"
+    if np.isfinite(u).all() and np.abs(u).max() < 1e-10:
+        hint = "The assignment asks for weight decay; its lambda may be small."
+        yield Result(name, "warn", "no decay, or a lambda of 0", wanted, hint, "B3")
+        return
+    ratio = u / w.ravel()
+    if np.isfinite(u).all() and np.ptp(ratio) < 1e-3 * np.abs(ratio).max() and rules[0].form not in ("sgd", "momentum"):
+        other = drive(solution, 0.01, still, w, b)
+        again = float(np.median((other.weights[0] - other.weights[1]) / 0.01 / w.ravel()))
+        scaled = abs(again / ratio[0] - 1) < 0.05
+        text = f"decoupled (AdamW): outside of the averages, lambda {ratio[0]:.3g}" if scaled else "decoupled, and not scaled by the step size"
+        yield Result(name, "fail", text, wanted, "Where the penalty enters decides whether its size survives the division.", "A3")
+        return
+    yield _l2(solution, name, wanted, float(np.nanmedian(np.sign(u) * np.sign(w.ravel()))))
+
+
+def _l2(solution: Solution, name: str, wanted: str, sign: float) -> Result:
+    """lambda is where the first step changes its sign, for weights of 1 and gradients on a scale against the decay."""
+    if sign < 0:
+        return Result(name, "fail", "of the wrong sign: weights grow", wanted, "Decay pulls weights towards 0.", "B3")
+    sizes = np.logspace(-7, 1, N_IN * N_OUT).reshape(N_IN, N_OUT)
+    layer = solution.linear(N_IN, N_OUT)
+    layer.set(np.ones((N_IN, N_OUT)), np.zeros(N_OUT))
+    one_step(layer, -sizes, 1e-3, solution.gradient_paths)
+    falls = layer.weights < 1
+    strength = float(sizes[falls].max()) if falls.any() else 0.0
+    inside = [v for v in solution.literals() if strength <= v <= 1.25 * strength]
+    text = f"L2, lambda {inside[0]:g}" if inside else f"L2, lambda about {strength:.2g}"
+    if strength > 0.2:
+        return Result(name, "warn", text, wanted, "This decay is stronger than most gradients.", "B3")
+    return Result(name, "pass", text, wanted)
+
+
+def _independent(solution: Solution) -> Results:
+    """A layer's steps are the same whether or not another layer steps in between."""
+    gradients, paths = make_gradients(3), solution.gradient_paths
+    ended = []
+    for company in (False, True):
+        a, b = solution.linear(N_IN, N_OUT), solution.linear(N_IN, N_OUT)
+        a.set(np.full((N_IN, N_OUT), 0.5), np.zeros(N_OUT))
+        for g in gradients:
+            one_step(a, g, 1e-2, paths)
+            if company:
+                one_step(b, -3 * g, 1e-2, paths)
+        ended.append(np.concatenate([a.weights.ravel(), a.bias]))
+    good = close(ended[0], ended[1], 1e-6) or not np.isfinite(ended[0]).all()
+    hint = "Averages and the count of steps belong to a layer: those of the class or of the file belong to all."
+    yield judge("layers step independently", good, "independent" if good else "another layer's steps change this one's",
+                "independent", hint, "A")  # fmt: skip
