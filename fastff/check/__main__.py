@@ -46,7 +46,10 @@ def main(arguments: list[str]) -> None:
     except NotLoadable as error:
         if not (options.json or options.gradescope):
             raise ArgumentError(f"{options.script}: {error}") from None
-        results, status = [Result("load", "fail", str(error), "a file that loads", question="Q4", part="LinearLayer")], 2
+        results, status = (
+            [Result("load", "fail", str(error), "a file that loads", question="Q4", part="LinearLayer")],
+            2,
+        )
     hints = not options.no_hints
     if options.json:
         print(as_json(options.script, results, hints))

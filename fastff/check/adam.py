@@ -13,7 +13,6 @@ FORMS = {
     "adam": "Adam",
     "forgets": "an Adam whose averages are forgotten after each step",
     "keeps corrected": "an Adam that puts the corrected averages in place of the averages",
-    "no momentum": "the gradient in place of the first average (RMSProp)",
     "no square root": "an Adam without the square root",
     "not squared": "an Adam whose second average is of the gradient, not of its square",
     "averages of averages": "an Adam whose second average is of the first one, not of the gradient",
@@ -24,6 +23,7 @@ FORMS = {
     "both swapped": "an Adam with beta and 1 - beta exchanged in both averages",
     "sums": "an Adam without the factors 1 - beta of the new gradient",
     "adagrad": "a sum of squared gradients (AdaGrad)",
+    "no momentum": "the gradient in place of the first average (RMSProp)",
     "sgd": "plain gradient descent",
     "momentum": "gradient descent with momentum",
 }
@@ -58,15 +58,22 @@ class Rule:
             b2, new2 = 1.0, 1.0
         for t, gradient in enumerate(g, 1):
             m = b1 * m + new1 * gradient
-            seen = m * m if form == "averages of averages" else gradient if form == "not squared" else gradient * gradient
+            seen = (
+                m * m if form == "averages of averages" else gradient if form == "not squared" else gradient * gradient
+            )
             v = b2 * v + new2 * seen
-            m_hat, v_hat = m / _divisor(self.correction[0], self.beta1, t), v / _divisor(self.correction[1], self.beta2, t)
+            m_hat, v_hat = (
+                m / _divisor(self.correction[0], self.beta1, t),
+                v / _divisor(self.correction[1], self.beta2, t),
+            )
             if form == "keeps corrected":
                 m, v = m_hat, v_hat
             if form == "forgets":
                 m = v = np.full(g.shape[1:], self.start)
             out.append(self._direction(gradient, m_hat, v, v_hat, t))
-        return self.factor * np.array(out)
+        steps = np.array(out)
+        gone = np.cumsum(~np.isfinite(steps), axis=0) > 0  # a parameter that is not a number stays so
+        return self.factor * np.where(gone, np.nan, steps)
 
     def _direction(self, g: np.ndarray, m: np.ndarray, raw: np.ndarray, v: np.ndarray, t: int) -> np.ndarray:
         epsilon = self.epsilon or 0.0
@@ -95,9 +102,19 @@ class Rule:
             "none": "not corrected",
             "late": "divided by 1 - beta^(t + 1): the count of steps begins too late",
         }
-        averages = f"averages {said[first]}" if first == second else f"first average {said[first]}, second {said[second]}"
+        if self.form == "adagrad":
+            return text + self._length()
+        averages = (
+            f"averages {said[first]}" if first == second else f"first average {said[first]}, second {said[second]}"
+        )
         betas = f"beta {self.beta1:g}" if self.beta1 == self.beta2 else f"beta1 {self.beta1:g}, beta2 {self.beta2:g}"
-        epsilon = "an epsilon that was not recognised" if self.epsilon is None else f"epsilon {self.epsilon:g}" if self.epsilon else "no epsilon"
+        epsilon = (
+            "an epsilon that was not recognised"
+            if self.epsilon is None
+            else f"epsilon {self.epsilon:g}"
+            if self.epsilon
+            else "no epsilon"
+        )
         inside = " inside the square root" if self.inside and self.epsilon else ""
         start = f", averages that start at {self.start:g} instead of 0" if self.start else ""
         return f"{text}, {averages}, {betas}, {epsilon}{inside}{start}{self._length()}"

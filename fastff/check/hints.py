@@ -13,9 +13,17 @@ def check_tuning(solution: Solution) -> Results:
     text = ast.unparse(solution.tree)
     scaled = re.search(r"\bstd\(", text)
     divided = re.search(r"/ ?=? ?\(?25[56]|/ ?np\.max|\.max\(\)", text)
-    found = "scaled by mean and spread" if scaled else "divided by a number" if divided else "used as they are, 0 to 255"
+    found = (
+        "scaled by mean and spread" if scaled else "divided by a number" if divided else "used as they are, 0 to 255"
+    )
     hint = "Pixels with mean 0 and spread 1, both measured on the training rows, let all weights learn at one pace."
     yield Result("scale of the pixels", "pass" if scaled else "warn", found, "mean 0, spread 1", "" if scaled else hint)
     mixed = re.search(r"permutation|shuffle|rng\.choice|random\.sample", text)
     hint = "Batches of one order are the same batches in every epoch."
-    yield Result("order of the rows", "pass" if mixed else "warn", "drawn" if mixed else "never drawn", "drawn every epoch", "" if mixed else hint)
+    yield Result(
+        "order of the rows",
+        "pass" if mixed else "warn",
+        "drawn" if mixed else "never drawn",
+        "drawn every epoch",
+        "" if mixed else hint,
+    )

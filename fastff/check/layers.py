@@ -25,9 +25,12 @@ def check_linear(solution: Solution) -> Results:
     yield compare("forward", layer.forward(x.copy()), y, hint, "B2", mistakes)
     if layer.bias_path is None:
         hint = "Every layer has a bias of its own, one number for each output, which forward adds."
-        yield Result("bias is used", "fail", "changing no array of the layer moves its outputs as a bias", "a bias", hint, "B2")
+        yield Result(
+            "bias is used", "fail", "changing no array of the layer moves its outputs as a bias", "a bias", hint, "B2"
+        )
     yield from _backward(solution, layer, x, g)
-    yield from _independence(solution)
+    if "backward leaves the weights" not in solution.broken:
+        yield from _independence(solution)
 
 
 def _start(solution: Solution) -> Results:
@@ -52,26 +55,40 @@ def _start(solution: Solution) -> Results:
         hint = "Weights that are all of one sign push every unit the same way: draw them around 0."
         yield Result("initial weights", "fail", found, wanted, hint, "B2")
     elif not np.isfinite(w).all():
-        yield Result("initial weights", "fail", "some are not finite", "finite numbers", "Initial weights are finite.", "B2")
+        yield Result(
+            "initial weights", "fail", "some are not finite", "finite numbers", "Initial weights are finite.", "B2"
+        )
     else:
         hint = "Think of how the spread of XW grows with the number of inputs, and what that does to the first loss."
         yield judge("initial weights", 0.15 * he < spread < 3 * he, found, wanted, hint, "B2", soft=True)
     other = solution.linear(200, 100).weights
     hint = "Every layer draws its own weights: is the generator made anew with the same seed in each?"
-    yield judge("layers start different", not close(w, other), "equal" if close(w, other) else "different", "different", hint, "B2", soft=True)
+    yield judge(
+        "layers start different",
+        not close(w, other),
+        "equal" if close(w, other) else "different",
+        "different",
+        hint,
+        "B2",
+        soft=True,
+    )
     names = [str(path[-1]) for path in (layer.weight_path, layer.bias_path) if path]
     known = names[0] in WEIGHT_NAMES and (len(names) == 1 or names[1] in BIAS_NAMES)
     hint = "Other code looks for the names weights and bias."
     yield judge("names of parameters", known, ", ".join(names), "weights, bias", hint, soft=True)
     if solution.columns:
         hint = "The data has examples as rows; all that works with yours has to turn them."
-        yield Result("examples are rows", "warn", "examples are columns: forward takes (in, B)", "rows, (B, in)", hint, "B2")
+        yield Result(
+            "examples are rows", "warn", "examples are columns: forward takes (in, B)", "rows, (B, in)", hint, "B2"
+        )
 
 
 def _backward(solution: Solution, layer: Linear, x: np.ndarray, g: np.ndarray) -> Results:
     names = required(layer.layer.backward)
     hint = "forward can store what backward needs."
-    yield judge("arguments of backward", len(names) == 1, f"backward({', '.join(names)})", "backward(grad)", hint, soft=True)
+    yield judge(
+        "arguments of backward", len(names) == 1, f"backward({', '.join(names)})", "backward(grad)", hint, soft=True
+    )
     w, x_given, g_given = layer.weights, x.copy(), g.copy()
     layer.forward(x_given)
     dx = layer.backward(x_given, g_given)
@@ -80,7 +97,8 @@ def _backward(solution: Solution, layer: Linear, x: np.ndarray, g: np.ndarray) -
     if moved:
         hint = "backward only computes gradients; the weights change in step."
         yield Result("backward leaves the weights", "fail", "backward changes the weights", "unchanged", hint, "B2")
-        layer.set(w, layer.bias)
+        solution.broken.add("backward leaves the weights")
+        return
     layer = solution.linear(5, 3, seed=0)
     path_w, path_b = layer.gradients(x, g)
     yield from _gradient(solution, layer, "grad_weights", path_w, x, g)
@@ -99,10 +117,14 @@ def _backward(solution: Solution, layer: Linear, x: np.ndarray, g: np.ndarray) -
         again = np.array(read(layer.layer, path_w), float)
         hint = "The gradients of a batch replace those of the batch before; they do not add up over batches."
         yield judge("backward twice", close(first, again), shown(again), shown(first), hint, "B2")
-    yield judge("arguments stay as they are", kept, "unchanged" if kept else "changed", "unchanged", UNTOUCHED, soft=True)
+    yield judge(
+        "arguments stay as they are", kept, "unchanged" if kept else "changed", "unchanged", UNTOUCHED, soft=True
+    )
 
 
-def _gradient(solution: Solution, layer: Linear, name: str, path: tuple | None, x: np.ndarray, g: np.ndarray) -> Results:
+def _gradient(
+    solution: Solution, layer: Linear, name: str, path: tuple | None, x: np.ndarray, g: np.ndarray
+) -> Results:
     weights, rows = name == "grad_weights", len(x)
     wanted = x.T @ g if weights else g.sum(0)
     hint = "The gradient is a sum over the rows of the batch, with one value for each parameter."
@@ -110,10 +132,17 @@ def _gradient(solution: Solution, layer: Linear, name: str, path: tuple | None, 
         yield Result(name, "fail", f"after backward the layer has no {name}", shown(wanted), hint, "B2")
         return
     found = np.array(read(layer.layer, path), float) if not callable(read(layer.layer, path)) else np.array(np.nan)
-    if weights and layer.transposed and found.shape == wanted.T.shape or (weights and solution.columns and found.shape == wanted.T.shape):
+    if (
+        weights
+        and layer.transposed
+        and found.shape == wanted.T.shape
+        or (weights and solution.columns and found.shape == wanted.T.shape)
+    ):
         found = found.T
     if path != (name,):
-        yield Result(f"name of {name}", "warn", ".".join(map(str, path)), name, "Other code looks for the assignment's name.")
+        yield Result(
+            f"name of {name}", "warn", ".".join(map(str, path)), name, "Other code looks for the assignment's name."
+        )
     parameter = layer.weights if weights else layer.bias
     penalty = scale_of(found - wanted, parameter) if np.squeeze(found).shape == wanted.shape else None
     if penalty and 0 < penalty <= 0.2 and not close(found, wanted) and weights:
@@ -133,11 +162,33 @@ def _gradient(solution: Solution, layer: Linear, name: str, path: tuple | None, 
         "weight decay is applied to the bias": wanted + penalty * parameter if penalty and not weights else None,
     }
     result = compare(name, found, wanted, hint, "B2", mistakes)
-    if result.status == "fail" and solution.balance():
+    if result.status == "fail" and scale_of(found, wanted) and solution.balance():
         found_text = f"{result.found}; CrossEntropySoftmax.backward makes up for it"
-        result = Result(name, "warn", found_text, result.wanted, "The assignment divides by the batch once, in the loss.", "Q3.2", result.error)
-    elif result.status == "fail" and not weights and np.squeeze(found).shape == wanted.shape and ":" not in result.found and penalty:
-        result = Result(name, "fail", f"weight decay is applied to the bias: {result.found}", result.wanted, "A penalty belongs to weights only.", "B3", result.error)
+        result = Result(
+            name,
+            "warn",
+            found_text,
+            result.wanted,
+            "The assignment divides by the batch once, in the loss.",
+            "Q3.2",
+            result.error,
+        )
+    elif (
+        result.status == "fail"
+        and not weights
+        and np.squeeze(found).shape == wanted.shape
+        and ":" not in result.found
+        and penalty
+    ):
+        result = Result(
+            name,
+            "fail",
+            f"weight decay is applied to the bias: {result.found}",
+            result.wanted,
+            "A penalty belongs to weights only.",
+            "B3",
+            result.error,
+        )
     yield result
 
 
@@ -157,7 +208,9 @@ def _independence(solution: Solution) -> Results:
     together = np.array(read(a.layer, path), float)
     b.backward(other, 2 * g)
     later = np.array(read(a.layer, path), float)
-    good = close(together, alone) and close(later, alone) and close(a.weights, weights) and not close(b.weights, weights)
+    good = (
+        close(together, alone) and close(later, alone) and close(a.weights, weights) and not close(b.weights, weights)
+    )
     hint = "A variable of the class, or of the file, belongs to all layers together; one of self belongs to one layer."
     yield judge("layers are independent", good, "independent" if good else "a layer changes with what another one is given",
                 "independent", hint, "B2")  # fmt: skip
@@ -188,10 +241,24 @@ def check_relu(solution: Solution) -> Results:
     hint = "By the chain rule grad is multiplied by a slope, and the slope depends on what forward was given."
     yield compare("backward", dx, g * (x > 0), hint, "B4", mistakes, 1e-6)
     unchanged = unchanged and close(g_given, g, 0)
-    yield judge("arguments stay as they are", unchanged, "unchanged" if unchanged else "changed", "unchanged", UNTOUCHED, soft=True)
+    yield judge(
+        "arguments stay as they are",
+        unchanged,
+        "unchanged" if unchanged else "changed",
+        "unchanged",
+        UNTOUCHED,
+        soft=True,
+    )
     a, b = make(), make()
     a.forward(x.copy())
     b.forward(-x)
     two = np.array(a.backward(g.copy()) if len(names) == 1 else a.backward(x.copy(), g.copy()), float)
     hint = "A variable of the class, or of the file, belongs to all layers together; one of self belongs to one layer."
-    yield judge("layers are independent", close(two, dx, 1e-6), "independent" if close(two, dx, 1e-6) else "mixed up", "independent", hint, "B4")
+    yield judge(
+        "layers are independent",
+        close(two, dx, 1e-6),
+        "independent" if close(two, dx, 1e-6) else "mixed up",
+        "independent",
+        hint,
+        "B4",
+    )

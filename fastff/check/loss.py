@@ -14,21 +14,30 @@ def check_loss(solution: Solution) -> Results:
     rng = np.random.default_rng(7)
     z, y = 2 * rng.normal(size=(ROWS, 3)), np.array([0, 1, 2, 2, 0, 1, 1])
     hint = "The data's labels are a column of whole numbers, (N, 1)."
-    yield judge("form of labels", loss.form == "(B, 1)", f"it works with {loss.form}", "(B, 1), as in the data", hint, soft=True)
+    yield judge(
+        "form of labels", loss.form == "(B, 1)", f"it works with {loss.form}", "(B, 1), as in the data", hint, soft=True
+    )
     hint = "With the softmax inside the loss, the division that can fail cancels out of the gradient."
     found = "it takes probabilities: the softmax is outside" if loss.probabilities else "it takes logits"
     yield judge("takes logits", not loss.probabilities, found, "logits", hint, "Q1.6", soft=True)
     given, labels = loss.inputs(z, y)
     kept = given.copy()
     value = loss.make().forward(given, labels)
-    yield from _forward(loss, value, z, y)
+    yield from _forward(solution, loss, value, z, y)
     untouched = close(given, kept, 0)
-    yield judge("arguments stay as they are", untouched, "unchanged" if untouched else "changed", "unchanged", UNTOUCHED, soft=True)
+    yield judge(
+        "arguments stay as they are",
+        untouched,
+        "unchanged" if untouched else "changed",
+        "unchanged",
+        UNTOUCHED,
+        soft=True,
+    )
     yield from _stable(loss, value, z, y)
     yield from _gradient(solution, loss, z, y)
 
 
-def _forward(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
+def _forward(solution: Solution, loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
     each, p, picked = log_loss(z, y), softmax(z), np.arange(len(y))
     one_hot = np.eye(3)[y]
     down = np.exp(z) / np.exp(z).sum(0)
@@ -48,7 +57,9 @@ def _forward(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results
         "the logits are used as if they were probabilities": -z[picked, y].mean(),
         "terms of the other classes are added (binary cross-entropy)": -(
             one_hot * np.log(p) + (1 - one_hot) * np.log(1 - p)
-        ).sum(1).mean(),
+        )
+        .sum(1)
+        .mean(),
         "columns of all labels are picked for each row (shapes (B,) and (B, 1) broadcast)": -np.log(p[:, y]).mean(),
         "the sum over all pairs, from shapes (B,) and (B, 1) that broadcast": -np.log(p[:, y]).sum() / len(y),
         "half of it": each.mean() / 2,
@@ -59,8 +70,16 @@ def _forward(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results
     result = compare("forward", value, each.mean(), hint, "Q1.5", mistakes, 1e-3 if exact else 1e-4)
     if exact and not close(value, each.mean(), 2e-6):
         text = f"a small number is added inside the logarithm: {shown(value)}"
-        yield Result("forward", "warn", text, result.wanted, "Without log of a softmax there is nothing to protect.", "Q1.6", result.error)
-    elif loss.kind == "sum" and _consistent(loss, z, y):
+        yield Result(
+            "forward",
+            "warn",
+            text,
+            result.wanted,
+            "Without log of a softmax there is nothing to protect.",
+            "Q1.6",
+            result.error,
+        )
+    elif loss.kind == "sum" and _consistent(loss, z, y) and not solution.balance():
         text = f"the sum over the batch, and so is its gradient: {shown(value)}"
         yield Result("forward", "warn", text, result.wanted, "The assignment's loss is the mean.", "Q3.2", result.error)
     else:
@@ -81,7 +100,9 @@ def _stable(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
     factor = scale_of(value, log_loss(z, y).mean(), 1e-3) if np.size(np.asarray(value)) == 1 else None
     factor = 1.0 if loss.kind != "sum" and factor and abs(factor - 1) < 1e-2 else factor
     if loss.probabilities:
-        yield Result("large logits", "skipped", "the softmax is outside of the loss, so it is not tried here", section="Q1.2")
+        yield Result(
+            "large logits", "skipped", "the softmax is outside of the loss, so it is not tried here", section="Q1.2"
+        )
         return
     labels = np.array([0, 1, 2])
     found = _value(loss, LARGE, labels)
@@ -92,7 +113,9 @@ def _stable(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
         return
     wanted = each.mean() * (factor * len(labels) / ROWS if loss.kind == "sum" and factor else factor or 1)
     if factor is None:
-        yield Result("large logits", "follows", f"finite ({shown(found)}); the value follows from forward", "a finite loss")
+        yield Result(
+            "large logits", "follows", f"finite ({shown(found)}); the value follows from forward", "a finite loss"
+        )
         return
     yield judge("large logits", close(found, wanted, 1e-3), shown(found), shown(wanted), hint, "Q1.2")
     wrong = _value(loss, np.array([[800.0, 0, -800], [0, 800, 0]]), np.array([1, 0]))
@@ -100,7 +123,9 @@ def _stable(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
     text = f"{shown(wrong)}: a small number in the logarithm hides how wrong it is" if capped else shown(wrong)
     multiple = 2 * factor / ROWS if loss.kind == "sum" else factor
     hint = "Where a probability rounds to 0 its logarithm is infinite; the loss can be had without it."
-    yield judge("large loss", close(wrong, 800 * multiple, 1e-3), text, shown(800 * multiple), hint, "Q1.6", soft=capped)
+    yield judge(
+        "large loss", close(wrong, 800 * multiple, 1e-3), text, shown(800 * multiple), hint, "Q1.6", soft=capped
+    )
     moved = _value(loss, z + 100, y)
     if np.isfinite(moved):
         hint = "Adding the same number to all logits changes no probability."
@@ -160,7 +185,13 @@ def _gradient(solution: Solution, loss: Loss, z: np.ndarray, y: np.ndarray) -> R
         again = np.asarray(a.backward(*(first, labels)[: len(names)]), float)
         again = again.T if loss.columns else again
         hint = "A variable of the class belongs to all its objects; one of self belongs to one."
-        yield judge("losses are independent", close(again, found, 1e-5), "independent" if close(again, found, 1e-5) else "mixed up", "independent", hint)
+        yield judge(
+            "losses are independent",
+            close(again, found, 1e-5),
+            "independent" if close(again, found, 1e-5) else "mixed up",
+            "independent",
+            hint,
+        )
 
 
 def _differences(loss: Loss, found: np.ndarray, z: np.ndarray, y: np.ndarray, result: Result) -> Result:
@@ -179,6 +210,7 @@ def _differences(loss: Loss, found: np.ndarray, z: np.ndarray, y: np.ndarray, re
     factor = scale_of(found, numeric, 5e-3)
     text = f"{factor:.4g} times" if factor else "not a multiple of"
     hint = "Loss and gradient have to be of one quantity, both of the mean."
-    status = "warn" if result.status == "warn" else "follows" if result.status == "fail" or loss.kind != "mean" else "fail"
+    status = (
+        "warn" if result.status == "warn" else "follows" if result.status == "fail" or loss.kind != "mean" else "fail"
+    )
     return Result(name, status, f"{text} {wanted}", "equal", hint, "Q3.2", relative_error(found, numeric))
-

@@ -69,13 +69,23 @@ def _passes(solution: Solution) -> Results:
     for i, layer in enumerate(layers):
         layer.backward = _noting(seen, i, originals[i])
     network.forward(x.copy())
-    network.backward(*(g.copy(), x)[: max(1, len(required(network.backward)))])
+    problem: Exception | None = None
+    try:
+        network.backward(*(g.copy(), x)[: max(1, len(required(network.backward)))])
+    except Exception as error:
+        problem = error
     order = [i for i, _ in seen]
+    if problem is not None and order == list(range(len(layers)))[: -len(order) - 1 : -1]:
+        raise problem  # of a layer
     hint = "The last layer comes first; each gets what the one behind it returned."
     good, wanted = order == list(range(len(layers)))[::-1], "each layer once, the last one first"
-    text = "each layer once, the last one first" if good else f"layers {[i + 1 for i in order]} of {len(layers)} in this order"
+    text = (
+        "each layer once, the last one first"
+        if good
+        else f"layers {[i + 1 for i in order]} of {len(layers)} in this order"
+    )
     yield judge("backward goes through all layers", good, text, wanted, hint, "B2")
-    if good:
+    if good and "LinearLayer" not in solution.broken:
         handed = close(seen[0][1], g, 1e-6)
         grad: Any = g.copy()
         for i in reversed(range(len(layers))):
@@ -154,7 +164,9 @@ def _gradient(solution: Solution) -> Results:
 CAUSES = {"LinearLayer", "ReLU", "CrossEntropySoftmax", "FeedForwardNeuralNetwork"}
 
 
-def randomise(solution: Solution, layers: list[Any], sizes: list[tuple[int, int]], rng: np.random.Generator) -> list[Linear]:
+def randomise(
+    solution: Solution, layers: list[Any], sizes: list[tuple[int, int]], rng: np.random.Generator
+) -> list[Linear]:
     """The linear layers of a network with known weights, so that the student's initial ones do not matter."""
     wrapped = [solution.wrap(layer, *size) for layer, size in zip(layers, sizes, strict=True)]
     for layer, (n_in, n_out) in zip(wrapped, sizes, strict=True):

@@ -40,7 +40,9 @@ def check(namespace: dict[str, Any], *, hints: bool = True) -> list[Result]:
         If the namespace is no dict, or has none of the homework's classes.
     """
     if not isinstance(namespace, dict) or not any(a in namespace for names in ALIASES.values() for a in names):
-        raise ArgumentError(f"namespace: none of {', '.join(ALIASES)} is in it, want globals() after the cells that define them")
+        raise ArgumentError(
+            f"namespace: none of {', '.join(ALIASES)} is in it, want globals() after the cells that define them"
+        )
     solution = Solution(namespace, _tree(namespace))
     state = np.random.get_state()
     results = []

@@ -1,6 +1,6 @@
 """Q5: the optimizer: `step` is driven with the student's own stored gradients and judged for weights and biases apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from fastff.check.solution import Linear, Solution, read, required
 N_IN, N_OUT = 6, 16
 TINY = 1e-9  # a step size that leaves weights so near 0 that their decay cannot be seen
 RIGHT = "Adam, averages divided by 1 - beta at every step (the course's equations 13-17), L2 decay of weights only"
-OTHER = {"standard": "This is Adam as Kingma and Ba have it, another one than the assignment's: its steps have another length."}
+OTHER = {
+    "standard": "This is Adam as Kingma and Ba have it, another one than the assignment's: its steps have another length."
+}
 
 
 @dataclass
@@ -73,9 +75,16 @@ def make_gradients(steps: int) -> np.ndarray:
 
 
 def check_optimizer(solution: Solution) -> Results:
+    if "backward leaves the weights" in solution.broken:
+        yield Result(
+            "rules", "follows", "LinearLayer.backward changes the weights, so that steps cannot be told apart", RIGHT
+        )
+        return
     layer = solution.linear(N_IN, N_OUT)
     if not hasattr(layer.layer, "step"):
-        yield Result("step", "fail", "LinearLayer has no step", "step(step_size)", "Each layer updates its own parameters.", "A")
+        yield Result(
+            "step", "fail", "LinearLayer has no step", "step(step_size)", "Each layer updates its own parameters.", "A"
+        )
         return
     names = required(layer.layer.step)
     yield judge("arguments of step", len(names) <= 1, f"step({', '.join(names)})", "step(step_size)",
@@ -84,43 +93,58 @@ def check_optimizer(solution: Solution) -> Results:
     zeros = np.zeros((N_IN, N_OUT)), np.zeros(N_OUT)
     trace = drive(solution, TINY, gradients, *zeros)
     longer = drive(solution, 10 * TINY, gradients[:1], *zeros)
-    yield from _sizes(trace, longer)
+    powers = [_power(getattr(trace, p), getattr(longer, p)) for p in ("weights", "bias")]
+    yield from _sizes(powers)
     rules: list[Rule | None] = []
-    for part, values, stored in (("weights", trace.weights, trace.grad_weights), ("biases", trace.bias, trace.grad_bias)):
+    judged = ("weights", trace.weights, trace.grad_weights), ("biases", trace.bias, trace.grad_bias)
+    for (part, values, stored), power in zip(judged, powers, strict=True):
+        if part == "biases" and layer.bias_path is None:
+            yield Result(f"rule of {part}", "follows", "LinearLayer has no bias", RIGHT)
+            rules.append(None)
+            continue
         if np.ptp(np.nan_to_num(values, nan=1.0), axis=0).max() == 0:
             hint = "step has to change this parameter of the layer, and the one that forward reads."
             yield Result(f"rule of {part}", "fail", "never updated: step does not change them", RIGHT, hint, "A")
             rules.append(None)
             continue
-        rules.append(match((values[:-1] - values[1:]) / _unit(trace, longer), stored, solution.literals()))
+        usual = power is None or abs(power - 1) < 0.05
+        rule = match(
+            (values[:-1] - values[1:]) / (TINY if usual or power is None else TINY**power), stored, solution.literals()
+        )
+        # Where the step size enters wrongly, which was said, it decides neither on lengths nor on the epsilon
+        rules.append(rule if usual or rule is None else replace(rule, factor=1.0, epsilon=rule.epsilon or Rule.epsilon))
         yield _judged(part, rules[-1], bool(np.isfinite(values).all()), solution)
     yield from _decay(solution, rules)
     yield from _independent(solution)
 
 
-def _unit(trace: Trace, longer: Trace) -> float:
-    """What steps are measured in: the step size, or where the step depends on it otherwise, what makes them plain."""
-    power = _power(trace, longer)
-    if power is None or abs(power - 1) < 0.05:
-        return TINY
-    return TINY**power
-
-
-def _power(trace: Trace, longer: Trace) -> float | None:
-    """The power of the step size that a step is proportional to."""
-    one, ten = (np.abs(t.weights[1] - t.weights[0]) for t in (trace, longer))
+def _power(short: np.ndarray, long: np.ndarray) -> float | None:
+    """The power of the step size that a step is proportional to: the second one's is ten times the first one's."""
+    one, ten = np.abs(short[1] - short[0]), np.abs(long[1] - long[0])
     used = np.isfinite(one) & np.isfinite(ten) & (one > 0) & (ten > 0)
     return float(np.median(np.log10(ten[used] / one[used]))) if used.any() else None
 
 
-def _sizes(trace: Trace, longer: Trace) -> Results:
-    power = _power(trace, longer)
-    if power is None:
-        return
-    said = {0: "steps do not depend on the step size", 1: "proportional to the step size", 2: "the step size is applied twice"}
-    text = said.get(round(power) if abs(power - round(power)) < 0.05 else -1, f"steps grow with the power {power:.3g} of the step size")
-    hint = "The step size multiplies the direction exactly once."
-    yield judge("step size", abs(power - 1) < 0.05, text, "proportional to the step size", hint, "A")
+def _sizes(powers: list[float | None]) -> Results:
+    said = {
+        0: "steps do not depend on the step size",
+        1: "proportional to the step size",
+        2: "the step size is applied twice",
+    }
+    texts = []
+    for part, power in zip(("weights", "biases"), powers, strict=True):
+        if power is not None:
+            near = round(power) if abs(power - round(power)) < 0.05 else -1
+            texts.append((part, near, said.get(near, f"steps grow with the power {power:.3g} of the step size")))
+    if texts:
+        good = all(near == 1 for _, near, _ in texts)
+        text = (
+            texts[0][2]
+            if len({text for *_, text in texts}) == 1
+            else "; ".join(f"{part}: {text}" for part, _, text in texts)
+        )
+        hint = "The step size multiplies the direction exactly once."
+        yield judge("step size", good, text, "proportional to the step size", hint, "A")
 
 
 def _judged(part: str, rule: Rule | None, finite: bool, solution: Solution) -> Result:
@@ -131,7 +155,9 @@ def _judged(part: str, rule: Rule | None, finite: bool, solution: Solution) -> R
             return Result(name, "follows", text, RIGHT, hint, "A")
         return Result(name, "fail", text, RIGHT, hint, "A")
     first, second = rule.correction
-    right = rule.form == "adam" and first == second and first in ("constant", "standard") and abs(rule.factor - 1) < 5e-3
+    right = (
+        rule.form == "adam" and first == second and first in ("constant", "standard") and abs(rule.factor - 1) < 5e-3
+    )
     if not right:
         section = "A2" if rule.form == "adam" and abs(rule.factor - 1) < 5e-3 else "A"
         return Result(name, "fail", rule.described(), RIGHT, hint, section)
@@ -155,7 +181,9 @@ def _decay(solution: Solution, rules: list[Rule | None]) -> Results:
     if rules[1] is not None and np.isfinite(trace.bias).all() and not start[1]:
         moved = np.abs(trace.bias[1] - trace.bias[0]).max() > 1e-9
         hint = "Weight decay pulls weights towards 0; biases are left out of it."
-        yield judge("biases are not decayed", not moved, "decayed" if moved else "not decayed", "not decayed", hint, "B3")
+        yield judge(
+            "biases are not decayed", not moved, "decayed" if moved else "not decayed", "not decayed", hint, "B3"
+        )
     if rules[0] is None or start[0]:
         return
     u = (trace.weights[0] - trace.weights[1]) / 0.1
@@ -169,8 +197,14 @@ def _decay(solution: Solution, rules: list[Rule | None]) -> Results:
         other = drive(solution, 0.01, still, w, b)
         again = float(np.median((other.weights[0] - other.weights[1]) / 0.01 / w.ravel()))
         scaled = abs(again / ratio[0] - 1) < 0.05
-        text = f"decoupled (AdamW): outside of the averages, lambda {ratio[0]:.3g}" if scaled else "decoupled, and not scaled by the step size"
-        yield Result(name, "fail", text, wanted, "Where the penalty enters decides whether its size survives the division.", "A3")
+        text = (
+            f"decoupled (AdamW): outside of the averages, lambda {ratio[0]:.3g}"
+            if scaled
+            else "decoupled, and not scaled by the step size"
+        )
+        yield Result(
+            name, "fail", text, wanted, "Where the penalty enters decides whether its size survives the division.", "A3"
+        )
         return
     yield _l2(solution, name, wanted, float(np.nanmedian(np.sign(u) * np.sign(w.ravel()))))
 

@@ -92,7 +92,9 @@ def _before(part: Part, solution: Solution) -> Iterator[Result]:
         if found is None:
             yield Result(name, "to do" if own else "skipped", f"the file has no {name}", name)
         elif own and (other := _otherwise(found, name)):
-            yield Result(name, "other assignment", other, f"{name}({', '.join(ARGUMENTS[name])}) with {', '.join(METHODS[name])}")
+            yield Result(
+                name, "other assignment", other, f"{name}({', '.join(ARGUMENTS[name])}) with {', '.join(METHODS[name])}"
+            )
     for about in part.about:
         name, _, method = about.partition(".")
         if name == "evaluate" and solution.find(name) is None:
@@ -150,7 +152,13 @@ def _raised(error: BaseException, part: Part, solution: Solution, path: str) -> 
         return Result(name, "to do", said, "its code")
     if StandIn.used or "StandIn" in text:
         return Result(name, "skipped", f"needs {_missing() or 'a module that the check replaces'}: {said}")
-    hint = "Look at the shapes on that line: which of them is (B, 1), (B,) or transposed?" if isinstance(error, ValueError) else ""
+    if isinstance(error, EOFError) and "input()" in text:
+        return Result(name, "skipped", said)
+    hint = (
+        "Look at the shapes on that line: which of them is (B, 1), (B,) or transposed?"
+        if isinstance(error, ValueError)
+        else ""
+    )
     if solution.broken & set(part.needs):
         return Result(name, "follows", said, "no error", hint)
     return Result(name, "fail", said, "no error", hint)

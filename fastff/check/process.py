@@ -24,9 +24,10 @@ from fastff.check.script import Script
 from fastff.check.solution import ALIASES, Solution
 from fastff.check.training import write_files
 
-SECONDS = 4  # for a part
+SECONDS = 3  # for a part; the training loop has MORE
 ALL_SECONDS = 20  # for a process, should the limit of a part not end it
-AFTERWARDS = 2  # for a part, once one took too long: what is wrong in one place often is in others
+AFTERWARDS = 1.5  # for a part, once one took too long: what is wrong in one place often is in others
+MORE = 2
 
 
 class NotLoadable(Exception):
@@ -50,7 +51,7 @@ def check_file(path: Path) -> list[Result]:
             raise NotLoadable(f"loading its definitions {ended}")
         part = next(part for part in PARTS if part.name == started[-1])
         late[part.name] = ended
-        results.append(Result("ends in time", "fail", ended, "an end", "Look for a loop whose condition never changes.",
+        results.append(Result("comes to its end", "fail", ended, "an end", "Look for a loop whose condition never changes.",
                               question=part.question, part=part.name))  # fmt: skip
 
 
@@ -58,7 +59,13 @@ def _run(path: Path, folder: Path, done: list[str], late: dict[str, str]) -> tup
     """What a process wrote, and how it ended if it did not come to its end."""
     said, trace = folder / "results.jsonl", folder / "trace.txt"
     given = json.dumps({"path": str(path), "folder": str(folder), "done": done, "late": late})
-    environment = {**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     command = [sys.executable, "-m", "fastff.check.process", given]
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -69,7 +76,8 @@ def _run(path: Path, folder: Path, done: list[str], late: dict[str, str]) -> tup
         return lines, "ended the whole process"
     place = re.search(rf'File "{re.escape(str(path))}", line (\d+) in (\S+)', text)
     where = f" (line {place[1]}, in {place[2]})" if place else ""
-    return lines, f"did not end in {AFTERWARDS if late else SECONDS} seconds{where}"
+    seconds = next((line["seconds"] for line in reversed(lines) if "seconds" in line), SECONDS)
+    return lines, f"did not end in {seconds} seconds{where}"
 
 
 def main(given: str) -> None:
@@ -87,7 +95,11 @@ def main(given: str) -> None:
             file.flush()
 
         seconds = AFTERWARDS if late else SECONDS
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), np.errstate(all="ignore"):
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            np.errstate(all="ignore"),
+        ):
             warnings.simplefilter("ignore")
             faulthandler.dump_traceback_later(seconds, exit=True, file=trace)
             try:
@@ -102,15 +114,26 @@ def main(given: str) -> None:
                                   ", ".join(ALIASES), question="Q4", part="LinearLayer").as_dict())  # fmt: skip
                 say(end=True)
                 return
+            for reason in script.failed if not request["done"] else ():
+                say(result=Result("constants", "warn", reason, "no error", question="Q4", part="LinearLayer").as_dict())
             for part in PARTS:
                 if part.name in request["done"]:
                     continue
-                say(start=part.name)
+                limit = seconds + (MORE if part.name == "training loop" else 0)
+                say(start=part.name, seconds=limit)
                 culprit = next((name for name in part.needs if name in late), None)
                 if culprit:
-                    say(result=Result("can be tried", "follows", f"{culprit} {late[culprit]}", question=part.question, part=part.name).as_dict())
+                    say(
+                        result=Result(
+                            "can be tried",
+                            "follows",
+                            f"{culprit} {late[culprit]}",
+                            question=part.question,
+                            part=part.name,
+                        ).as_dict()
+                    )
                     continue
-                faulthandler.dump_traceback_later(seconds + (part.name == "training loop"), exit=True, file=trace)
+                faulthandler.dump_traceback_later(limit, exit=True, file=trace)
                 np.random.seed(0)
                 for result in run_part(part, solution, script.run_main, str(path)):
                     say(result=result.as_dict())
@@ -120,7 +143,8 @@ def main(given: str) -> None:
 
 def _why(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: {error.msg}, want Python that can be read"
+        place = f"line {error.lineno}: " if error.lineno else ""
+        return f"{place}{error.msg}, want a file that Python can read"
     line, trace = "", error.__traceback__
     while trace:
         if trace.tb_frame.f_code.co_filename == str(path):

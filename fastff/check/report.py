@@ -7,7 +7,11 @@ from fastff.check.parts import PARTS
 from fastff.check.results import WRONG, Result
 
 WIDTH = 118
-SAID = {"to do": "not written yet", "other assignment": "of another assignment", "follows": "follows from an earlier failure"}
+SAID = {
+    "to do": "not written yet",
+    "other assignment": "of another assignment",
+    "follows": "follows from an earlier failure",
+}
 
 
 def table(results: list[Result], hints: bool = True) -> str:
@@ -64,7 +68,9 @@ def gradescope(results: list[Result], hints: bool = True) -> str:
         numbers[part.question] += 1
         counted = [result for result in own if result.status in ("pass", "warn", *WRONG)]
         share = sum(result.status in ("pass", "warn") for result in counted) / len(counted) if counted else 0.0
-        output = "\n".join(line.strip() for result in own for line in _lines(result, hints)) or "This part was not reached."
+        output = (
+            "\n".join(line.strip() for result in own for line in _lines(result, hints)) or "This part was not reached."
+        )
         tests.append({"name": f"{part.question} {part.name}", "number": f"{part.question[1:]}.{numbers[part.question]}",
                       "score": round(part.points * share, 2), "max_score": part.points, "output": output,
                       "visibility": "visible"})  # fmt: skip

@@ -104,7 +104,9 @@ def compare(
     return Result(name, "fail", said, shown(wanted), hint, section, error if error == error else None)
 
 
-def judge(name: str, good: bool, found: str, wanted: str, hint: str = "", section: str = "", soft: bool = False) -> Result:
+def judge(
+    name: str, good: bool, found: str, wanted: str, hint: str = "", section: str = "", soft: bool = False
+) -> Result:
     """Pass if good; otherwise a failure, or only a warning where the student's way is as good or nearly so."""
     status = "pass" if good else "warn" if soft else "fail"
     return Result(name, status, found, wanted, "" if good else hint, "" if good else section)

@@ -13,7 +13,9 @@ from typing import Any
 # Always replaced: they open windows or wait for somebody. Other modules are replaced when they are not installed.
 REPLACED = {"turtle", "tkinter", "matplotlib", "pdb", "ipdb", "IPython", "seaborn", "cv2", "tqdm"}
 NEEDED = {"numpy", "fastff"}
-_CALLS = re.compile(r"(np|numpy|math)\.(?!load|save|genfromtxt|fromfile|memmap)[\w.]+|range|len|int|float|list|dict|tuple|set|bool|str")
+_CALLS = re.compile(
+    r"(np|numpy|math)\.(?!load|save|genfromtxt|fromfile|memmap)[\w.]+|range|len|int|float|list|dict|tuple|set|bool|str"
+)
 _DATA = re.compile(r"(train|val|test)", re.IGNORECASE)
 
 
@@ -39,7 +41,12 @@ class StandIn(types.ModuleType):
     def __call__(self, *arguments: Any, **_: Any) -> Any:
         if self.__name__ in ("tqdm", "tqdm.tqdm") and arguments:
             return arguments[0]  # it shows progress and hands on what it is given
+        if len(arguments) == 1 and isinstance(arguments[0], (types.FunctionType, type)):
+            return arguments[0]  # as a decorator
         return self._again()
+
+    def __mro_entries__(self, _: object) -> tuple[type, ...]:
+        return ()  # as the base of a class it adds nothing
 
     def __iter__(self) -> Iterator["StandIn"]:
         return iter((self._again(), self))
@@ -76,7 +83,6 @@ class Script:
         self.path = path
         self.tree = ast.parse(path.read_bytes(), str(path))
         self.skipped = [node for node in self.tree.body if not _is_definition(node)]
-        kept = [node for node in self.tree.body if _is_definition(node)]
         self.namespace = Namespace(str(path), self.skipped)
         self.namespace["__builtins__"] = {
             **vars(builtins),
@@ -86,14 +92,28 @@ class Script:
             "breakpoint": lambda *_, **__: None,
         }
         sys.path.insert(0, str(path.parent))
-        exec(compile(ast.Module(kept, []), str(path), "exec"), self.namespace)
+        self.failed = [reason for node in self.tree.body if _is_definition(node) and (reason := self._define(node))]
+
+    def _define(self, node: ast.stmt) -> str:
+        """Run a definition. What is wrong with a constant is returned, for it may not matter; the rest must be right."""
+        try:
+            exec(compile(ast.Module([node], []), str(self.path), "exec"), self.namespace)
+        except Exception as error:
+            if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+                raise
+            return f"{type(error).__name__}: {error} (line {node.lineno})"
+        return ""
 
     def run_main(self) -> None:
         """Call main, or run what the file does when it is started, if there is no main."""
         if "main" in self.namespace:
             self.namespace["main"]()
             return
-        body = [part for node in self.skipped for part in (node.body if isinstance(node, ast.If) and _is_guard(node) else [node])]
+        body = [
+            part
+            for node in self.skipped
+            for part in (node.body if isinstance(node, ast.If) and _is_guard(node) else [node])
+        ]
         exec(compile(ast.Module(body, []), str(self.path), "exec"), self.namespace)
 
 

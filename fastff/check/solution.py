@@ -28,9 +28,26 @@ EXTRA = {
     **dict.fromkeys(("beta", "beta1", "b1", "momentum"), 0.9),
     **dict.fromkeys(("beta2", "b2"), 0.999),
     **dict.fromkeys(("eps", "epsilon"), 1e-8),
-    **dict.fromkeys(("lambda", "lam", "lambd", "lmbda", "lmda", "wd", "decay", "weightdecay", "reg", "l2", "lambdaa"), 1e-4),
+    **dict.fromkeys(
+        ("lambda", "lam", "lambd", "lmbda", "lmda", "wd", "decay", "weightdecay", "reg", "l2", "lambdaa"), 1e-4
+    ),
 }
-COUNTERS = {"t", "epoch", "e", "i", "iteration", "iter", "it", "step", "k", "n", "count", "timestep", "currentstep", "time"}
+COUNTERS = {
+    "t",
+    "epoch",
+    "e",
+    "i",
+    "iteration",
+    "iter",
+    "it",
+    "step",
+    "k",
+    "n",
+    "count",
+    "timestep",
+    "currentstep",
+    "time",
+}
 WEIGHT_NAMES = ("weights", "weight", "W", "w")
 BIAS_NAMES = ("bias", "biases", "b", "B")
 GRADIENT_NAMES = ("grad_weights", "grad_bias", "dW", "db", "dw", "grad_w", "grad_b")
@@ -52,6 +69,14 @@ def log_loss(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The cross-entropy of each row, by log-sum-exp."""
     d = z - z.max(1, keepdims=True)
     return np.log(np.exp(d).sum(1)) - d[np.arange(len(y)), y]
+
+
+def class_numbers(labels: Any) -> np.ndarray:
+    """Labels of 3 classes in any form as whole numbers (B,)."""
+    array = np.asarray(labels)
+    if array.ndim == 2 and 3 in array.shape and 1 not in array.shape:
+        return array.argmax(1 if array.shape[1] == 3 else 0)
+    return array.ravel().astype(int)
 
 
 def required(function: Any) -> list[str]:
@@ -145,7 +170,9 @@ class Linear:
 
     def _at(self, path: Path | None) -> Any:
         if path is None:
-            raise Blocked("no array of LinearLayer acts as its weights: changing none of them changes what forward returns")
+            raise Blocked(
+                "no array of LinearLayer acts as its weights: changing none of them changes what forward returns"
+            )
         return read(self.layer, path)
 
     def set(self, weights: np.ndarray, bias: np.ndarray) -> None:
@@ -336,7 +363,9 @@ class Solution:
             layer = self.linear(5, 3, seed=0)
             values = [None if p is None else np.array(read(layer.layer, p), float) for p in layer.gradients(x, g)]
             wanted = (x.T @ g, g.sum(0))
-            return [None if v is None else scale_of(v, w) or scale_of(v.T, w) for v, w in zip(values, wanted, strict=True)]
+            return [
+                None if v is None else scale_of(v, w) or scale_of(v.T, w) for v, w in zip(values, wanted, strict=True)
+            ]
         except Exception:
             return [None, None]
 
@@ -349,6 +378,8 @@ class Solution:
         return abs(loss / ROWS - 1) < 1e-3 and abs(weights * ROWS - 1) < 1e-3 and abs(bias * ROWS - 1) < 1e-3
 
     def _columns(self) -> bool:
+        if "LinearLayer" in self.broken and "columns" not in vars(self):
+            return False
         try:
             return self.columns
         except Exception:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastff.check.results import Blocked, Result, Results, close, judge
-from fastff.check.solution import Solution, softmax
+from fastff.check.solution import Solution, class_numbers, softmax
 
 SPLITS = {"train": 307, "val": 90, "test": 61}  # 307 is prime: whatever the size of batches, the last one is smaller
 EPOCHS, LONGEST = 3, 12  # epochs that are followed at least, and at most if the loss has not fallen yet
@@ -89,7 +89,11 @@ class _Follower:
     def _read_tags(self, x: Any) -> np.ndarray:
         array = np.asarray(x)
         array = array.T if array.ndim == 2 and array.shape[1] != 3072 and array.shape[0] == 3072 else array
-        return np.array(array[:, :TAGS], float) if array.ndim == 2 and array.shape[1] == 3072 else np.zeros((len(array), TAGS))
+        return (
+            np.array(array[:, :TAGS], float)
+            if array.ndim == 2 and array.shape[1] == 3072
+            else np.zeros((len(array), TAGS))
+        )
 
     def _stop_when_enough(self) -> None:
         n = SPLITS["train"]
@@ -114,7 +118,7 @@ class _Follower:
             given = np.array(z, float)
             value = real(loss, z, labels, *more, **options)
             if not self.inside:
-                self.labels, self.loss = _numbers(labels), float(np.mean(value))
+                self.labels, self.loss = class_numbers(labels), float(np.mean(value))
                 out = self.out
                 if out is not None and out.shape == given.shape and out.ndim == 2 and not close(given, out, 1e-5):
                     rows, columns = softmax(out), softmax(out.T).T
@@ -134,7 +138,9 @@ class _Follower:
     def _backward(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def backward(network: Any, *arguments: Any, **options: Any) -> Any:
             batch = _Batch(self.tags, self.labels, self.loss, id(network))
-            given = [np.asarray(a, float) for a in (*arguments, *options.values()) if isinstance(a, (np.ndarray, float, int))]
+            given = [
+                np.asarray(a, float) for a in (*arguments, *options.values()) if isinstance(a, (np.ndarray, float, int))
+            ]
             if self.gradient is not None:
                 batch.gradient_is_the_loss = any(close(g, self.gradient) for g in given)
             self.batches.append(batch)
@@ -169,16 +175,6 @@ class _Follower:
         return evaluate
 
 
-def _numbers(labels: Any) -> np.ndarray:
-    """Labels in any form as numbers of classes."""
-    array = np.asarray(labels)
-    if array.ndim == 2 and array.shape[1] == 3 and array.shape[1] != 1:
-        return array.argmax(1)
-    if array.ndim == 2 and array.shape[0] == 3 and array.shape[1] > 1:
-        return array.argmax(0)
-    return array.ravel()
-
-
 def check_training(solution: Solution, run_main: Callable[[], None]) -> Results:
     problem: BaseException | None = None
     with _Follower(solution) as seen:
@@ -201,7 +197,14 @@ def check_training(solution: Solution, run_main: Callable[[], None]) -> Results:
     if seen.twice:
         hint = "The loss applies the softmax itself, to logits."
         bad = not solution.loss.probabilities
-        yield judge("logits go into the loss", not bad, "softmax is applied twice: before the loss and in it", "logits", hint, "Q1.5")
+        yield judge(
+            "logits go into the loss",
+            not bad,
+            "softmax is applied twice: before the loss and in it",
+            "logits",
+            hint,
+            "Q1.5",
+        )
     handed = [batch.gradient_is_the_loss for batch in seen.batches if batch.gradient_is_the_loss is not None]
     without = len(handed) < len(seen.batches)
     hint = "The network's backward begins with the gradient that the loss's backward returns, anew for each batch."
@@ -226,9 +229,23 @@ def _epoch_end(seen: _Follower) -> int:
 def _nothing(seen: _Follower) -> Result:
     wanted = "forward, loss, backward and step for each batch"
     if seen.steps:
-        return Result("steps", "fail", "the network takes steps, but its backward is never called", wanted, "A step needs gradients.", "A")
+        return Result(
+            "steps",
+            "fail",
+            "the network takes steps, but its backward is never called",
+            wanted,
+            "A step needs gradients.",
+            "A",
+        )
     if len(seen.tags):
-        return Result("steps", "fail", "neither backward nor step of the network is called", wanted, "A step needs gradients.", "A")
+        return Result(
+            "steps",
+            "fail",
+            "neither backward nor step of the network is called",
+            wanted,
+            "A step needs gradients.",
+            "A",
+        )
     return Result("steps", "fail", "main ends without a forward of FeedForwardNeuralNetwork", wanted,
                   "The loop goes over epochs, and in each over batches.", "A")  # fmt: skip
 
@@ -263,11 +280,23 @@ def _rows(seen: _Follower) -> Results:
     if pairs:
         matched = len(pairs) <= 3
         hint = "Rows and labels are put into a new order by one and the same permutation."
-        yield judge("labels stay with their rows", matched, "they do" if matched else "rows get labels of other rows", "they do", hint)
+        yield judge(
+            "labels stay with their rows",
+            matched,
+            "they do" if matched else "rows get labels of other rows",
+            "they do",
+            hint,
+        )
     if len(keys) >= 2 * first and first > 1:
         changed = keys[:first] != keys[first : 2 * first]
         hint = "The order is drawn anew at the start of every epoch."
-        yield judge("a new order every epoch", changed, "a new one" if changed else "the same in both first epochs", "a new one", hint)
+        yield judge(
+            "a new order every epoch",
+            changed,
+            "a new one" if changed else "the same in both first epochs",
+            "a new one",
+            hint,
+        )
 
 
 def _falls(solution: Solution, seen: _Follower) -> Results:
@@ -282,17 +311,23 @@ def _falls(solution: Solution, seen: _Follower) -> Results:
     else:
         good = min(losses[1:]) < losses[0]
         hint = "Other settings may help: step size, scale of the data, initial weights."
-        yield Result("loss falls", "pass" if good else "follows" if broken else "warn", text, "falling", "" if good else hint)
+        yield Result(
+            "loss falls", "pass" if good else "follows" if broken else "warn", text, "falling", "" if good else hint
+        )
 
 
 def _validation(seen: _Follower) -> Results:
     n = SPLITS["val"]
     tags = next((tags for rows, tags in seen.evaluated if rows == n), None)
-    hint = "After each epoch evaluate is called with the validation rows: training rows say nothing about other pictures."
+    hint = (
+        "After each epoch evaluate is called with the validation rows: training rows say nothing about other pictures."
+    )
     if tags is None:
         text = ", ".join(sorted({str(rows) for rows, _ in seen.evaluated})) or "none"
         only = bool(seen.evaluated)
-        yield Result("validation", "fail" if only else "warn", f"rows that evaluate gets: {text}", f"{n}, the validation's", hint)
+        yield Result(
+            "validation", "fail" if only else "warn", f"rows that evaluate gets: {text}", f"{n}, the validation's", hint
+        )
         return
     rows, total = [], 0
     for batch in seen.batches:
