@@ -46,23 +46,15 @@ def _check(solution: Solution) -> Results:
         if "grad" not in str(p[-1]) and a.ndim == 2 and p in after and a.shape in ((6, 8), (8, 3))
     ]
     still = all(np.array_equal(before[p], after[p]) for p in weights)
-    hint = "Evaluating computes figures only: no backward, no step."
-    yield judge(
-        "evaluate leaves the network as it is", still, "unchanged" if still else "weights change", "unchanged", hint
-    )
+    yield judge("evaluate leaves the network as it is", still, "unchanged" if still else "weights change", "unchanged")
     if not isinstance(returned, (tuple, list)) or len(returned) < 2:
-        yield Result(
-            "what evaluate returns", "fail", shown(returned), "(average loss, accuracy)", "Two numbers are wanted."
-        )
+        yield Result("what evaluate returns", "fail", shown(returned), "(average loss, accuracy)")
         return
-    yield judge("what evaluate returns", len(returned) == 2, f"{len(returned)} values", "(average loss, accuracy)",
-                "Two numbers are wanted.", soft=True)  # fmt: skip
+    yield judge("what evaluate returns", len(returned) == 2, f"{len(returned)} values", "(average loss, accuracy)", soft=True)  # fmt: skip
     loss, accuracy = returned[:2]
     if close(loss, true.accuracy, 1e-6) and not close(accuracy, true.accuracy, 1e-6):
-        yield Result("what evaluate returns", "fail", "accuracy first", "the loss first, then the accuracy",
-                     "Whoever calls evaluate unpacks the loss first.")  # fmt: skip
+        yield Result("what evaluate returns", "fail", "accuracy first", "the loss first, then the accuracy")  # fmt: skip
         loss, accuracy = accuracy, loss
-    hint = "A batch counts by its number of rows; the last one has fewer."
     mistakes = {name: true.over(name, true.hits) for name in AVERAGES} | {
         "the accuracy of the smallest logits": float((z.argmin(1) == y).mean()),
         "the number of right guesses, not their share": true.hits.sum(),
@@ -76,33 +68,20 @@ def _check(solution: Solution) -> Results:
     for name, pairs in _pairs(z, y).items():
         mistakes[f"every guess is compared with every label (shapes (B,) and (B, 1) broadcast), {name}"] = pairs
     if close(accuracy, 100 * true.accuracy, 1e-6):
-        yield Result(
-            "accuracy",
-            "warn",
-            f"in percent: {shown(accuracy)}",
-            shown(true.accuracy),
-            "The assignment's is a share from 0 to 1.",
-        )
+        yield Result("accuracy", "warn", f"in percent: {shown(accuracy)}", shown(true.accuracy))
     else:
-        yield compare("accuracy", accuracy, true.accuracy, hint, "Q3.2", mistakes, 1e-6)
+        yield compare("accuracy", accuracy, true.accuracy, mistakes, 1e-6)
     yield from _loss(true, loss)
     if "evaluate" in solution.broken:
         return  # how batches are put together was judged already
     _, other = _call(solution, evaluate, network, x, y, true, form=form, batch=N)
     good = close(other[0], returned[0], 1e-3) and close(other[1], returned[1], 1e-5)
-    hint = "The average over the same rows does not depend on how they are cut into batches."
     text = (
         f"{shown(returned[0])}, {shown(returned[1])} in batches of {BATCH}; {shown(other[0])}, {shown(other[1])} in one"
     )
-    yield judge("any size of batch", good, text, "equal", hint, "Q3.2")
-    hint = "The data's labels are a column, (N, 1)."
+    yield judge("any size of batch", good, text, "equal")
     yield judge(
-        "form of labels of evaluate",
-        form == "(B, 1)",
-        f"it works with {form}",
-        "(B, 1), as in the data",
-        hint,
-        soft=True,
+        "form of labels of evaluate", form == "(B, 1)", f"it works with {form}", "(B, 1), as in the data", soft=True
     )
 
 
@@ -209,7 +188,7 @@ def _call(solution: Solution, evaluate: Any, network: Any, x: np.ndarray, y: np.
 
 def _forms(solution: Solution) -> list[str]:
     """The forms of labels that evaluate may be given: the data's, and others if main or the loss makes them so."""
-    if solution.tree is None or "(B, 1)" != solution.loss.form:
+    if solution.tree is None or solution.loss.form != "(B, 1)":
         return list(LABELS)
     changed = re.compile(r"flatten|ravel|reshape|squeeze|\[:, 0\]|one_?hot|eye\(|\.T\b", re.IGNORECASE)
     outside = [
@@ -219,7 +198,6 @@ def _forms(solution: Solution) -> list[str]:
 
 
 def _loss(true: _Truth, loss: Any) -> Results:
-    hint = "A batch counts by its number of rows; the last one has fewer. Softmax is applied once, inside the loss."
     if close(loss, true.loss, 1e-3):
         yield Result("average loss", "pass", shown(loss), shown(true.loss))
         return
@@ -230,17 +208,12 @@ def _loss(true: _Truth, loss: Any) -> Results:
     mean = true.over("the mean of batches, large and small alike", true.each)
     mistakes["averages of batches are divided by the number of rows"] = mean * 6 / N
     mistakes["the mean of batches, each divided by the classes too"] = mean / 3
-    result = compare("average loss", loss, true.loss, hint, "Q3.2", mistakes, 1e-3)
+    result = compare("average loss", loss, true.loss, mistakes, 1e-3)
     if true.kind != "mean" and true.own is not None and close(loss, true.own, 1e-3):
         text = f"the average of its own loss, which is another: {shown(loss)}"
         result = Result("average loss", "follows", text, result.wanted, error=result.error)
     elif true.kind != "mean" and true.own is not None and ":" not in result.found and close(loss, true.own_mean, 1e-3):
         result = Result(
-            "average loss",
-            "fail",
-            f"the mean of batches, large and small alike: {shown(loss)}",
-            shown(true.own),
-            hint,
-            "Q3.2",
+            "average loss", "fail", f"the mean of batches, large and small alike: {shown(loss)}", shown(true.own)
         )
     yield result

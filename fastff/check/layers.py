@@ -5,8 +5,6 @@ import numpy as np
 from fastff.check.results import Result, Results, close, compare, judge, scale_of, shown
 from fastff.check.solution import BIAS_NAMES, WEIGHT_NAMES, Linear, Solution, read, required
 
-UNTOUCHED = "An operator such as -= or a[...] = changes the caller's own array, which others may still need."
-
 
 def check_linear(solution: Solution) -> Results:
     yield from _start(solution)
@@ -21,13 +19,9 @@ def check_linear(solution: Solution) -> Results:
         "the bias is added twice": y + b,
         "ReLU is applied here already": np.maximum(y, 0),
     }
-    hint = "Compare with Y = XW + b: each row of Y belongs to one example, and every row gets the same bias."
-    yield compare("forward", layer.forward(x.copy()), y, hint, "B2", mistakes)
+    yield compare("forward", layer.forward(x.copy()), y, mistakes)
     if layer.bias_path is None:
-        hint = "Every layer has a bias of its own, one number for each output, which forward adds."
-        yield Result(
-            "bias is used", "fail", "changing no array of the layer moves its outputs as a bias", "a bias", hint, "B2"
-        )
+        yield Result("bias is used", "fail", "changing no array of the layer moves its outputs as a bias", "a bias")
     yield from _backward(solution, layer, x, g)
     if "backward leaves the weights" not in solution.broken:
         yield from _independence(solution)
@@ -37,66 +31,48 @@ def _start(solution: Solution) -> Results:
     """Shape, centre and spread of the initial weights."""
     layer = solution.linear(200, 100)
     if layer.weight_path is None:
-        hint = "forward should use one array of weights (in, out), kept by the layer."
-        yield Result("initial weights", "fail", "no array of the layer acts as weights in forward", "one", hint, "B2")
+        yield Result("initial weights", "fail", "no array of the layer acts as weights in forward", "one")
         return
     w, he = layer.weights, (2 / 200) ** 0.5
     shapes = [read(layer.layer, path).shape for path in (layer.weight_path, layer.bias_path) if path]
     good = shapes[0] == (200, 100) and len(shapes) == 2 and shapes[1] in ((1, 100), (100,))
-    yield judge("initial shapes", good or solution.columns, " and ".join(map(str, shapes)), "(in, out) and (1, out)",
-                "The assignment's weights are (input_dim, output_dim) and its bias (1, output_dim).", "B2", soft=True)  # fmt: skip
+    yield judge("initial shapes", good or solution.columns, " and ".join(map(str, shapes)), "(in, out) and (1, out)", soft=True)  # fmt: skip
     mean, spread = float(w.mean()), float(w.std())
     found = f"mean {mean:.3g}, standard deviation {spread:.3g}"
     wanted = f"mean 0, standard deviation about {he:.3g} for 200 inputs"
     if spread < 1e-12:
-        hint = "If all weights start equal, all units of a layer get the same gradient and stay equal for ever."
-        yield Result("initial weights", "fail", f"all weights are {mean:.3g}", "different random numbers", hint, "B2")
+        yield Result("initial weights", "fail", f"all weights are {mean:.3g}", "different random numbers")
     elif abs(mean) > 0.5 * spread:
-        hint = "Weights that are all of one sign push every unit the same way: draw them around 0."
-        yield Result("initial weights", "fail", found, wanted, hint, "B2")
+        yield Result("initial weights", "fail", found, wanted)
     elif not np.isfinite(w).all():
-        yield Result(
-            "initial weights", "fail", "some are not finite", "finite numbers", "Initial weights are finite.", "B2"
-        )
+        yield Result("initial weights", "fail", "some are not finite", "finite numbers")
     else:
-        hint = "Think of how the spread of XW grows with the number of inputs, and what that does to the first loss."
-        yield judge("initial weights", 0.15 * he < spread < 3 * he, found, wanted, hint, "B2", soft=True)
+        yield judge("initial weights", 0.15 * he < spread < 3 * he, found, wanted, soft=True)
     other = solution.linear(200, 100).weights
-    hint = "Every layer draws its own weights: is the generator made anew with the same seed in each?"
     yield judge(
         "layers start different",
         not close(w, other),
         "equal" if close(w, other) else "different",
         "different",
-        hint,
-        "B2",
         soft=True,
     )
     names = [str(path[-1]) for path in (layer.weight_path, layer.bias_path) if path]
     known = names[0] in WEIGHT_NAMES and (len(names) == 1 or names[1] in BIAS_NAMES)
-    hint = "Other code looks for the names weights and bias."
-    yield judge("names of parameters", known, ", ".join(names), "weights, bias", hint, soft=True)
+    yield judge("names of parameters", known, ", ".join(names), "weights, bias", soft=True)
     if solution.columns:
-        hint = "The data has examples as rows; all that works with yours has to turn them."
-        yield Result(
-            "examples are rows", "warn", "examples are columns: forward takes (in, B)", "rows, (B, in)", hint, "B2"
-        )
+        yield Result("examples are rows", "warn", "examples are columns: forward takes (in, B)", "rows, (B, in)")
 
 
 def _backward(solution: Solution, layer: Linear, x: np.ndarray, g: np.ndarray) -> Results:
     names = required(layer.layer.backward)
-    hint = "forward can store what backward needs."
-    yield judge(
-        "arguments of backward", len(names) == 1, f"backward({', '.join(names)})", "backward(grad)", hint, soft=True
-    )
+    yield judge("arguments of backward", len(names) == 1, f"backward({', '.join(names)})", "backward(grad)", soft=True)
     w, x_given, g_given = layer.weights, x.copy(), g.copy()
     layer.forward(x_given)
     dx = layer.backward(x_given, g_given)
     kept = solution.columns or (close(x_given, x, 0) and close(g_given, g, 0))
     moved = not close(layer.weights, w, 1e-7)
     if moved:
-        hint = "backward only computes gradients; the weights change in step."
-        yield Result("backward leaves the weights", "fail", "backward changes the weights", "unchanged", hint, "B2")
+        yield Result("backward leaves the weights", "fail", "backward changes the weights", "unchanged")
         solution.broken.add("backward leaves the weights")
         return
     layer = solution.linear(5, 3, seed=0)
@@ -109,17 +85,13 @@ def _backward(solution: Solution, layer: Linear, x: np.ndarray, g: np.ndarray) -
         "the gradient by the weights is returned": x.T @ g,
         "the incoming gradient is returned": g,
     }
-    hint = "Which product takes dL/dY of shape (B, out) to dL/dX of shape (B, in)? Nothing is averaged here."
-    yield compare("backward returns dL/dX", dx, g @ w.T, hint, "B2", mistakes)
+    yield compare("backward returns dL/dX", dx, g @ w.T, mistakes)
     if path_w:
         first = np.array(read(layer.layer, path_w), float)
         layer.backward(x, g)
         again = np.array(read(layer.layer, path_w), float)
-        hint = "The gradients of a batch replace those of the batch before; they do not add up over batches."
-        yield judge("backward twice", close(first, again), shown(again), shown(first), hint, "B2")
-    yield judge(
-        "arguments stay as they are", kept, "unchanged" if kept else "changed", "unchanged", UNTOUCHED, soft=True
-    )
+        yield judge("backward twice", close(first, again), shown(again), shown(first))
+    yield judge("arguments stay as they are", kept, "unchanged" if kept else "changed", "unchanged", soft=True)
 
 
 def _gradient(
@@ -127,22 +99,16 @@ def _gradient(
 ) -> Results:
     weights, rows = name == "grad_weights", len(x)
     wanted = x.T @ g if weights else g.sum(0)
-    hint = "The gradient is a sum over the rows of the batch, with one value for each parameter."
     if path is None:
-        yield Result(name, "fail", f"after backward the layer has no {name}", shown(wanted), hint, "B2")
+        yield Result(name, "fail", f"after backward the layer has no {name}", shown(wanted))
         return
     found = np.array(read(layer.layer, path), float) if not callable(read(layer.layer, path)) else np.array(np.nan)
-    if (
-        weights
-        and layer.transposed
-        and found.shape == wanted.T.shape
-        or (weights and solution.columns and found.shape == wanted.T.shape)
+    if (weights and layer.transposed and found.shape == wanted.T.shape) or (
+        weights and solution.columns and found.shape == wanted.T.shape
     ):
         found = found.T
     if path != (name,):
-        yield Result(
-            f"name of {name}", "warn", ".".join(map(str, path)), name, "Other code looks for the assignment's name."
-        )
+        yield Result(f"name of {name}", "warn", ".".join(map(str, path)), name)
     parameter = layer.weights if weights else layer.bias
     penalty = scale_of(found - wanted, parameter) if np.squeeze(found).shape == wanted.shape else None
     if penalty and 0 < penalty <= 0.2 and not close(found, wanted) and weights:
@@ -161,18 +127,10 @@ def _gradient(
         "the layer's input": x,
         "weight decay is applied to the bias": wanted + penalty * parameter if penalty and not weights else None,
     }
-    result = compare(name, found, wanted, hint, "B2", mistakes)
+    result = compare(name, found, wanted, mistakes)
     if result.status == "fail" and scale_of(found, wanted) and solution.balance():
         found_text = f"{result.found}; CrossEntropySoftmax.backward makes up for it"
-        result = Result(
-            name,
-            "warn",
-            found_text,
-            result.wanted,
-            "The assignment divides by the batch once, in the loss.",
-            "Q3.2",
-            result.error,
-        )
+        result = Result(name, "warn", found_text, result.wanted, result.error)
     elif (
         result.status == "fail"
         and not weights
@@ -181,13 +139,7 @@ def _gradient(
         and penalty
     ):
         result = Result(
-            name,
-            "fail",
-            f"weight decay is applied to the bias: {result.found}",
-            result.wanted,
-            "A penalty belongs to weights only.",
-            "B3",
-            result.error,
+            name, "fail", f"weight decay is applied to the bias: {result.found}", result.wanted, result.error
         )
     yield result
 
@@ -211,9 +163,8 @@ def _independence(solution: Solution) -> Results:
     good = (
         close(together, alone) and close(later, alone) and close(a.weights, weights) and not close(b.weights, weights)
     )
-    hint = "A variable of the class, or of the file, belongs to all layers together; one of self belongs to one layer."
     yield judge("layers are independent", good, "independent" if good else "a layer changes with what another one is given",
-                "independent", hint, "B2")  # fmt: skip
+                "independent")  # fmt: skip
 
 
 def check_relu(solution: Solution) -> Results:
@@ -225,7 +176,7 @@ def check_relu(solution: Solution) -> Results:
     y = np.array(layer.forward(x_given), float)
     mistakes = {"the absolute value": np.abs(x), "the sign or a mask": x > 0, "min instead of max": np.minimum(x, 0), "the input itself": x,
                 "a sigmoid": 1 / (1 + np.exp(-x)), "cut off at 1 as well": np.clip(x, 0, 1)}  # fmt: skip
-    yield compare("forward", y, np.maximum(x, 0), "ReLU gives max(x, 0) for each element.", "B4", mistakes, 1e-6)
+    yield compare("forward", y, np.maximum(x, 0), mistakes, 1e-6)
     unchanged = close(x_given, x, 0)
     names = required(layer.backward)
     dx = np.array(layer.backward(g_given) if len(names) == 1 else layer.backward(x, g_given), float)
@@ -238,27 +189,18 @@ def check_relu(solution: Solution) -> Results:
         "multiplied by the output": g * np.maximum(x, 0),
         "multiplied by the input": g * x,
     }
-    hint = "By the chain rule grad is multiplied by a slope, and the slope depends on what forward was given."
-    yield compare("backward", dx, g * (x > 0), hint, "B4", mistakes, 1e-6)
+    yield compare("backward", dx, g * (x > 0), mistakes, 1e-6)
     unchanged = unchanged and close(g_given, g, 0)
     yield judge(
-        "arguments stay as they are",
-        unchanged,
-        "unchanged" if unchanged else "changed",
-        "unchanged",
-        UNTOUCHED,
-        soft=True,
+        "arguments stay as they are", unchanged, "unchanged" if unchanged else "changed", "unchanged", soft=True
     )
     a, b = make(), make()
     a.forward(x.copy())
     b.forward(-x)
     two = np.array(a.backward(g.copy()) if len(names) == 1 else a.backward(x.copy(), g.copy()), float)
-    hint = "A variable of the class, or of the file, belongs to all layers together; one of self belongs to one layer."
     yield judge(
         "layers are independent",
         close(two, dx, 1e-6),
         "independent" if close(two, dx, 1e-6) else "mixed up",
         "independent",
-        hint,
-        "B4",
     )

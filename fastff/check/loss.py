@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from fastff.check.layers import UNTOUCHED
 from fastff.check.results import Result, Results, close, compare, judge, relative_error, scale_of, shown
 from fastff.check.solution import ROWS, Loss, Solution, log_loss, required, softmax
 
@@ -13,25 +12,18 @@ def check_loss(solution: Solution) -> Results:
     loss = solution.loss
     rng = np.random.default_rng(7)
     z, y = 2 * rng.normal(size=(ROWS, 3)), np.array([0, 1, 2, 2, 0, 1, 1])
-    hint = "The data's labels are a column of whole numbers, (N, 1)."
     yield judge(
-        "form of labels", loss.form == "(B, 1)", f"it works with {loss.form}", "(B, 1), as in the data", hint, soft=True
+        "form of labels", loss.form == "(B, 1)", f"it works with {loss.form}", "(B, 1), as in the data", soft=True
     )
-    hint = "With the softmax inside the loss, the division that can fail cancels out of the gradient."
     found = "it takes probabilities: the softmax is outside" if loss.probabilities else "it takes logits"
-    yield judge("takes logits", not loss.probabilities, found, "logits", hint, "Q1.6", soft=True)
+    yield judge("takes logits", not loss.probabilities, found, "logits", soft=True)
     given, labels = loss.inputs(z, y)
     kept = given.copy()
     value = loss.make().forward(given, labels)
     yield from _forward(solution, loss, value, z, y)
     untouched = close(given, kept, 0)
     yield judge(
-        "arguments stay as they are",
-        untouched,
-        "unchanged" if untouched else "changed",
-        "unchanged",
-        UNTOUCHED,
-        soft=True,
+        "arguments stay as they are", untouched, "unchanged" if untouched else "changed", "unchanged", soft=True
     )
     yield from _stable(loss, value, z, y)
     yield from _gradient(solution, loss, z, y)
@@ -65,23 +57,14 @@ def _forward(solution: Solution, loss: Loss, value: object, z: np.ndarray, y: np
         "half of it": each.mean() / 2,
         "of the first example only": each[0],
     }
-    hint = "The loss is the mean over the batch of minus the logarithm of the true class's probability."
     exact = np.size(np.asarray(value)) == 1 and close(value, each.mean(), 1e-3)
-    result = compare("forward", value, each.mean(), hint, "Q1.5", mistakes, 1e-3 if exact else 1e-4)
+    result = compare("forward", value, each.mean(), mistakes, 1e-3 if exact else 1e-4)
     if exact and not close(value, each.mean(), 2e-6):
         text = f"a small number is added inside the logarithm: {shown(value)}"
-        yield Result(
-            "forward",
-            "warn",
-            text,
-            result.wanted,
-            "Without log of a softmax there is nothing to protect.",
-            "Q1.6",
-            result.error,
-        )
+        yield Result("forward", "warn", text, result.wanted, result.error)
     elif loss.kind == "sum" and _consistent(loss, z, y) and not solution.balance():
         text = f"the sum over the batch, and so is its gradient: {shown(value)}"
-        yield Result("forward", "warn", text, result.wanted, "The assignment's loss is the mean.", "Q3.2", result.error)
+        yield Result("forward", "warn", text, result.wanted, result.error)
     else:
         yield result
 
@@ -107,9 +90,8 @@ def _stable(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
     labels = np.array([0, 1, 2])
     found = _value(loss, LARGE, labels)
     each = log_loss(LARGE, labels)
-    hint = "Subtract a number from the logits before exp; it may be another one for each row. Which one keeps exp in range?"
     if not np.isfinite(found):
-        yield Result("large logits", "fail", f"{found} for logits of up to 10,000", shown(each.mean()), hint, "Q1.2")
+        yield Result("large logits", "fail", f"{found} for logits of up to 10,000", shown(each.mean()))
         return
     wanted = each.mean() * (factor * len(labels) / ROWS if loss.kind == "sum" and factor else factor or 1)
     if factor is None:
@@ -117,19 +99,15 @@ def _stable(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
             "large logits", "follows", f"finite ({shown(found)}); the value follows from forward", "a finite loss"
         )
         return
-    yield judge("large logits", close(found, wanted, 1e-3), shown(found), shown(wanted), hint, "Q1.2")
+    yield judge("large logits", close(found, wanted, 1e-3), shown(found), shown(wanted))
     wrong = _value(loss, np.array([[800.0, 0, -800], [0, 800, 0]]), np.array([1, 0]))
     capped = np.isfinite(wrong) and wrong < 700
     text = f"{shown(wrong)}: a small number in the logarithm hides how wrong it is" if capped else shown(wrong)
     multiple = 2 * factor / ROWS if loss.kind == "sum" else factor
-    hint = "Where a probability rounds to 0 its logarithm is infinite; the loss can be had without it."
-    yield judge(
-        "large loss", close(wrong, 800 * multiple, 1e-3), text, shown(800 * multiple), hint, "Q1.6", soft=capped
-    )
+    yield judge("large loss", close(wrong, 800 * multiple, 1e-3), text, shown(800 * multiple), soft=capped)
     moved = _value(loss, z + 100, y)
     if np.isfinite(moved):
-        hint = "Adding the same number to all logits changes no probability."
-        yield judge("shift of logits", close(moved, value, 1e-3), shown(moved), shown(value), hint, "Q1.1")
+        yield judge("shift of logits", close(moved, value, 1e-3), shown(moved), shown(value))
 
 
 def _value(loss: Loss, z: np.ndarray, y: np.ndarray) -> float:
@@ -139,8 +117,7 @@ def _value(loss: Loss, z: np.ndarray, y: np.ndarray) -> float:
 
 def _gradient(solution: Solution, loss: Loss, z: np.ndarray, y: np.ndarray) -> Results:
     names = required(loss.object.backward)
-    yield judge("arguments of backward", not names, f"backward({', '.join(names)})", "backward()",
-                "forward can store what backward needs.", soft=True)  # fmt: skip
+    yield judge("arguments of backward", not names, f"backward({', '.join(names)})", "backward()", soft=True)  # fmt: skip
     loss.forward(z, y)
     found = loss.backward()
     p, t = softmax(z), np.eye(3)[y]
@@ -162,35 +139,29 @@ def _gradient(solution: Solution, loss: Loss, z: np.ndarray, y: np.ndarray) -> R
         "only the entries of the true classes": wanted * t,
         "one value for each example": wanted.sum(1),
     }
-    hint = "Take the mean's derivative by each logit: softmax and label, and the 1 / B of the mean, appear once each."
-    result = compare("backward", found, wanted, hint, "Q3.2", mistakes, 1e-3)
+    result = compare("backward", found, wanted, mistakes, 1e-3)
     if result.status == "fail" and loss.kind == "sum" and close(found, p - t, 1e-3):
-        result = Result("backward", "warn", f"of the sum over the batch, as its loss: {shown(found)}", result.wanted,
-                        "The assignment's loss is the mean.", "Q3.2", result.error)  # fmt: skip
+        result = Result("backward", "warn", f"of the sum over the batch, as its loss: {shown(found)}", result.wanted, result.error)  # fmt: skip
     elif result.status == "fail" and solution.balance():
-        result = Result("backward", "warn", f"{result.found}; LinearLayer.backward makes up for it", result.wanted,
-                        "The assignment divides by the batch once, in the loss.", "Q3.2", result.error)  # fmt: skip
+        result = Result("backward", "warn", f"{result.found}; LinearLayer.backward makes up for it", result.wanted, result.error)  # fmt: skip
     yield result
     if found.shape == z.shape and np.isfinite(found).all():
         yield _differences(loss, found, z, y, result)
     if not loss.probabilities:
         loss.forward(LARGE, np.array([0, 1, 2]))
         large = loss.backward()
-        hint = "The gradient is softmax minus labels also where a probability rounds to 0."
-        yield judge("gradient of large logits", bool(np.isfinite(large).all()), shown(large), "finite", hint, "Q1.6")
+        yield judge("gradient of large logits", bool(np.isfinite(large).all()), shown(large), "finite")
         a, b = loss.make(), loss.make()
         first, labels = loss.inputs(z, y)
         a.forward(first, labels)
         b.forward(*loss.inputs(z[::-1].copy(), y))
         again = np.asarray(a.backward(*(first, labels)[: len(names)]), float)
         again = again.T if loss.columns else again
-        hint = "A variable of the class belongs to all its objects; one of self belongs to one."
         yield judge(
             "losses are independent",
             close(again, found, 1e-5),
             "independent" if close(again, found, 1e-5) else "mixed up",
             "independent",
-            hint,
         )
 
 
@@ -209,8 +180,7 @@ def _differences(loss: Loss, found: np.ndarray, z: np.ndarray, y: np.ndarray, re
         return Result(name, "pass", "equal", wanted, error=relative_error(found, numeric))
     factor = scale_of(found, numeric, 5e-3)
     text = f"{factor:.4g} times" if factor else "not a multiple of"
-    hint = "Loss and gradient have to be of one quantity, both of the mean."
     status = (
         "warn" if result.status == "warn" else "follows" if result.status == "fail" or loss.kind != "mean" else "fail"
     )
-    return Result(name, status, f"{text} {wanted}", "equal", hint, "Q3.2", relative_error(found, numeric))
+    return Result(name, status, f"{text} {wanted}", "equal", relative_error(found, numeric))

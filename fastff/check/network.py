@@ -31,14 +31,12 @@ def check_network(solution: Solution) -> Results:
     wanted = [[linear, *[relu, linear] * (count - 1)] for count in (1, 2, 4)]
     names = "; ".join(" ".join(kind.__name__ for kind in kinds) for kinds in found)
     text = "; ".join(" ".join(kind.__name__ for kind in kinds) for kinds in wanted)
-    hint = "num_layers counts the linear layers; a ReLU stands between two of them, and none behind the last."
-    yield judge("layers for 1, 2 and 4", found == wanted, names, text, hint, "B4")
+    yield judge("layers for 1, 2 and 4", found == wanted, names, text)
     network = build(solution, 6, 3, 5, 4)
     layers = layers_of(network)
     distinct = len({id(layer) for layer in layers}) == len(layers)
-    hint = "A layer that stands at two places has one array of weights for both, and remembers only its last input."
     yield judge("layers are different objects", distinct, f"{len({id(v) for v in layers})} objects at {len(layers)} places",
-                "as many objects as places", hint, "B2")  # fmt: skip
+                "as many objects as places")  # fmt: skip
     yield from _passes(solution)
     yield from _steps(solution)
     yield from _gradient(solution)
@@ -52,15 +50,13 @@ def _passes(solution: Solution) -> Results:
     x, g = (x.T.copy(), g.T.copy()) if solution.columns else (x, g)
     returned = network.forward(x.copy())
     if isinstance(returned, (list, tuple)):
-        yield Result("what forward returns", "warn", "a list; its last element is used here", "the logits, (B, out)",
-                     "Other code takes what forward returns for the logits.")  # fmt: skip
+        yield Result("what forward returns", "warn", "a list; its last element is used here", "the logits, (B, out)")  # fmt: skip
         returned = returned[-1]
     out = x.copy()
     for layer in layers:
         out = layer.forward(out)
-    hint = "Each layer takes what the one before it returned, in order; the last one's output is returned."
     out = np.array(out, float)
-    yield judge("forward goes through all layers", close(returned, out), shown(returned), shown(out), hint)
+    yield judge("forward goes through all layers", close(returned, out), shown(returned), shown(out))
     if any(len(required(layer.backward)) != 1 for layer in layers):
         yield Result("backward goes through all layers", "skipped", "its layers' backward takes more than grad")
         return
@@ -77,14 +73,13 @@ def _passes(solution: Solution) -> Results:
     order = [i for i, _ in seen]
     if problem is not None and order == list(range(len(layers)))[: -len(order) - 1 : -1]:
         raise problem  # of a layer
-    hint = "The last layer comes first; each gets what the one behind it returned."
     good, wanted = order == list(range(len(layers)))[::-1], "each layer once, the last one first"
     text = (
         "each layer once, the last one first"
         if good
         else f"layers {[i + 1 for i in order]} of {len(layers)} in this order"
     )
-    yield judge("backward goes through all layers", good, text, wanted, hint, "B2")
+    yield judge("backward goes through all layers", good, text, wanted)
     if good and "LinearLayer" not in solution.broken:
         handed = close(seen[0][1], g, 1e-6)
         grad: Any = g.copy()
@@ -92,7 +87,7 @@ def _passes(solution: Solution) -> Results:
             handed = handed and close(seen[len(layers) - 1 - i][1], grad, 1e-5)
             grad = originals[i](np.array(grad))
         yield judge("backward hands gradients on", handed, "handed on" if handed else "a layer gets another gradient",
-                    "each layer gets what the one behind it returned", hint, "B2")  # fmt: skip
+                    "each layer gets what the one behind it returned")  # fmt: skip
 
 
 def _noting(seen: list[tuple[int, np.ndarray]], i: int, real: Any) -> Any:
@@ -120,13 +115,12 @@ def _steps(solution: Solution) -> Results:
         layers[i].step = lambda *arguments, i=i, **more: seen.append((i, (*arguments, *more.values())))
     call_step(network.step, 0.0123, 1)
     stepped = [i for i, _ in seen]
-    hint = "Every linear layer takes one step, with the step size that the network was given."
     text = ", ".join(f"layer {linear.index(i) + 1} {stepped.count(i)} times" for i in linear)
-    yield judge("step reaches every layer", sorted(stepped) == linear, text, "each linear layer once", hint, "A")
+    yield judge("step reaches every layer", sorted(stepped) == linear, text, "each linear layer once")
     sizes = [arguments[0] for _, arguments in seen if arguments]
     good = all(isinstance(size, (int, float, np.floating)) and abs(size - 0.0123) < 1e-9 for size in sizes)
     if sizes:
-        yield judge("step hands on the step size", good, ", ".join(map(shown, sizes[:3])), "0.0123", hint, "A")
+        yield judge("step hands on the step size", good, ", ".join(map(shown, sizes[:3])), "0.0123")
 
 
 def _gradient(solution: Solution) -> Results:
@@ -155,10 +149,9 @@ def _gradient(solution: Solution) -> Results:
         ratios.append(_ratio(solution, network, layer, found, x, y))
     good = bool(np.allclose(ratios, 1, atol=3e-2))
     text = "found / wanted for each layer: " + ", ".join(f"{ratio:.4g}" for ratio in ratios)
-    hint = "Forward, loss and backward together should give the derivative of the mean loss, in every layer."
     summed = loss.kind == "sum" and np.allclose(ratios, 6, atol=0.2)
     status = "pass" if good else "warn" if summed else "follows" if solution.broken & CAUSES else "fail"
-    yield Result("gradient of the whole", status, text, "1, 1, 1", "" if good else hint, "" if good else "Q3.2")
+    yield Result("gradient of the whole", status, text, "1, 1, 1")
 
 
 CAUSES = {"LinearLayer", "ReLU", "CrossEntropySoftmax", "FeedForwardNeuralNetwork"}

@@ -1,9 +1,11 @@
 """The parts of the homework in the order in which they stand on one another, and how the checks of one are run."""
 
 import ast
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from importlib.resources import files
 
 from fastff.check.evaluation import check_evaluate
 from fastff.check.hints import check_tuning
@@ -16,6 +18,12 @@ from fastff.check.script import StandIn
 from fastff.check.solution import METHODS, Solution, required
 from fastff.check.training import check_training
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HINTS = tomllib.loads(files("fastff.check").joinpath("hints.toml").read_text(encoding="utf-8"))
 LAYERS = ("LinearLayer", "ReLU", "CrossEntropySoftmax", "FeedForwardNeuralNetwork")
 ARGUMENTS = {
     "LinearLayer": ("input_dim", "output_dim"),
@@ -53,8 +61,16 @@ def run_part(part: Part, solution: Solution, run_main: Callable[[], None] | None
     """The results of a part, each as soon as it is there. Whatever the student's code raises becomes a result."""
     for result in _run(part, solution, run_main, path):
         if result.status in WRONG:
-            solution.broken.add(part.name)
-        yield replace(result, question=part.question, part=part.name)
+            solution.broken |= {part.name, result.name}
+        yield hinted(result, part)
+
+
+def hinted(result: Result, part: Part) -> Result:
+    """The result with its part, and with what to think about unless the check has passed: hints.toml says it."""
+    names = (result.name, "runs" if "ValueError" in result.found else "") if result.status in ("warn", "fail") else ()
+    found = (HINTS[table].get(name) for name in names for table in (part.name, "every"))
+    hint, section = next(filter(None, found), ("", ""))
+    return replace(result, question=part.question, part=part.name, hint=hint, section=section)
 
 
 def _run(part: Part, solution: Solution, run_main: Callable[[], None] | None, path: str) -> Iterator[Result]:
@@ -120,7 +136,7 @@ def _otherwise(found: object, name: str) -> str:
 
 
 def _empty(tree: ast.Module | None, name: str, methods: Iterable[str]) -> Iterator[str]:
-    """Those of a class's methods, or the function itself, that hold nothing but pass, ... or a text."""
+    """Those of a class's methods, or the function itself, that hold nothing but pass, raise, ... or a text."""
     for node in tree.body if tree else ():
         if isinstance(node, ast.ClassDef) and node.name == name:
             inner = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name in methods]
@@ -133,8 +149,10 @@ def _empty(tree: ast.Module | None, name: str, methods: Iterable[str]) -> Iterat
 def _does_nothing(function: ast.FunctionDef) -> bool:
     def nothing(node: ast.stmt) -> bool:
         if isinstance(node, ast.Return):
-            return node.value is None or isinstance(node.value, ast.Constant) and node.value.value is None
-        return isinstance(node, ast.Pass) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            return node.value is None or (isinstance(node.value, ast.Constant) and node.value.value is None)
+        return isinstance(node, (ast.Pass, ast.Raise)) or (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        )
 
     return all(map(nothing, function.body))
 
@@ -154,11 +172,6 @@ def _raised(error: BaseException, part: Part, solution: Solution, path: str) -> 
         return Result(name, "skipped", f"needs {_missing() or 'a module that the check replaces'}: {said}")
     if isinstance(error, EOFError) and "input()" in text:
         return Result(name, "skipped", said)
-    hint = (
-        "Look at the shapes on that line: which of them is (B, 1), (B,) or transposed?"
-        if isinstance(error, ValueError)
-        else ""
-    )
     if solution.broken & set(part.needs):
-        return Result(name, "follows", said, "no error", hint)
-    return Result(name, "fail", said, "no error", hint)
+        return Result(name, "follows", said, "no error")
+    return Result(name, "fail", said, "no error")

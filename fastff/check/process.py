@@ -5,7 +5,6 @@ A part that takes too long ends its process; the parts that do not stand on it a
 
 import contextlib
 import faulthandler
-import io
 import json
 import os
 import re
@@ -13,13 +12,14 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastff.check.parts import PARTS, run_part
-from fastff.check.results import Result
+from fastff.check.parts import PARTS, hinted, run_part
+from fastff.check.results import WRONG, Result
 from fastff.check.script import Script
 from fastff.check.solution import ALIASES, Solution
 from fastff.check.training import write_files
@@ -39,42 +39,38 @@ def check_file(path: Path) -> list[Result]:
     results: list[Result] = []
     late: dict[str, str] = {}  # parts that ended their process, and how
     while True:
+        broken = [name for r in results if r.status in WRONG for name in (r.part, r.name)]
+        done = sorted({result.part for result in results})
         with tempfile.TemporaryDirectory(prefix="fastff-check-", ignore_cleanup_errors=True) as folder:
-            lines, ended = _run(path, Path(folder), done=sorted({r.part for r in results} | set(late)), late=late)
+            request = {"path": str(path), "folder": folder, "done": done, "late": late, "broken": broken}
+            lines, ended = _run(request)
         if lines and "refused" in lines[-1]:
             raise NotLoadable(lines[-1]["refused"])
         results += [Result(**line["result"]) for line in lines if "result" in line]
-        started = [line["start"] for line in lines if "start" in line]
         if lines and "end" in lines[-1]:
             return results
+        started = [line["start"] for line in lines if "start" in line]
         if not started:
             raise NotLoadable(f"loading its definitions {ended}")
         part = next(part for part in PARTS if part.name == started[-1])
         late[part.name] = ended
-        results.append(Result("comes to its end", "fail", ended, "an end", "Look for a loop whose condition never changes.",
-                              question=part.question, part=part.name))  # fmt: skip
+        results.append(hinted(Result("comes to its end", "fail", ended, "an end"), part))
 
 
-def _run(path: Path, folder: Path, done: list[str], late: dict[str, str]) -> tuple[list[dict[str, Any]], str]:
+def _run(request: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
     """What a process wrote, and how it ended if it did not come to its end."""
-    said, trace = folder / "results.jsonl", folder / "trace.txt"
-    given = json.dumps({"path": str(path), "folder": str(folder), "done": done, "late": late})
-    environment = {
-        **os.environ,
-        "MPLBACKEND": "Agg",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    command = [sys.executable, "-m", "fastff.check.process", given]
+    folder, limits = Path(request["folder"]), ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONDONTWRITEBYTECODE")
+    environment = {**os.environ, **dict.fromkeys(limits, "1"), "MPLBACKEND": "Agg"}
+    command = [sys.executable, "-m", "fastff.check.process", json.dumps(request)]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                       env=environment, timeout=ALL_SECONDS, check=False)  # fmt: skip
+        subprocess.run(command, **streams, env=environment, timeout=ALL_SECONDS, check=False)  # type: ignore[call-overload]
+    said, trace = folder / "results.jsonl", folder / "trace.txt"
     lines = [json.loads(line) for line in said.read_text("utf-8").splitlines()] if said.exists() else []
     text = trace.read_text("utf-8", "replace") if trace.exists() else ""
     if not text:
         return lines, "ended the whole process"
-    place = re.search(rf'File "{re.escape(str(path))}", line (\d+) in (\S+)', text)
+    place = re.search(rf'File "{re.escape(request["path"])}", line (\d+) in (\S+)', text)
     where = f" (line {place[1]}, in {place[2]})" if place else ""
     seconds = next((line["seconds"] for line in reversed(lines) if "seconds" in line), SECONDS)
     return lines, f"did not end in {seconds} seconds{where}"
@@ -83,7 +79,7 @@ def _run(path: Path, folder: Path, done: list[str], late: dict[str, str]) -> tup
 def main(given: str) -> None:
     """The process: load the file, and run every part that was not run yet."""
     request = json.loads(given)
-    path, folder, late = Path(request["path"]), Path(request["folder"]), request["late"]
+    folder = Path(request["folder"])
     write_files(folder)
     work = folder / "work"
     work.mkdir()
@@ -94,51 +90,45 @@ def main(given: str) -> None:
             file.write(json.dumps(line) + "\n")
             file.flush()
 
-        seconds = AFTERWARDS if late else SECONDS
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            np.errstate(all="ignore"),
-        ):
+        silent = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (as long as the process)
+        with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            faulthandler.dump_traceback_later(seconds, exit=True, file=trace)
-            try:
-                script = Script(path, folder)
-            except BaseException as error:
-                say(refused=_why(error, path))
-                return
-            solution = Solution(script.namespace, script.tree)
-            solution.broken |= set(late)
-            if not any(solution.find(name) for name in ALIASES):
-                say(result=Result("classes", "other assignment", "none of the assignment's classes is in the file",
-                                  ", ".join(ALIASES), question="Q4", part="LinearLayer").as_dict())  # fmt: skip
-                say(end=True)
-                return
-            for reason in script.failed if not request["done"] else ():
-                say(result=Result("constants", "warn", reason, "no error", question="Q4", part="LinearLayer").as_dict())
-            for part in PARTS:
-                if part.name in request["done"]:
-                    continue
-                limit = seconds + (MORE if part.name == "training loop" else 0)
-                say(start=part.name, seconds=limit)
-                culprit = next((name for name in part.needs if name in late), None)
-                if culprit:
-                    say(
-                        result=Result(
-                            "can be tried",
-                            "follows",
-                            f"{culprit} {late[culprit]}",
-                            question=part.question,
-                            part=part.name,
-                        ).as_dict()
-                    )
-                    continue
-                faulthandler.dump_traceback_later(limit, exit=True, file=trace)
-                np.random.seed(0)
-                for result in run_part(part, solution, script.run_main, str(path)):
-                    say(result=result.as_dict())
+            _check(request, say, lambda seconds: faulthandler.dump_traceback_later(seconds, exit=True, file=trace))
             faulthandler.cancel_dump_traceback_later()
-            say(end=True)
+
+
+def _check(request: dict[str, Any], say: Callable[..., None], limit: Callable[[float], None]) -> None:
+    path, late = Path(request["path"]), request["late"]
+    seconds = SECONDS if not late else AFTERWARDS
+    limit(SECONDS)
+    try:
+        script = Script(path, Path(request["folder"]))
+    except BaseException as error:
+        say(refused=_why(error, path))
+        return
+    solution = Solution(script.namespace, script.tree)
+    solution.broken |= {*late, *request["broken"]}
+    known = any(solution.find(name) for name in ALIASES)
+    nothing = Result(
+        "classes", "other assignment", "none of the assignment's classes is in the file", ", ".join(ALIASES)
+    )
+    first = [Result("constants", "warn", reason, "no error") for reason in script.failed] + ([] if known else [nothing])
+    for result in first if not request["done"] else ():
+        say(result=hinted(result, PARTS[0]).as_dict())
+    for part in PARTS if known else ():
+        if part.name in request["done"]:
+            continue
+        own = seconds + (MORE if part.name == "training loop" else 0)
+        say(start=part.name, seconds=own)
+        culprit = next((name for name in part.needs if name in late), None)
+        if culprit:
+            say(result=hinted(Result("can be tried", "follows", f"{culprit} {late[culprit]}"), part).as_dict())
+            continue
+        limit(own)
+        np.random.seed(0)  # noqa: NPY002 (what students draw from)
+        for result in run_part(part, solution, script.run_main, str(path)):
+            say(result=result.as_dict())
+    say(end=True)
 
 
 def _why(error: BaseException, path: Path) -> str:

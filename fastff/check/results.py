@@ -1,6 +1,7 @@
 """What a check finds, and how an array of the student's is compared with the one that is wanted."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,11 +21,11 @@ class Result:
     status: str
     found: str = ""
     wanted: str = ""
-    hint: str = ""
-    section: str = ""
     error: float | None = None
     question: str = ""
     part: str = ""
+    hint: str = ""
+    section: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -83,30 +84,19 @@ def shown(value: Any) -> str:
 
 
 def compare(
-    name: str,
-    found: Any,
-    wanted: Any,
-    hint: str,
-    section: str,
-    mistakes: Mapping[str, Any] | None = None,
-    tolerance: float = TOLERANCE,
+    name: str, found: Any, wanted: Any, mistakes: Mapping[str, Any] | None = None, tolerance: float = TOLERANCE
 ) -> Result:
     """Pass if found is as wanted; otherwise fail, and say which of the known mistakes gives what was found."""
+    error = None
+    with suppress(TypeError, ValueError):
+        error = relative_error(found, wanted)
     if close(found, wanted, tolerance):
-        return Result(name, "pass", shown(found), shown(wanted), error=relative_error(found, wanted))
+        return Result(name, "pass", shown(found), shown(wanted), error)
     named = next((text for text, value in (mistakes or {}).items() if value is not None and close(found, value)), "")
     said = f"{named}: {shown(found)}" if named else shown(found)
-    error = None
-    try:
-        error = relative_error(found, wanted)
-    except (TypeError, ValueError):
-        pass
-    return Result(name, "fail", said, shown(wanted), hint, section, error if error == error else None)
+    return Result(name, "fail", said, shown(wanted), error if error == error else None)
 
 
-def judge(
-    name: str, good: bool, found: str, wanted: str, hint: str = "", section: str = "", soft: bool = False
-) -> Result:
+def judge(name: str, good: bool, found: str, wanted: str, soft: bool = False) -> Result:
     """Pass if good; otherwise a failure, or only a warning where the student's way is as good or nearly so."""
-    status = "pass" if good else "warn" if soft else "fail"
-    return Result(name, status, found, wanted, "" if good else hint, "" if good else section)
+    return Result(name, "pass" if good else "warn" if soft else "fail", found, wanted)

@@ -8,7 +8,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 # Always replaced: they open windows or wait for somebody. Other modules are replaced when they are not installed.
 REPLACED = {"turtle", "tkinter", "matplotlib", "pdb", "ipdb", "IPython", "seaborn", "cv2", "tqdm"}
@@ -22,7 +22,7 @@ _DATA = re.compile(r"(train|val|test)", re.IGNORECASE)
 class StandIn(types.ModuleType):
     """Stands in for a module and for everything in it: calls, items and attributes give a stand-in again."""
 
-    used: set[str] = set()  # the names of missing modules that the student's code has called
+    used: ClassVar[set[str]] = set()  # the names of missing modules that the student's code has called
 
     def __init__(self, name: str, missing: bool = False) -> None:
         super().__init__(name)

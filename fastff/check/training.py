@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastff.check.results import Blocked, Result, Results, close, judge
+from fastff.check.results import Result, Results, close, judge
 from fastff.check.solution import Solution, class_numbers, softmax
 
 SPLITS = {"train": 307, "val": 90, "test": 61}  # 307 is prime: whatever the size of batches, the last one is smaller
@@ -192,28 +192,17 @@ def check_training(solution: Solution, run_main: Callable[[], None]) -> Results:
     wanted = "one step for each batch"
     counts = sorted({batch.steps for batch in seen.batches[:-1] or seen.batches})
     text = f"{', '.join(map(str, counts))} steps for a batch, {seen.steps} steps in {len(seen.batches)} batches"
-    hint = "For each batch: forward, loss, backward through the loss and through the network, step."
-    yield judge("steps", counts == [1], text, wanted, hint, "A")
+    yield judge("steps", counts == [1], text, wanted)
     if seen.twice:
-        hint = "The loss applies the softmax itself, to logits."
         bad = not solution.loss.probabilities
-        yield judge(
-            "logits go into the loss",
-            not bad,
-            "softmax is applied twice: before the loss and in it",
-            "logits",
-            hint,
-            "Q1.5",
-        )
+        yield judge("logits go into the loss", not bad, "softmax is applied twice: before the loss and in it", "logits")
     handed = [batch.gradient_is_the_loss for batch in seen.batches if batch.gradient_is_the_loss is not None]
     without = len(handed) < len(seen.batches)
-    hint = "The network's backward begins with the gradient that the loss's backward returns, anew for each batch."
     yield judge("gradient of the loss goes into the network", all(handed) and not without,
                 "it does" if all(handed) and not without else "the loss's backward is not called for each batch" if without else "another gradient goes in",
-                "it does", hint, "Q3.2")  # fmt: skip
+                "it does")  # fmt: skip
     same = len({batch.network for batch in seen.batches[: _epoch_end(seen) + 1]}) == 1
-    yield judge("one network is trained", same, "one" if same else "another network for some batches", "one",
-                "The network is built once, before the first epoch.")  # fmt: skip
+    yield judge("one network is trained", same, "one" if same else "another network for some batches", "one")  # fmt: skip
     yield from _rows(seen)
     yield from _falls(solution, seen)
     yield from _validation(seen)
@@ -229,32 +218,17 @@ def _epoch_end(seen: _Follower) -> int:
 def _nothing(seen: _Follower) -> Result:
     wanted = "forward, loss, backward and step for each batch"
     if seen.steps:
-        return Result(
-            "steps",
-            "fail",
-            "the network takes steps, but its backward is never called",
-            wanted,
-            "A step needs gradients.",
-            "A",
-        )
+        return Result("steps", "fail", "the network takes steps, but its backward is never called", wanted)
     if len(seen.tags):
-        return Result(
-            "steps",
-            "fail",
-            "neither backward nor step of the network is called",
-            wanted,
-            "A step needs gradients.",
-            "A",
-        )
-    return Result("steps", "fail", "main ends without a forward of FeedForwardNeuralNetwork", wanted,
-                  "The loop goes over epochs, and in each over batches.", "A")  # fmt: skip
+        return Result("steps", "fail", "neither backward nor step of the network is called", wanted)
+    return Result("steps", "fail", "main ends without a forward of FeedForwardNeuralNetwork", wanted)  # fmt: skip
 
 
 def _rows(seen: _Follower) -> Results:
     """Every row once an epoch, with its own label, in a new order."""
     n = SPLITS["train"]
     keys = [tuple(np.round(row[:2], 6)) for batch in seen.batches for row in batch.tags]
-    if len(set(keys)) > n or len(set(keys)) < 3 and len(keys) >= n:
+    if len(set(keys)) > n or (len(set(keys)) < 3 and len(keys) >= n):
         text = "rows are changed (augmented, or without single pixels), so that they cannot be told apart"
         yield Result("rows of an epoch", "skipped", text)
         return
@@ -270,8 +244,7 @@ def _rows(seen: _Follower) -> Results:
     text = f"{first} of {n} rows before {'one of them comes again' if first < len(keys) else 'training ends'}"
     if not good and not inside and len(set(keys)) > first:
         text += ": rows are left out of each epoch, such as those of the last, smaller batch"
-    hint = "Each epoch uses every row once; the last batch holds what is left."
-    yield judge("every row once an epoch", good, text, f"{n} of {n}", hint)
+    yield judge("every row once an epoch", good, text, f"{n} of {n}")
     pairs = {
         (round(float(tag), 6), int(label))
         for batch in seen.batches if batch.labels is not None and len(batch.labels) == len(batch.tags)
@@ -279,23 +252,13 @@ def _rows(seen: _Follower) -> Results:
     }  # fmt: skip
     if pairs:
         matched = len(pairs) <= 3
-        hint = "Rows and labels are put into a new order by one and the same permutation."
         yield judge(
-            "labels stay with their rows",
-            matched,
-            "they do" if matched else "rows get labels of other rows",
-            "they do",
-            hint,
+            "labels stay with their rows", matched, "they do" if matched else "rows get labels of other rows", "they do"
         )
     if len(keys) >= 2 * first and first > 1:
         changed = keys[:first] != keys[first : 2 * first]
-        hint = "The order is drawn anew at the start of every epoch."
         yield judge(
-            "a new order every epoch",
-            changed,
-            "a new one" if changed else "the same in both first epochs",
-            "a new one",
-            hint,
+            "a new order every epoch", changed, "a new one" if changed else "the same in both first epochs", "a new one"
         )
 
 
@@ -304,29 +267,22 @@ def _falls(solution: Solution, seen: _Follower) -> Results:
     text = "mean loss of the epochs: " + ", ".join(f"{loss:.4g}" for loss in losses[:LONGEST])
     broken = solution.broken & {"LinearLayer", "ReLU", "CrossEntropySoftmax", "FeedForwardNeuralNetwork", "Adam"}
     if not np.isfinite(losses).all():
-        hint = "A loss that is not finite comes from steps that are too long, or from a softmax that overflows."
-        yield Result("loss falls", "follows" if broken else "fail", text, "finite and falling", hint, "Q1.2")
+        yield Result("loss falls", "follows" if broken else "fail", text, "finite and falling")
     elif len(losses) < 2:
         yield Result("loss falls", "skipped", f"{text}: one epoch only")
     else:
         good = min(losses[1:]) < losses[0]
-        hint = "Other settings may help: step size, scale of the data, initial weights."
-        yield Result(
-            "loss falls", "pass" if good else "follows" if broken else "warn", text, "falling", "" if good else hint
-        )
+        yield Result("loss falls", "pass" if good else "follows" if broken else "warn", text, "falling")
 
 
 def _validation(seen: _Follower) -> Results:
     n = SPLITS["val"]
     tags = next((tags for rows, tags in seen.evaluated if rows == n), None)
-    hint = (
-        "After each epoch evaluate is called with the validation rows: training rows say nothing about other pictures."
-    )
     if tags is None:
         text = ", ".join(sorted({str(rows) for rows, _ in seen.evaluated})) or "none"
         only = bool(seen.evaluated)
         yield Result(
-            "validation", "fail" if only else "warn", f"rows that evaluate gets: {text}", f"{n}, the validation's", hint
+            "validation", "fail" if only else "warn", f"rows that evaluate gets: {text}", f"{n}, the validation's"
         )
         return
     rows, total = [], 0
@@ -343,5 +299,4 @@ def _validation(seen: _Follower) -> Results:
         return  # rows are changed in a way of their own
     found, wanted = np.sort(tags[:, 3]), slope * np.sort(make_split("val")[0][:, 3]) + shift
     good = close(found, wanted, 2e-2)
-    hint = "Mean and spread are measured on the training rows and used for all three sets."
-    yield judge("validation is scaled like training", good, "alike" if good else "by other numbers", "alike", hint)
+    yield judge("validation is scaled like training", good, "alike" if good else "by other numbers", "alike")

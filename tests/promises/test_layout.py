@@ -10,6 +10,25 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # A file of tests, and the modules without one of their own that it tests.
 ELSEWHERE = {
+    "tests/check/test_faults.py": [
+        "fastff/check/adam.py",
+        "fastff/check/evaluation.py",
+        "fastff/check/hints.py",
+        "fastff/check/layers.py",
+        "fastff/check/loss.py",
+        "fastff/check/network.py",
+        "fastff/check/optimizer.py",
+        "fastff/check/parts.py",
+        "fastff/check/results.py",
+        "fastff/check/solution.py",
+        "fastff/check/training.py",
+    ],
+    "tests/check/test_process.py": [
+        "fastff/check/__main__.py",
+        "fastff/check/notebook.py",
+        "fastff/check/report.py",
+        "fastff/check/script.py",
+    ],
     "tests/commands/test_commands.py": [
         "fastff/command.py",
         "fastff/evaluate/__main__.py",
