@@ -27,7 +27,13 @@ FORMS = {
     "sgd": "plain gradient descent",
     "momentum": "gradient descent with momentum",
 }
-CORRECTIONS = ("constant", "standard", "none", "late")
+CORRECTIONS = {
+    "constant": "divided by 1 - beta at every step (the course's equations 13-17)",
+    "standard": "divided by 1 - beta^t (Kingma and Ba)",
+    "none": "not corrected",
+    "late": "divided by 1 - beta^(t + 1): the count of steps begins too late",
+}
+ONE_AVERAGE = ("momentum", "no second average")
 
 
 @dataclass(frozen=True)
@@ -58,63 +64,45 @@ class Rule:
             b2, new2 = 1.0, 1.0
         for t, gradient in enumerate(g, 1):
             m = b1 * m + new1 * gradient
-            seen = (
-                m * m if form == "averages of averages" else gradient if form == "not squared" else gradient * gradient
-            )
-            v = b2 * v + new2 * seen
-            m_hat, v_hat = (
-                m / _divisor(self.correction[0], self.beta1, t),
-                v / _divisor(self.correction[1], self.beta2, t),
-            )
+            squared = {"averages of averages": m * m, "not squared": gradient}.get(form, gradient * gradient)
+            v = b2 * v + new2 * squared
+            first, second = self._divisors(t)
+            m_hat, v_hat = m / first, v / second
             if form == "keeps corrected":
                 m, v = m_hat, v_hat
             if form == "forgets":
                 m = v = np.full(g.shape[1:], self.start)
-            out.append(self._direction(gradient, m_hat, v, v_hat, t))
+            raw = np.sqrt(v) / second if form == "corrects the root" else None
+            out.append(self._direction(gradient, m_hat, v_hat, raw))
         steps = np.array(out)
         gone = np.cumsum(~np.isfinite(steps), axis=0) > 0  # a parameter that is not a number stays so
         return self.factor * np.where(gone, np.nan, steps)
 
-    def _direction(self, g: np.ndarray, m: np.ndarray, raw: np.ndarray, v: np.ndarray, t: int) -> np.ndarray:
+    def _divisors(self, t: int) -> list[float]:
+        """What the averages are divided by at step t."""
+        known = {"constant": lambda b: 1 - b, "standard": lambda b: 1 - b**t, "late": lambda b: 1 - b ** (t + 1)}
+        return [known.get(c, lambda _: 1.0)(b) for c, b in zip(self.correction, (self.beta1, self.beta2), strict=True)]
+
+    def _direction(self, g: np.ndarray, m: np.ndarray, v: np.ndarray, root: np.ndarray | None) -> np.ndarray:
         epsilon = self.epsilon or 0.0
         if self.form == "sgd":
             return g
-        if self.form in ("momentum", "no second average"):
+        if self.form in ONE_AVERAGE:
             return m
         if self.form == "no square root":
             return m / (v + epsilon)
-        root = np.sqrt(v + epsilon) if self.inside else np.sqrt(v) + epsilon
-        if self.form == "corrects the root":
-            root = np.sqrt(raw) / _divisor(self.correction[1], self.beta2, t) + epsilon
-        return (g if self.form in ("no momentum", "adagrad") else m) / root
+        below = np.sqrt(v + epsilon) if self.inside else (np.sqrt(v) if root is None else root) + epsilon
+        return (g if self.form in ("no momentum", "adagrad") else m) / below
 
     def described(self) -> str:
         """The rule in words, as a student reads it."""
         text = FORMS[self.form]
-        if self.form == "sgd":
-            return text + self._length()
-        if self.form in ("momentum", "no second average"):
-            return f"{text}, beta {self.beta1:g}{self._length()}"
-        first, second = self.correction
-        said = {
-            "constant": "divided by 1 - beta at every step (the course's equations 13-17)",
-            "standard": "divided by 1 - beta^t (Kingma and Ba)",
-            "none": "not corrected",
-            "late": "divided by 1 - beta^(t + 1): the count of steps begins too late",
-        }
-        if self.form == "adagrad":
-            return text + self._length()
-        averages = (
-            f"averages {said[first]}" if first == second else f"first average {said[first]}, second {said[second]}"
-        )
+        if self.form in ("sgd", "adagrad", *ONE_AVERAGE):
+            return text + (f", beta {self.beta1:g}" if self.form in ONE_AVERAGE else "") + self._length()
+        first, second = (CORRECTIONS[c] for c in self.correction)
+        averages = f"averages {first}" if first == second else f"first average {first}, second {second}"
         betas = f"beta {self.beta1:g}" if self.beta1 == self.beta2 else f"beta1 {self.beta1:g}, beta2 {self.beta2:g}"
-        epsilon = (
-            "an epsilon that was not recognised"
-            if self.epsilon is None
-            else f"epsilon {self.epsilon:g}"
-            if self.epsilon
-            else "no epsilon"
-        )
+        epsilon = "an epsilon that was not recognised" if self.epsilon is None else f"epsilon {self.epsilon:g}"
         inside = " inside the square root" if self.inside and self.epsilon else ""
         start = f", averages that start at {self.start:g} instead of 0" if self.start else ""
         return f"{text}, {averages}, {betas}, {epsilon}{inside}{start}{self._length()}"
@@ -125,10 +113,6 @@ class Rule:
         if abs(self.factor + 1) < 5e-3:
             return ", up the gradient instead of down"
         return f", its steps {self.factor:.4g} times as long as they should be"
-
-
-def _divisor(correction: str, beta: float, t: int) -> float:
-    return {"constant": 1 - beta, "standard": 1 - beta**t, "late": 1 - beta ** (t + 1), "none": 1.0}[correction]
 
 
 def match(u: np.ndarray, g: np.ndarray, literals: Iterable[float]) -> Rule | None:
@@ -161,7 +145,7 @@ def _candidates(literals: set[float]) -> Iterator[Rule]:
     mixed = [c for c in itertools.product(CORRECTIONS, CORRECTIONS) if c not in usual]
     yield Rule("sgd")
     for form in ("adam", *FORMS):
-        if form in ("momentum", "no second average"):
+        if form in ONE_AVERAGE:
             yield from (Rule(form, beta, beta, (c, c)) for beta in betas for c in ("none", "constant", "standard"))
         elif form != "sgd":
             corrections = usual + mixed if form == "adam" else usual
@@ -174,7 +158,7 @@ def _candidates(literals: set[float]) -> Iterator[Rule]:
 
 
 def _with_epsilon(rule: Rule, u: np.ndarray, g: np.ndarray, literals: set[float]) -> Rule:
-    if rule.form in ("sgd", "momentum", "no second average"):
+    if rule.form in ("sgd", *ONE_AVERAGE):
         return rule
     values = [*EPSILONS, *sorted(e for e in literals if 0 < e < 1e-2)]
     for inside, epsilon in itertools.product((False, True), values):

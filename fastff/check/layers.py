@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from fastff.check.linear import BIAS_NAMES, WEIGHT_NAMES, Linear, read, required
 from fastff.check.results import Result, Results, close, compare, judge, scale_of, shown
-from fastff.check.solution import BIAS_NAMES, WEIGHT_NAMES, Linear, Solution, read, required
+from fastff.check.solution import Solution
 
 
 def check_linear(solution: Solution) -> Results:
@@ -128,7 +129,7 @@ def _gradient(
         "weight decay is applied to the bias": wanted + penalty * parameter if penalty and not weights else None,
     }
     result = compare(name, found, wanted, mistakes)
-    if result.status == "fail" and scale_of(found, wanted) and solution.balance():
+    if result.status == "fail" and scale_of(found, wanted) and solution.balanced:
         found_text = f"{result.found}; CrossEntropySoftmax.backward makes up for it"
         result = Result(name, "warn", found_text, result.wanted, result.error)
     elif (

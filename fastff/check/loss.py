@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from fastff.check.linear import required
 from fastff.check.results import Result, Results, close, compare, judge, relative_error, scale_of, shown
-from fastff.check.solution import ROWS, Loss, Solution, log_loss, required, softmax
+from fastff.check.solution import ROWS, Loss, Solution, log_loss, softmax
 
 LARGE = 1e4 * np.array([[1, 0, -1], [-1, -1 - 1e-4, -1 - 2e-4], [0.1, 0.1001, 0.0998]])
 
@@ -62,7 +63,7 @@ def _forward(solution: Solution, loss: Loss, value: object, z: np.ndarray, y: np
     if exact and not close(value, each.mean(), 2e-6):
         text = f"a small number is added inside the logarithm: {shown(value)}"
         yield Result("forward", "warn", text, result.wanted, result.error)
-    elif loss.kind == "sum" and _consistent(loss, z, y) and not solution.balance():
+    elif loss.kind == "sum" and _consistent(loss, z, y) and not solution.balanced:
         text = f"the sum over the batch, and so is its gradient: {shown(value)}"
         yield Result("forward", "warn", text, result.wanted, result.error)
     else:
@@ -142,7 +143,7 @@ def _gradient(solution: Solution, loss: Loss, z: np.ndarray, y: np.ndarray) -> R
     result = compare("backward", found, wanted, mistakes, 1e-3)
     if result.status == "fail" and loss.kind == "sum" and close(found, p - t, 1e-3):
         result = Result("backward", "warn", f"of the sum over the batch, as its loss: {shown(found)}", result.wanted, result.error)  # fmt: skip
-    elif result.status == "fail" and solution.balance():
+    elif result.status == "fail" and solution.balanced:
         result = Result("backward", "warn", f"{result.found}; LinearLayer.backward makes up for it", result.wanted, result.error)  # fmt: skip
     yield result
     if found.shape == z.shape and np.isfinite(found).all():

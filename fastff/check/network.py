@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from fastff.check.linear import Linear, arrays, call_step, read, required
 from fastff.check.results import Blocked, Result, Results, close, judge, shown
-from fastff.check.solution import Linear, Solution, arrays, call_step, log_loss, read, required
+from fastff.check.solution import Solution, log_loss
 
 
 def layers_of(network: Any) -> list[Any]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fastff.check.adam import Rule, match
+from fastff.check.linear import Linear, read, required
 from fastff.check.results import Blocked, Result, Results, close, judge
-from fastff.check.solution import Linear, Solution, read, required
+from fastff.check.solution import Solution
 
 N_IN, N_OUT = 6, 16
 TINY = 1e-9  # a step size that leaves weights so near 0 that their decay cannot be seen

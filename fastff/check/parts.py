@@ -10,12 +10,13 @@ from importlib.resources import files
 from fastff.check.evaluation import check_evaluate
 from fastff.check.hints import check_tuning
 from fastff.check.layers import check_linear, check_relu
+from fastff.check.linear import required
 from fastff.check.loss import check_loss
 from fastff.check.network import check_network
 from fastff.check.optimizer import check_optimizer
 from fastff.check.results import WRONG, Blocked, Result, Results
 from fastff.check.script import StandIn
-from fastff.check.solution import METHODS, Solution, required
+from fastff.check.solution import METHODS, Solution
 from fastff.check.training import check_training
 
 if sys.version_info >= (3, 11):
