@@ -19,7 +19,7 @@ from fastff.system.paths import PATH, HasPaths
 class Options(HasPaths):
     """Check a solution of the homework: layers and loss (Q4), optimizer (Q5), evaluation and training loop (Q6), and
     hints for tuning (Q7). The code of the file is run, in a process and a folder of its own: check only files that you
-    would run yourself. Exits 0 if all passed or only needs a look, 1 if something failed, 2 if the file cannot be loaded.
+    would run yourself. Exits 0 if all passed or only needs a look, 1 if something failed, 2 if the file cannot load.
 
     Example: python -m fastff.check homework.py
     """

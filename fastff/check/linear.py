@@ -1,4 +1,4 @@
-"""A student's linear layer, whatever its arrays are called and whichever way they lie: found by what moves its output."""
+"""A student's linear layer, whatever its arrays are called and whichever way they lie: found by behaviour."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -9,18 +9,18 @@ import numpy as np
 from fastff.check.results import Blocked, close, scale_of
 
 # Arguments that `step` may want besides the step size, by name, in lower case and without underscores.
-EXTRA = {
-    **dict.fromkeys(["beta", "beta1", "b1", "momentum"], 0.9),
-    **dict.fromkeys(["beta2", "b2"], 0.999),
-    **dict.fromkeys(["eps", "epsilon"], 1e-8),
-    **dict.fromkeys(
-        ["lambda", "lam", "lambd", "lmbda", "lmda", "lambdaa", "wd", "decay", "weightdecay", "reg", "l2"], 1e-4
-    ),
+EXTRA: dict[str, float] = {}
+for _names, _value in (
+    ("beta, beta1, b1, momentum", 0.9),
+    ("beta2, b2", 0.999),
+    ("eps, epsilon", 1e-8),
+    ("lambda, lam, lambd, lmbda, lmda, lambdaa, wd, decay, weightdecay, reg, l2", 1e-4),
+):
+    EXTRA |= dict.fromkeys(_names.split(", "), _value)
+COUNTERS = {
+    *["t", "epoch", "e", "i", "iteration", "iter", "it", "step", "k", "n", "count", "timestep", "currentstep", "time"]
 }
-COUNTERS = set(
-    ["t", "epoch", "e", "i", "iteration", "iter", "it", "step", "k", "n", "count", "timestep", "currentstep", "time"]
-)
-STEP_SIZES = set(["stepsize", "lr", "eta", "alpha", "learningrate", "rate"])
+STEP_SIZES = {"stepsize", "lr", "eta", "alpha", "learningrate", "rate"}
 WEIGHT_NAMES = ("weights", "weight", "W", "w")
 BIAS_NAMES = ("bias", "biases", "b", "B")
 GRADIENT_NAMES = ("grad_weights", "grad_bias", "dW", "db", "dw", "grad_w", "grad_b")
@@ -118,9 +118,7 @@ class Linear:
 
     def _at(self, path: Path | None) -> Any:
         if path is None:
-            raise Blocked(
-                "no array of LinearLayer acts as its weights: changing one never changes what forward returns"
-            )
+            raise Blocked("no array of LinearLayer acts as its weights: none changes what forward returns")
         return read(self.layer, path)
 
     def set(self, weights: np.ndarray, bias: np.ndarray) -> None:

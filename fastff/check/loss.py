@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastff.check.linear import required
-from fastff.check.results import Result, Results, close, compare, judge, relative_error, scale_of, shown
+from fastff.check.results import Result, Results, close, compare, holds, judge, relative_error, scale_of, shown
 from fastff.check.solution import ROWS, Loss, Solution, log_loss, softmax
 
 LARGE = 1e4 * np.array([[1, 0, -1], [-1, -1 - 1e-4, -1 - 2e-4], [0.1, 0.1001, 0.0998]])
@@ -13,19 +13,14 @@ def check_loss(solution: Solution) -> Results:
     loss = solution.loss
     rng = np.random.default_rng(7)
     z, y = 2 * rng.normal(size=(ROWS, 3)), np.array([0, 1, 2, 2, 0, 1, 1])
-    yield judge(
-        "form of labels", loss.form == "(B, 1)", f"it works with {loss.form}", "(B, 1), as in the data", soft=True
-    )
-    found = "it takes probabilities: the softmax is outside" if loss.probabilities else "it takes logits"
-    yield judge("takes logits", not loss.probabilities, found, "logits", soft=True)
+    works = f"it works with {loss.form}"
+    yield judge("form of labels", loss.form == "(B, 1)", works, "(B, 1), as in the data", soft=True)
+    yield holds("takes logits", not loss.probabilities, "logits", "probabilities: the softmax is outside", soft=True)
     given, labels = loss.inputs(z, y)
     kept = given.copy()
     value = loss.make().forward(given, labels)
     yield from _forward(solution, loss, value, z, y)
-    untouched = close(given, kept, 0)
-    yield judge(
-        "arguments stay as they are", untouched, "unchanged" if untouched else "changed", "unchanged", soft=True
-    )
+    yield holds("arguments stay as they are", close(given, kept, 0), "unchanged", "changed", soft=True)
     yield from _stable(loss, value, z, y)
     yield from _gradient(solution, loss, z, y)
 
@@ -33,6 +28,7 @@ def check_loss(solution: Solution) -> Results:
 def _forward(solution: Solution, loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
     each, p, picked = log_loss(z, y), softmax(z), np.arange(len(y))
     one_hot = np.eye(3)[y]
+    both = one_hot * np.log(p) + (1 - one_hot) * np.log(1 - p)
     down = np.exp(z) / np.exp(z).sum(0)
     whole = np.exp(z) / np.exp(z).sum()
     mistakes = {
@@ -48,11 +44,7 @@ def _forward(solution: Solution, loss: Loss, value: object, z: np.ndarray, y: np
         "the probability of the true class, without the logarithm": p[picked, y].mean(),
         "one minus the probability of the true class": 1 - p[picked, y].mean(),
         "the logits are used as if they were probabilities": -z[picked, y].mean(),
-        "terms of the other classes are added (binary cross-entropy)": -(
-            one_hot * np.log(p) + (1 - one_hot) * np.log(1 - p)
-        )
-        .sum(1)
-        .mean(),
+        "terms of the other classes are added (binary cross-entropy)": -both.sum(1).mean(),
         "columns of all labels are picked for each row (shapes (B,) and (B, 1) broadcast)": -np.log(p[:, y]).mean(),
         "the sum over all pairs, from shapes (B,) and (B, 1) that broadcast": -np.log(p[:, y]).sum() / len(y),
         "half of it": each.mean() / 2,
@@ -80,13 +72,11 @@ def _consistent(loss: Loss, z: np.ndarray, y: np.ndarray) -> bool:
 
 
 def _stable(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
-    """Large logits, compared with what the student's own loss gives for small ones, if that is a multiple of the right one."""
+    """Large logits. A loss that is a multiple of the right one for small ones should be the same multiple here."""
     factor = scale_of(value, log_loss(z, y).mean(), 1e-3) if np.size(np.asarray(value)) == 1 else None
     factor = 1.0 if loss.kind != "sum" and factor and abs(factor - 1) < 1e-2 else factor
     if loss.probabilities:
-        yield Result(
-            "large logits", "skipped", "the softmax is outside of the loss, so it is not tried here", section="Q1.2"
-        )
+        yield Result("large logits", "skipped", "the softmax is outside of the loss, so it is not tried here")
         return
     labels = np.array([0, 1, 2])
     found = _value(loss, LARGE, labels)
@@ -96,9 +86,7 @@ def _stable(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
         return
     wanted = each.mean() * (factor * len(labels) / ROWS if loss.kind == "sum" and factor else factor or 1)
     if factor is None:
-        yield Result(
-            "large logits", "follows", f"finite ({shown(found)}); the value follows from forward", "a finite loss"
-        )
+        yield Result("large logits", "follows", f"{shown(found)}: finite, and its value follows from forward", "finite")
         return
     yield judge("large logits", close(found, wanted, 1e-3), shown(found), shown(wanted))
     wrong = _value(loss, np.array([[800.0, 0, -800], [0, 800, 0]]), np.array([1, 0]))
@@ -112,13 +100,12 @@ def _stable(loss: Loss, value: object, z: np.ndarray, y: np.ndarray) -> Results:
 
 
 def _value(loss: Loss, z: np.ndarray, y: np.ndarray) -> float:
-    value = np.asarray(loss.make().forward(*loss.inputs(z, y)), float)
-    return float(value.mean())
+    return float(np.asarray(loss.make().forward(*loss.inputs(z, y)), float).mean())
 
 
 def _gradient(solution: Solution, loss: Loss, z: np.ndarray, y: np.ndarray) -> Results:
     names = required(loss.object.backward)
-    yield judge("arguments of backward", not names, f"backward({', '.join(names)})", "backward()", soft=True)  # fmt: skip
+    yield judge("arguments of backward", not names, f"backward({', '.join(names)})", "backward()", soft=True)
     loss.forward(z, y)
     found = loss.backward()
     p, t = softmax(z), np.eye(3)[y]
@@ -142,9 +129,11 @@ def _gradient(solution: Solution, loss: Loss, z: np.ndarray, y: np.ndarray) -> R
     }
     result = compare("backward", found, wanted, mistakes, 1e-3)
     if result.status == "fail" and loss.kind == "sum" and close(found, p - t, 1e-3):
-        result = Result("backward", "warn", f"of the sum over the batch, as its loss: {shown(found)}", result.wanted, result.error)  # fmt: skip
+        text = f"of the sum over the batch, as its loss: {shown(found)}"
+        result = Result("backward", "warn", text, result.wanted, result.error)
     elif result.status == "fail" and solution.balanced:
-        result = Result("backward", "warn", f"{result.found}; LinearLayer.backward makes up for it", result.wanted, result.error)  # fmt: skip
+        text = f"{result.found}; LinearLayer.backward makes up for it"
+        result = Result("backward", "warn", text, result.wanted, result.error)
     yield result
     if found.shape == z.shape and np.isfinite(found).all():
         yield _differences(loss, found, z, y, result)
@@ -158,12 +147,7 @@ def _gradient(solution: Solution, loss: Loss, z: np.ndarray, y: np.ndarray) -> R
         b.forward(*loss.inputs(z[::-1].copy(), y))
         again = np.asarray(a.backward(*(first, labels)[: len(names)]), float)
         again = again.T if loss.columns else again
-        yield judge(
-            "losses are independent",
-            close(again, found, 1e-5),
-            "independent" if close(again, found, 1e-5) else "mixed up",
-            "independent",
-        )
+        yield holds("losses are independent", close(again, found, 1e-5), "independent", "mixed up")
 
 
 def _differences(loss: Loss, found: np.ndarray, z: np.ndarray, y: np.ndarray, result: Result) -> Result:
@@ -181,7 +165,5 @@ def _differences(loss: Loss, found: np.ndarray, z: np.ndarray, y: np.ndarray, re
         return Result(name, "pass", "equal", wanted, error=relative_error(found, numeric))
     factor = scale_of(found, numeric, 5e-3)
     text = f"{factor:.4g} times" if factor else "not a multiple of"
-    status = (
-        "warn" if result.status == "warn" else "follows" if result.status == "fail" or loss.kind != "mean" else "fail"
-    )
+    status = {"warn": "warn", "fail": "follows"}.get(result.status, "fail" if loss.kind == "mean" else "follows")
     return Result(name, status, f"{text} {wanted}", "equal", relative_error(found, numeric))

@@ -1,12 +1,13 @@
-"""Q5: the optimizer: `step` is driven with the student's own stored gradients and judged for weights and biases apart."""
+"""Q5: the optimizer: `step` is driven with the stored gradients, and judged for weights and biases apart."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from fastff.check.adam import Rule, match
 from fastff.check.linear import Linear, read, required
-from fastff.check.results import Blocked, Result, Results, close, judge
+from fastff.check.results import Blocked, Result, Results, close, holds, judge
 from fastff.check.solution import Solution
 
 N_IN, N_OUT = 6, 16
@@ -14,8 +15,7 @@ TINY = 1e-9  # a step size that leaves weights so near 0 that their decay cannot
 RIGHT = "Adam, averages divided by 1 - beta at every step (the course's equations 13-17), L2 decay of weights only"
 
 
-@dataclass
-class Trace:
+class Trace(NamedTuple):
     """Parameters before and after each step, and the gradients that the layer had stored: (steps, elements)."""
 
     weights: np.ndarray
@@ -25,7 +25,7 @@ class Trace:
 
 
 def drive(solution: Solution, step_size: float, gradients: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> Trace:
-    """Take a step for each of the gradients (steps, in, out): the layer's input is the identity, so dW is what comes in."""
+    """A step for each of the gradients (steps, in, out): the layer's input is the identity, so dW is what comes in."""
     layer = solution.linear(N_IN, N_OUT)
     layer.set(weights, bias)
     w, b, gw, gb = [weights.ravel()], [bias.ravel()], [], []
@@ -45,16 +45,16 @@ def one_step(layer: Linear, g: np.ndarray, step_size: float, paths: tuple) -> tu
     x = np.eye(N_IN)
     layer.forward(x)
     layer.backward(x, g.copy())
-    stored = []
-    for path, wanted in zip(paths, (g, g.sum(0)), strict=True):
-        array = wanted if path is None else np.array(read(layer.layer, path), float)
-        stored.append(_as(array, wanted))
+    both = zip(paths, (g, g.sum(0)), strict=True)
+    stored = [
+        _as(wanted if path is None else np.array(read(layer.layer, path), float), wanted) for path, wanted in both
+    ]
     layer.step(step_size)
     return stored[0], stored[1]
 
 
 def _as(array: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """A stored gradient in the shape of its parameter, flat: NaN where there is no telling which value belongs where."""
+    """A stored gradient in the shape of its parameter, flat; NaN if nobody can tell which value belongs where."""
     if array.shape == wanted.T.shape != wanted.shape:
         array = array.T
     if array.size == wanted.size:
@@ -67,23 +67,21 @@ def _as(array: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def make_gradients(steps: int) -> np.ndarray:
     """Gradients from 1e-6 to 1e2, of changing sign and size, each column of a size of its own."""
-    rng = np.random.default_rng(14)
-    scale = 10 ** np.linspace(-6, 2, N_OUT)
-    return rng.choice([-1.0, 1.0], size=(steps, N_IN, N_OUT)) * rng.uniform(0.3, 3, size=(steps, N_IN, N_OUT)) * scale
+    rng, shape = np.random.default_rng(14), (steps, N_IN, N_OUT)
+    return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.3, 3, shape) * 10 ** np.linspace(-6, 2, N_OUT)
 
 
 def check_optimizer(solution: Solution) -> Results:
     if "backward leaves the weights" in solution.broken:
-        yield Result(
-            "rules", "follows", "LinearLayer.backward changes the weights, so that steps cannot be told apart", RIGHT
-        )
+        yield Result("rules", "follows", "LinearLayer.backward changes the weights, which hides the steps", RIGHT)
         return
     layer = solution.linear(N_IN, N_OUT)
     if not hasattr(layer.layer, "step"):
         yield Result("step", "fail", "LinearLayer has no step", "step(step_size)")
         return
     names = required(layer.layer.step)
-    yield judge("arguments of step", len(names) <= 1, f"step({', '.join(names)})", "step(step_size)", soft=True)  # fmt: skip
+    text = f"step({', '.join(names)})"
+    yield judge("arguments of step", len(names) <= 1, text, "step(step_size)", soft=True)
     gradients = make_gradients(5)
     zeros = np.zeros((N_IN, N_OUT)), np.zeros(N_OUT)
     trace = drive(solution, TINY, gradients, *zeros)
@@ -93,18 +91,15 @@ def check_optimizer(solution: Solution) -> Results:
     rules: list[Rule | None] = []
     judged = ("weights", trace.weights, trace.grad_weights), ("biases", trace.bias, trace.grad_bias)
     for (part, values, stored), power in zip(judged, powers, strict=True):
-        if part == "biases" and None in (layer.bias_path, solution.gradient_paths[1]):
-            yield Result(f"rule of {part}", "follows", "LinearLayer has no bias, or no gradient of it", RIGHT)
-            rules.append(None)
-            continue
-        if np.ptp(np.nan_to_num(values, nan=1.0), axis=0).max() == 0:
-            yield Result(f"rule of {part}", "fail", "never updated: step does not change them", RIGHT)
+        missing = part == "biases" and None in (layer.bias_path, solution.gradient_paths[1])
+        if missing or np.ptp(np.nan_to_num(values, nan=1.0), axis=0).max() == 0:
+            text = "LinearLayer has no bias, or no gradient of it" if missing else "never updated: step leaves them"
+            yield Result(f"rule of {part}", "follows" if missing else "fail", text, RIGHT)
             rules.append(None)
             continue
         usual = power is None or abs(power - 1) < 0.05
-        rule = match(
-            (values[:-1] - values[1:]) / (TINY if usual or power is None else TINY**power), stored, solution.literals()
-        )
+        unit = TINY if usual or power is None else TINY**power
+        rule = match((values[:-1] - values[1:]) / unit, stored, solution.literals())
         # Where the step size enters wrongly, which was said, it decides neither on lengths nor on the epsilon
         rules.append(rule if usual or rule is None else replace(rule, factor=1.0, epsilon=rule.epsilon or Rule.epsilon))
         yield _judged(part, rules[-1], bool(np.isfinite(values).all()), solution)
@@ -120,24 +115,16 @@ def _power(short: np.ndarray, long: np.ndarray) -> float | None:
 
 
 def _sizes(powers: list[float | None]) -> Results:
-    said = {
-        0: "steps do not depend on the step size",
-        1: "proportional to the step size",
-        2: "the step size is applied twice",
-    }
-    texts = []
+    wanted = "proportional to the step size"
+    said = {0: "steps do not depend on the step size", 1: wanted, 2: "the step size is applied twice"}
+    texts = {}
     for part, power in zip(("weights", "biases"), powers, strict=True):
         if power is not None:
             near = round(power) if abs(power - round(power)) < 0.05 else -1
-            texts.append((part, near, said.get(near, f"steps grow with the power {power:.3g} of the step size")))
+            texts[part] = said.get(near, f"steps grow with the power {power:.3g} of the step size")
     if texts:
-        good = all(near == 1 for _, near, _ in texts)
-        text = (
-            texts[0][2]
-            if len({text for *_, text in texts}) == 1
-            else "; ".join(f"{part}: {text}" for part, _, text in texts)
-        )
-        yield judge("step size", good, text, "proportional to the step size")
+        text = "; ".join(f"{part}: {text}" for part, text in texts.items())
+        yield holds("step size", set(texts.values()) == {wanted}, wanted, text)
 
 
 def _judged(part: str, rule: Rule | None, finite: bool, solution: Solution) -> Result:
@@ -146,11 +133,8 @@ def _judged(part: str, rule: Rule | None, finite: bool, solution: Solution) -> R
         follows = "LinearLayer" in solution.broken and not finite
         text = "no known rule gives these updates" if finite else "updates are not finite"
         return Result(name, "follows" if follows else "fail", text, RIGHT)
-    form = (
-        rule.form == "adam"
-        and rule.correction in (("constant",) * 2, ("standard",) * 2)
-        and abs(rule.factor - 1) < 5e-3
-    )
+    form = rule.form == "adam" and abs(rule.factor - 1) < 5e-3
+    form = form and rule.correction in (("constant", "constant"), ("standard", "standard"))
     plain = rule.correction[0] == "constant" and not rule.start and not rule.inside and bool(rule.epsilon)
     return judge(name, form and plain, rule.described(), RIGHT, soft=form)
 
@@ -162,11 +146,11 @@ def _decay(solution: Solution, rules: list[Rule | None]) -> Results:
     still = np.zeros((1, N_IN, N_OUT))
     trace = drive(solution, 0.1, still, w, b)
     fine = bool(np.isfinite(trace.weights).all() and np.isfinite(trace.bias).all())
-    yield judge("gradient of 0", fine, "finite" if fine else "not a number: 0 / 0", "finite")
+    yield holds("gradient of 0", fine, "finite", "not a number: 0 / 0")
     start = [0.0 if rule is None else rule.start for rule in rules]
     if rules[1] is not None and np.isfinite(trace.bias).all() and not start[1]:
         moved = np.abs(trace.bias[1] - trace.bias[0]).max() > 1e-9
-        yield judge("biases are not decayed", not moved, "decayed" if moved else "not decayed", "not decayed")
+        yield holds("biases are not decayed", not moved, "not decayed", "decayed")
     if rules[0] is None or start[0]:
         return
     u = (trace.weights[0] - trace.weights[1]) / 0.1
@@ -179,12 +163,8 @@ def _decay(solution: Solution, rules: list[Rule | None]) -> Results:
         other = drive(solution, 0.01, still, w, b)
         again = float(np.median((other.weights[0] - other.weights[1]) / 0.01 / w.ravel()))
         scaled = abs(again / ratio[0] - 1) < 0.05
-        text = (
-            f"decoupled (AdamW): outside of the averages, lambda {ratio[0]:.3g}"
-            if scaled
-            else "decoupled, and not scaled by the step size"
-        )
-        yield Result(name, "fail", text, wanted)
+        text = f"lambda {ratio[0]:.3g}" if scaled else "and not scaled by the step size"
+        yield Result(name, "fail", f"decoupled (AdamW): outside of the averages, {text}", wanted)
         return
     yield _l2(solution, name, wanted, float(np.nanmedian(np.sign(u) * np.sign(w.ravel()))))
 
@@ -201,9 +181,7 @@ def _l2(solution: Solution, name: str, wanted: str, sign: float) -> Result:
     strength = float(sizes[falls].max()) if falls.any() else 0.0
     inside = [v for v in solution.literals() if strength <= v <= 1.25 * strength]
     text = f"L2, lambda {inside[0]:g}" if inside else f"L2, lambda about {strength:.2g}"
-    if strength > 0.2:
-        return Result(name, "warn", text, wanted)
-    return Result(name, "pass", text, wanted)
+    return judge(name, strength <= 0.2, text, wanted, soft=True)
 
 
 def _independent(solution: Solution) -> Results:
@@ -222,5 +200,4 @@ def _independent(solution: Solution) -> Results:
     if not good and "layers are independent" in solution.broken:
         yield Result("layers step independently", "follows", "LinearLayer's objects share something", "independent")
         return
-    yield judge("layers step independently", good, "independent" if good else "another layer's steps change this one's",
-                "independent")  # fmt: skip
+    yield holds("layers step independently", good, "independent", "another layer's steps change this one's")

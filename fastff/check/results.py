@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-# What can come of a check. `follows`: wrong because of a part whose own check has failed; `skipped`: could not be tried.
+# What can come of a check. `follows`: wrong because of another part that has failed; `skipped`: could not be tried.
 STATUSES = ("pass", "warn", "fail", "follows", "skipped", "to do", "other assignment")
 WRONG = ("fail", "to do", "other assignment")
 TOLERANCE = 1e-4  # of the largest value: float32 passes, and no mistake is as small
@@ -95,6 +95,11 @@ def compare(
     named = next((text for text, value in (mistakes or {}).items() if value is not None and close(found, value)), "")
     said = f"{named}: {shown(found)}" if named else shown(found)
     return Result(name, "fail", said, shown(wanted), error if error == error else None)
+
+
+def holds(name: str, good: bool, wanted: str, otherwise: str, soft: bool = False) -> Result:
+    """Pass if good, where what is wanted is found then; otherwise as judge."""
+    return judge(name, good, wanted if good else otherwise, wanted, soft)
 
 
 def judge(name: str, good: bool, found: str, wanted: str, soft: bool = False) -> Result:

@@ -1,4 +1,4 @@
-"""Loads the definitions of a student's file: imports, classes, functions and constants, but not what trains or draws."""
+"""Loads the definitions of a student's file: imports, classes, functions, constants, but not what trains or draws."""
 
 import ast
 import builtins
@@ -95,7 +95,7 @@ class Script:
         self.failed = [reason for node in self.tree.body if _is_definition(node) and (reason := self._define(node))]
 
     def _define(self, node: ast.stmt) -> str:
-        """Run a definition. What is wrong with a constant is returned, for it may not matter; the rest must be right."""
+        """Run a definition. What is wrong with a constant is returned, as it may not matter; the rest must be right."""
         try:
             exec(compile(ast.Module([node], []), str(self.path), "exec"), self.namespace)
         except Exception as error:

@@ -51,7 +51,7 @@ def class_numbers(labels: Any) -> np.ndarray:
 
 
 class Loss:
-    """A student's loss with its convention: the form of its labels, logits or probabilities, and how rows are reduced."""
+    """A student's loss with its convention: form of labels, logits or probabilities, and how rows are put together."""
 
     def __init__(self, make: Callable[[], Any], form: str, probabilities: bool, columns: bool, kind: str) -> None:
         self.make, self.form, self.probabilities, self.columns, self.kind = make, form, probabilities, columns, kind

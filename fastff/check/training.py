@@ -1,4 +1,4 @@
-"""Q6: the training loop: the student's main runs on small files in the course's format, and what it does is followed."""
+"""Q6: the training loop: main runs on small files in the course's format, and what it does is followed."""
 
 import pickle
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastff.check.results import Result, Results, close, judge
+from fastff.check.results import Result, Results, close, holds, judge
 from fastff.check.solution import Solution, class_numbers, softmax
 
 SPLITS = {"train": 307, "val": 90, "test": 61}  # 307 is prime: whatever the size of batches, the last one is smaller
@@ -18,7 +18,7 @@ TAGS = 4  # pixels that tell a row's number (0 and 1), its label (2), and its sp
 
 
 class _Enough(BaseException):
-    """Ends main once enough was seen. A BaseException, so that an `except Exception` of the student's lets it through."""
+    """Ends main once enough was seen. A BaseException, which an `except Exception` of the student's lets through."""
 
 
 def make_split(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -43,65 +43,85 @@ def write_files(folder: Path) -> None:
 class _Batch:
     """What happened between one backward of the network and the next."""
 
-    def __init__(self, tags: np.ndarray, labels: np.ndarray | None, loss: float, network: int) -> None:
+    def __init__(self, tags: np.ndarray, labels: np.ndarray, loss: float, network: int) -> None:
         self.tags, self.labels, self.loss, self.network, self.steps = tags, labels, loss, network, 0
-        self.gradient_is_the_loss: bool | None = None
+        self.given_the_loss: bool | None = None  # whether backward was given the loss's gradient; None: there was none
 
 
 class _Follower:
     """Notes what the network, the loss and evaluate are given while main runs."""
 
     def __init__(self, solution: Solution) -> None:
-        self.solution, self.batches, self.evaluated = solution, list[_Batch](), list[tuple[int, np.ndarray]]()
-        self.tags, self.labels, self.loss, self.out = np.zeros((0, TAGS)), None, float("nan"), None
+        self.solution, self.since = solution, time.monotonic()
+        self.batches, self.evaluated = list[_Batch](), list[np.ndarray]()
+        self.tags, self.labels, self.loss = np.zeros((0, TAGS)), np.zeros(0), float("nan")
+        self.out: Any = None
         self.gradient: Any = None
-        self.inside, self.rows, self.since, self.twice, self.steps = False, 0, time.monotonic(), False, 0
+        self.evaluating, self.twice, self.steps = False, False, 0
 
     def __enter__(self) -> "_Follower":
         network, loss = self.solution.get("FeedForwardNeuralNetwork"), self.solution.get("CrossEntropySoftmax")
-        self._saved = [(network, n, getattr(network, n)) for n in ("forward", "backward", "step")]
-        self._saved += [(loss, n, getattr(loss, n)) for n in ("forward", "backward")]
-        for (thing, name, real), follow in zip(
-            self._saved, (self._forward, self._backward, self._step, self._loss, self._loss_backward), strict=True
-        ):
-            setattr(thing, name, follow(real))
-        self._evaluate = self.solution.get("evaluate")
-        self.solution.namespace["evaluate"] = self._evaluating(self._evaluate)
+        followed = [(network, "forward", self._forward), (network, "backward", self._backward)]
+        followed += [(network, "step", self._step), (loss, "forward", self._loss), (loss, "backward", self._slope)]
+        self._saved = [(thing, name, getattr(thing, name)) for thing, name, _ in followed]
+        for (thing, name, follow), (*_, real) in zip(followed, self._saved, strict=True):
+            setattr(thing, name, _calling(follow, real))
+        self._evaluate_itself = self.solution.get("evaluate")
+        self.solution.namespace["evaluate"] = _calling(self._evaluate, self._evaluate_itself)
         return self
 
     def __exit__(self, *_: object) -> None:
         for thing, name, real in self._saved:
             setattr(thing, name, real)
-        self.solution.namespace["evaluate"] = self._evaluate
+        self.solution.namespace["evaluate"] = self._evaluate_itself
 
-    def _forward(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def forward(network: Any, x: Any, *more: Any, **options: Any) -> Any:
-            if not self.inside:
-                self._stop_when_enough()
-                self.tags = self._read_tags(x)
-            out = real(network, x, *more, **options)
-            if not self.inside:
-                self.out = np.array(out[-1] if isinstance(out, (list, tuple)) else out, float)
-            return out
-
-        return forward
-
-    def _read_tags(self, x: Any) -> np.ndarray:
-        array = np.asarray(x)
-        array = array.T if array.ndim == 2 and array.shape[1] != 3072 and array.shape[0] == 3072 else array
-        return (
-            np.array(array[:, :TAGS], float)
-            if array.ndim == 2 and array.shape[1] == 3072
-            else np.zeros((len(array), TAGS))
-        )
-
-    def _stop_when_enough(self) -> None:
-        n = SPLITS["train"]
-        if self.rows < EPOCHS * n:
-            return
-        losses = self.epoch_losses()
-        if losses[-1] < losses[0] or self.rows >= LONGEST * n or time.monotonic() - self.since > SECONDS:
+    def _forward(self, run: Callable[[], Any], *given: Any) -> Any:
+        if self.evaluating:
+            return run()
+        n, losses = SPLITS["train"], self.epoch_losses()
+        late = time.monotonic() - self.since > SECONDS
+        rows = sum(len(batch.tags) for batch in self.batches)
+        if rows >= EPOCHS * n and (losses[-1] < losses[0] or rows >= LONGEST * n or late):
             raise _Enough
+        self.tags, out = _read_tags(given[1]), run()
+        self.out = np.array(out[-1] if isinstance(out, (list, tuple)) else out, float)
+        return out
+
+    def _loss(self, run: Callable[[], Any], *given: Any) -> Any:
+        z, out, value = np.array(given[1], float), self.out, run()
+        if not self.evaluating:
+            self.labels, self.loss = class_numbers(given[2]), float(np.mean(value))
+            if out is not None and out.shape == z.shape and out.ndim == 2 and not close(z, out, 1e-5):
+                self.twice |= close(z, softmax(out), 1e-3) or close(z, softmax(out.T).T, 1e-3)
+        return value
+
+    def _slope(self, run: Callable[[], Any], *_: Any) -> Any:
+        gradient = run()
+        self.gradient = None if gradient is None else np.array(gradient, float)
+        return gradient
+
+    def _backward(self, run: Callable[[], Any], network: Any, *given: Any) -> Any:
+        batch = _Batch(self.tags, self.labels, self.loss, id(network))
+        if self.gradient is not None:
+            batch.given_the_loss = any(close(g, self.gradient) for g in given)
+        self.batches.append(batch)
+        self.gradient = None
+        return run()
+
+    def _step(self, run: Callable[[], Any], *_: Any) -> Any:
+        self.steps += 1
+        if self.batches:
+            self.batches[-1].steps += 1
+        return run()
+
+    def _evaluate(self, run: Callable[[], Any], *given: Any) -> Any:
+        images = (a for a in given if isinstance(a, np.ndarray) and a.ndim == 2 and 3072 in a.shape)
+        self.evaluated += [_read_tags(array) for array in images]
+        self.evaluating = True
+        try:
+            return run()
+        finally:
+            self.evaluating = False
 
     def epoch_losses(self) -> list[float]:
         """The mean loss of each pass over as many rows as there are."""
@@ -113,66 +133,21 @@ class _Follower:
             rows += len(batch.tags)
         return [float(np.mean(losses)) if losses else float("nan") for losses in epochs]
 
-    def _loss(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def forward(loss: Any, z: Any, labels: Any, *more: Any, **options: Any) -> Any:
-            given = np.array(z, float)
-            value = real(loss, z, labels, *more, **options)
-            if not self.inside:
-                self.labels, self.loss = class_numbers(labels), float(np.mean(value))
-                out = self.out
-                if out is not None and out.shape == given.shape and out.ndim == 2 and not close(given, out, 1e-5):
-                    rows, columns = softmax(out), softmax(out.T).T
-                    self.twice = self.twice or close(given, rows, 1e-3) or close(given, columns, 1e-3)
-            return value
 
-        return forward
+def _calling(follow: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that calls `follow` with what it is given, and with what runs the real one."""
 
-    def _loss_backward(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def backward(loss: Any, *arguments: Any, **options: Any) -> Any:
-            gradient = real(loss, *arguments, **options)
-            self.gradient = None if gradient is None else np.array(gradient, float)
-            return gradient
+    def followed(*arguments: Any, **options: Any) -> Any:
+        return follow(lambda: real(*arguments, **options), *arguments, *options.values())
 
-        return backward
+    return followed
 
-    def _backward(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def backward(network: Any, *arguments: Any, **options: Any) -> Any:
-            batch = _Batch(self.tags, self.labels, self.loss, id(network))
-            given = [
-                np.asarray(a, float) for a in (*arguments, *options.values()) if isinstance(a, (np.ndarray, float, int))
-            ]
-            if self.gradient is not None:
-                batch.gradient_is_the_loss = any(close(g, self.gradient) for g in given)
-            self.batches.append(batch)
-            self.rows += len(self.tags)
-            self.gradient = None
-            return real(network, *arguments, **options)
 
-        return backward
-
-    def _step(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def step(network: Any, *arguments: Any, **options: Any) -> Any:
-            self.steps += 1
-            if self.batches:
-                self.batches[-1].steps += 1
-            return real(network, *arguments, **options)
-
-        return step
-
-    def _evaluating(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def evaluate(*arguments: Any, **options: Any) -> Any:
-            given = [np.asarray(a) for a in (*arguments, *options.values()) if isinstance(a, np.ndarray)]
-            images = next((a for a in given if a.ndim == 2 and 3072 in a.shape), None)
-            if images is not None:
-                tags = self._read_tags(images)
-                self.evaluated.append((len(tags), tags))
-            self.inside = True
-            try:
-                return real(*arguments, **options)
-            finally:
-                self.inside = False
-
-        return evaluate
+def _read_tags(x: Any) -> np.ndarray:
+    """The tags of rows, or of columns."""
+    array = np.asarray(x, float)
+    array = array.T if array.ndim == 2 and array.shape[0] == 3072 != array.shape[1] else array
+    return array[:, :TAGS].copy() if array.ndim == 2 else np.zeros((len(array), TAGS))
 
 
 def check_training(solution: Solution, run_main: Callable[[], None]) -> Results:
@@ -187,41 +162,28 @@ def check_training(solution: Solution, run_main: Callable[[], None]) -> Results:
     if problem is not None and not seen.batches:
         raise problem
     if not seen.batches:
-        yield _nothing(seen)
+        steps = "the network takes steps, but its backward is never called"
+        neither = "neither backward nor step of FeedForwardNeuralNetwork is called"
+        yield Result("steps", "fail", steps if seen.steps else neither, "backward and step for each batch")
         return
-    wanted = "one step for each batch"
     counts = sorted({batch.steps for batch in seen.batches[:-1] or seen.batches})
     text = f"{', '.join(map(str, counts))} steps for a batch, {seen.steps} steps in {len(seen.batches)} batches"
-    yield judge("steps", counts == [1], text, wanted)
-    if seen.twice:
-        bad = not solution.loss.probabilities
-        yield judge("logits go into the loss", not bad, "softmax is applied twice: before the loss and in it", "logits")
-    handed = [batch.gradient_is_the_loss for batch in seen.batches if batch.gradient_is_the_loss is not None]
-    without = len(handed) < len(seen.batches)
-    yield judge("gradient of the loss goes into the network", all(handed) and not without,
-                "it does" if all(handed) and not without else "the loss's backward is not called for each batch" if without else "another gradient goes in",
-                "it does")  # fmt: skip
-    same = len({batch.network for batch in seen.batches[: _epoch_end(seen) + 1]}) == 1
-    yield judge("one network is trained", same, "one" if same else "another network for some batches", "one")  # fmt: skip
+    yield judge("steps", counts == [1], text, "one step for each batch")
+    if seen.twice and not solution.loss.probabilities:
+        text = "softmax is applied twice: before the loss and in it"
+        yield Result("logits go into the loss", "fail", text, "logits")
+    handed = {batch.given_the_loss for batch in seen.batches}
+    text = "the loss's backward is not called for each batch" if None in handed else "another gradient goes in"
+    yield holds("gradient of the loss goes into the network", handed == {True}, "it does", text)
+    ends = np.cumsum([len(batch.tags) for batch in seen.batches])
+    first = seen.batches[: int(np.searchsorted(ends, 2 * SPLITS["train"])) + 1]
+    one = len({batch.network for batch in first}) == 1
+    yield holds("one network is trained", one, "one", "another network for some batches")
     yield from _rows(seen)
-    yield from _falls(solution, seen)
+    yield _falls(solution, seen)
     yield from _validation(seen)
     if problem is not None:
         raise problem
-
-
-def _epoch_end(seen: _Follower) -> int:
-    rows = np.cumsum([len(batch.tags) for batch in seen.batches])
-    return int(np.searchsorted(rows, 2 * SPLITS["train"]))
-
-
-def _nothing(seen: _Follower) -> Result:
-    wanted = "forward, loss, backward and step for each batch"
-    if seen.steps:
-        return Result("steps", "fail", "the network takes steps, but its backward is never called", wanted)
-    if len(seen.tags):
-        return Result("steps", "fail", "neither backward nor step of the network is called", wanted)
-    return Result("steps", "fail", "main ends without a forward of FeedForwardNeuralNetwork", wanted)  # fmt: skip
 
 
 def _rows(seen: _Follower) -> Results:
@@ -232,66 +194,45 @@ def _rows(seen: _Follower) -> Results:
         text = "rows are changed (augmented, or without single pixels), so that they cannot be told apart"
         yield Result("rows of an epoch", "skipped", text)
         return
-    first, known = 0, set()
-    for key in keys:
-        if key in known:
-            break
-        known.add(key)
-        first += 1
-    good = first == n or (first == len(keys) and first == n)
+    first = next((i for i, key in enumerate(keys) if key in keys[:i]), len(keys))
+    good = first == n
     ends = np.cumsum([len(batch.tags) for batch in seen.batches])
     inside = first < len(keys) and first not in ends
     text = f"{first} of {n} rows before {'one of them comes again' if first < len(keys) else 'training ends'}"
     if not good and not inside and len(set(keys)) > first:
         text += ": rows are left out of each epoch, such as those of the last, smaller batch"
     yield judge("every row once an epoch", good, text, f"{n} of {n}")
-    pairs = {
-        (round(float(tag), 6), int(label))
-        for batch in seen.batches if batch.labels is not None and len(batch.labels) == len(batch.tags)
-        for tag, label in zip(batch.tags[:, 2], batch.labels, strict=True)
-    }  # fmt: skip
-    if pairs:
-        matched = len(pairs) <= 3
-        yield judge(
-            "labels stay with their rows", matched, "they do" if matched else "rows get labels of other rows", "they do"
-        )
+    pairs = set()
+    for batch in seen.batches:
+        if len(batch.labels) == len(batch.tags):
+            pairs |= set(zip(np.round(batch.tags[:, 2], 6).tolist(), batch.labels.tolist(), strict=True))
+    yield holds("labels stay with their rows", len(pairs) <= 3, "they do", "rows get labels of other rows")
     if len(keys) >= 2 * first and first > 1:
         changed = keys[:first] != keys[first : 2 * first]
-        yield judge(
-            "a new order every epoch", changed, "a new one" if changed else "the same in both first epochs", "a new one"
-        )
+        yield holds("a new order every epoch", changed, "a new one", "the same in both first epochs")
 
 
-def _falls(solution: Solution, seen: _Follower) -> Results:
+def _falls(solution: Solution, seen: _Follower) -> Result:
     losses = seen.epoch_losses()
     text = "mean loss of the epochs: " + ", ".join(f"{loss:.4g}" for loss in losses[:LONGEST])
     broken = solution.broken & {"LinearLayer", "ReLU", "CrossEntropySoftmax", "FeedForwardNeuralNetwork", "Adam"}
-    if not np.isfinite(losses).all():
-        yield Result("loss falls", "follows" if broken else "fail", text, "finite and falling")
-    elif len(losses) < 2:
-        yield Result("loss falls", "skipped", f"{text}: one epoch only")
-    else:
-        good = min(losses[1:]) < losses[0]
-        yield Result("loss falls", "pass" if good else "follows" if broken else "warn", text, "falling")
+    if np.isfinite(losses).all() and len(losses) < 2:
+        return Result("loss falls", "skipped", f"{text}: one epoch only")
+    if np.isfinite(losses).all() and min(losses[1:]) < losses[0]:
+        return Result("loss falls", "pass", text, "falling")
+    wrong = "warn" if np.isfinite(losses).all() else "fail"
+    return Result("loss falls", "follows" if broken else wrong, text, "finite and falling")
 
 
 def _validation(seen: _Follower) -> Results:
     n = SPLITS["val"]
-    tags = next((tags for rows, tags in seen.evaluated if rows == n), None)
+    tags = next((tags for tags in seen.evaluated if len(tags) == n), None)
     if tags is None:
-        text = ", ".join(sorted({str(rows) for rows, _ in seen.evaluated})) or "none"
-        only = bool(seen.evaluated)
-        yield Result(
-            "validation", "fail" if only else "warn", f"rows that evaluate gets: {text}", f"{n}, the validation's"
-        )
+        text = "rows that evaluate gets: " + (", ".join(sorted({str(len(t)) for t in seen.evaluated})) or "none")
+        yield judge("validation", False, text, f"{n}, the validation's", soft=not seen.evaluated)
         return
-    rows, total = [], 0
-    for batch in seen.batches:
-        rows.append(batch.tags[:, 3])
-        total += len(batch.tags)
-        if total >= SPLITS["train"]:
-            break
-    train, raw = np.sort(np.concatenate(rows)), np.sort(make_split("train")[0][:, 3])
+    train = np.sort(np.concatenate([batch.tags[:, 3] for batch in seen.batches])[: SPLITS["train"]])
+    raw = np.sort(make_split("train")[0][:, 3])
     if train.size != raw.size:
         return
     slope, shift = np.polyfit(raw, train, 1)
@@ -299,4 +240,4 @@ def _validation(seen: _Follower) -> Results:
         return  # rows are changed in a way of their own
     found, wanted = np.sort(tags[:, 3]), slope * np.sort(make_split("val")[0][:, 3]) + shift
     good = close(found, wanted, 2e-2)
-    yield judge("validation is scaled like training", good, "alike" if good else "by other numbers", "alike")
+    yield holds("validation is scaled like training", good, "alike", "by other numbers")
