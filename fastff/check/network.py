@@ -34,9 +34,10 @@ def check_network(solution: Solution) -> Results:
     wanted = [[linear, *[relu, linear] * (count - 1)] for count in (1, 2, 4)]
     names, text = ("; ".join(" ".join(kind.__name__ for kind in kinds) for kinds in all_) for all_ in (found, wanted))
     yield judge("layers for 1, 2 and 4", found == wanted, names, text)
-    layers = layers_of(build(solution, 6, 3, 5, 4))
+    networks = [build(solution, 6, 3, 5, 4) for _ in range(2)]
+    layers = [layer for network in networks for layer in layers_of(network)]
     objects = len({id(layer) for layer in layers})
-    text = f"{objects} objects at {len(layers)} places"
+    text = f"{objects} objects at {len(layers)} places of two networks"
     yield judge("layers are different objects", objects == len(layers), text, "as many objects as places")
     yield from _passes(solution)
     yield from _steps(solution)

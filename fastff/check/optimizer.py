@@ -42,10 +42,10 @@ def drive(solution: Solution, step_size: float, gradients: np.ndarray, weights: 
 
 def one_step(layer: Linear, g: np.ndarray, step_size: float, paths: tuple) -> tuple[np.ndarray, np.ndarray]:
     """Forward, backward and a step; returns the stored gradients that the step was given, flat."""
-    x = np.eye(N_IN)
+    x, rows = np.eye(N_IN + 1, N_IN), np.vstack([g, -3 * g[:1]])  # the last row is seen by the bias only
     layer.forward(x)
-    layer.backward(x, g.copy())
-    both = zip(paths, (g, g.sum(0)), strict=True)
+    layer.backward(x, rows.copy())
+    both = zip(paths, (g, rows.sum(0)), strict=True)
     stored = [
         _as(wanted if path is None else np.array(read(layer.layer, path), float), wanted) for path, wanted in both
     ]
@@ -166,21 +166,27 @@ def _decay(solution: Solution, rules: list[Rule | None]) -> Results:
         text = f"lambda {ratio[0]:.3g}" if scaled else "and not scaled by the step size"
         yield Result(name, "fail", f"decoupled (AdamW): outside of the averages, {text}", wanted)
         return
-    yield _l2(solution, name, wanted, float(np.nanmedian(np.sign(u) * np.sign(w.ravel()))))
+    signs = {*np.sign(u * w.ravel())[np.isfinite(u)]}
+    if signs - {1.0}:
+        text = "of the wrong sign: weights grow" if signs == {-1.0} else "it does not pull every weight towards 0"
+        yield Result(name, "fail", text, wanted)
+        return
+    yield _l2(solution, name, wanted)
 
 
-def _l2(solution: Solution, name: str, wanted: str, sign: float) -> Result:
-    """lambda is where the first step changes its sign, for weights of 1 and gradients on a scale against the decay."""
-    if sign < 0:
-        return Result(name, "fail", "of the wrong sign: weights grow", wanted)
-    sizes = np.logspace(-7, 1, N_IN * N_OUT).reshape(N_IN, N_OUT)
-    layer = solution.linear(N_IN, N_OUT)
-    layer.set(np.ones((N_IN, N_OUT)), np.zeros(N_OUT))
-    one_step(layer, -sizes, 1e-3, solution.gradient_paths)
-    falls = layer.weights < 1
-    strength = float(sizes[falls].max()) if falls.any() else 0.0
+def _l2(solution: Solution, name: str, wanted: str) -> Result:
+    """The decay is as strong as the gradient where the first step changes its sign, and in proportion to the weight."""
+    sizes, strengths = np.logspace(-7, 1, N_IN * N_OUT).reshape(N_IN, N_OUT), []
+    for weight in (1.0, 4.0):
+        layer = solution.linear(N_IN, N_OUT)
+        layer.set(np.full((N_IN, N_OUT), weight), np.zeros(N_OUT))
+        one_step(layer, -sizes, 1e-3, solution.gradient_paths)
+        strengths.append(float(np.max(sizes, where=layer.weights < weight, initial=1e-8)))
+    strength, power = strengths[0], np.log(strengths[1] / strengths[0]) / np.log(4)
     inside = [v for v in solution.literals() if strength <= v <= 1.25 * strength]
     text = f"L2, lambda {inside[0]:g}" if inside else f"L2, lambda about {strength:.2g}"
+    if strengths[1] < 10 and abs(power - 1) > 0.3:
+        return Result(name, "fail", f"it grows with the power {power:.2g} of the weights", wanted)
     return judge(name, strength <= 0.2, text, wanted, soft=True)
 
 

@@ -1,6 +1,7 @@
 """A student's classes behind one interface: which way examples lie and what the loss takes is found by behaviour."""
 
 import ast
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -162,6 +163,14 @@ class Solution:
         except Exception:
             return False
         return all(factor is not None and abs(factor - 1) < 1e-3 for factor in factors)
+
+    @cached_property
+    def changes_labels(self) -> bool:
+        """Whether main, or what it calls, seems to bring labels into another form than the data's."""
+        changed = re.compile(r"flatten|ravel|reshape|squeeze|\[:, 0\]|one_?hot|eye\(|\.T\b", re.IGNORECASE)
+        functions = [node for node in self.tree.body if not isinstance(node, ast.ClassDef)] if self.tree else []
+        outside = [ast.unparse(node) for node in functions if getattr(node, "name", "") != "evaluate"]
+        return self.tree is None or any(map(changed.search, outside))
 
     def _columns(self) -> bool:
         if "LinearLayer" in self.broken and "columns" not in vars(self):

@@ -57,7 +57,8 @@ class _Follower:
         self.tags, self.labels, self.loss = np.zeros((0, TAGS)), np.zeros(0), float("nan")
         self.out: Any = None
         self.gradient: Any = None
-        self.evaluating, self.twice, self.steps = False, False, 0
+        self.evaluating, self.fresh = False, False  # fresh: the gradients are of the rows that forward had last
+        self.twice, self.other, self.steps, self.stale, self.sizes = False, False, 0, 0, set[float]()
 
     def __enter__(self) -> "_Follower":
         network, loss = self.solution.get("FeedForwardNeuralNetwork"), self.solution.get("CrossEntropySoftmax")
@@ -83,7 +84,7 @@ class _Follower:
         rows = sum(len(batch.tags) for batch in self.batches)
         if rows >= EPOCHS * n and (losses[-1] < losses[0] or rows >= LONGEST * n or late):
             raise _Enough
-        self.tags, out = _read_tags(given[1]), run()
+        self.tags, self.fresh, out = _read_tags(given[1]), False, run()
         self.out = np.array(out[-1] if isinstance(out, (list, tuple)) else out, float)
         return out
 
@@ -92,7 +93,8 @@ class _Follower:
         if not self.evaluating:
             self.labels, self.loss = class_numbers(given[2]), float(np.mean(value))
             if out is not None and out.shape == z.shape and out.ndim == 2 and not close(z, out, 1e-5):
-                self.twice |= close(z, softmax(out), 1e-3) or close(z, softmax(out.T).T, 1e-3)
+                probabilities = close(z, softmax(out), 1e-3) or close(z, softmax(out.T).T, 1e-3)
+                self.twice, self.other = self.twice or probabilities, self.other or not probabilities
         return value
 
     def _slope(self, run: Callable[[], Any], *_: Any) -> Any:
@@ -105,11 +107,13 @@ class _Follower:
         if self.gradient is not None:
             batch.given_the_loss = any(close(g, self.gradient) for g in given)
         self.batches.append(batch)
-        self.gradient = None
+        self.gradient, self.fresh = None, True
         return run()
 
-    def _step(self, run: Callable[[], Any], *_: Any) -> Any:
+    def _step(self, run: Callable[[], Any], *given: Any) -> Any:
         self.steps += 1
+        self.stale += not self.fresh
+        self.sizes |= {float(size) for size in given[1:2] if isinstance(size, (int, float))}
         if self.batches:
             self.batches[-1].steps += 1
         return run()
@@ -168,10 +172,15 @@ def check_training(solution: Solution, run_main: Callable[[], None]) -> Results:
         return
     counts = sorted({batch.steps for batch in seen.batches[:-1] or seen.batches})
     text = f"{', '.join(map(str, counts))} steps for a batch, {seen.steps} steps in {len(seen.batches)} batches"
-    yield judge("steps", counts == [1], text, "one step for each batch")
-    if seen.twice and not solution.loss.probabilities:
-        text = "softmax is applied twice: before the loss and in it"
-        yield Result("logits go into the loss", "fail", text, "logits")
+    text = "steps are taken before backward, with the gradients of another batch" if seen.stale else text
+    yield judge("steps", counts == [1] and not seen.stale, text, "one step for each batch, after its backward")
+    yield judge("step size of the loop", min(seen.sizes, default=1) > 0, f"{min(seen.sizes, default=1):g}", "above 0")
+    falls = _falls(solution, seen)
+    if seen.other or (seen.twice and not solution.loss.probabilities):
+        twice = "softmax is applied twice: before the loss and in it"
+        text = "something else than what forward returned" if seen.other else twice
+        soft = seen.other and falls.status == "pass"
+        yield judge("logits go into the loss", False, text, "what forward returned", soft)
     handed = {batch.given_the_loss for batch in seen.batches}
     text = "the loss's backward is not called for each batch" if None in handed else "another gradient goes in"
     yield holds("gradient of the loss goes into the network", handed == {True}, "it does", text)
@@ -180,7 +189,7 @@ def check_training(solution: Solution, run_main: Callable[[], None]) -> Results:
     one = len({batch.network for batch in first}) == 1
     yield holds("one network is trained", one, "one", "another network for some batches")
     yield from _rows(seen)
-    yield _falls(solution, seen)
+    yield falls
     yield from _validation(seen)
     if problem is not None:
         raise problem
