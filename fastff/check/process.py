@@ -84,6 +84,7 @@ def main(given: str) -> None:
     work = folder / "work"
     work.mkdir()
     os.chdir(work)
+    sys.argv = [request["path"]]  # what argparse in main reads
     with open(folder / "results.jsonl", "w", encoding="utf-8") as file, open(folder / "trace.txt", "w") as trace:
 
         def say(**line: Any) -> None:

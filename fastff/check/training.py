@@ -64,9 +64,12 @@ class _Follower:
         network, loss = self.solution.get("FeedForwardNeuralNetwork"), self.solution.get("CrossEntropySoftmax")
         followed = [(network, "forward", self._forward), (network, "backward", self._backward)]
         followed += [(network, "step", self._step), (loss, "forward", self._loss), (loss, "backward", self._slope)]
-        self._saved = [(thing, name, getattr(thing, name)) for thing, name, _ in followed]
-        for (thing, name, follow), (*_, real) in zip(followed, self._saved, strict=True):
-            setattr(thing, name, _calling(follow, real))
+        self._saved = []
+        for thing, method, follow in followed:
+            real = getattr(thing, method)
+            for name in {method, *(name for name, value in vars(thing).items() if value is real)}:  # __call__ = forward
+                self._saved.append((thing, name, real))
+                setattr(thing, name, _calling(follow, real))
         self._evaluate_itself = self.solution.get("evaluate")
         self.solution.namespace["evaluate"] = _calling(self._evaluate, self._evaluate_itself)
         return self

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from command_line import refuse, run
@@ -70,6 +71,13 @@ def test_a_right_solution_passes_whatever_it_plots(tmp_path):
     assert {c["status"] for c in checks} == {"pass"}
     assert {c["question"] for c in checks} == {"Q4", "Q5", "Q6", "Q7"}
     assert not any(file.name != "homework.py" for file in tmp_path.iterdir())
+
+
+def test_a_right_solution_in_another_style_passes(tmp_path):
+    """Base classes, a class for Adam's state, a generator of batches, __call__, argparse, data in another folder."""
+    status, checks = checked(tmp_path, Path(__file__).with_name("otherwise.py").read_text("utf-8"))
+    assert status == 0
+    assert {c["status"] for c in checks} == {"pass"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ ELSEWHERE = {
         "fastff/check/evaluation.py",
         "fastff/check/hints.py",
         "fastff/check/layers.py",
+        "fastff/check/linear.py",
         "fastff/check/loss.py",
         "fastff/check/network.py",
         "fastff/check/optimizer.py",
@@ -80,7 +81,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 350  # of one module
-ALL_LINES = 16_000  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 17_600  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):
