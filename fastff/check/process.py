@@ -54,7 +54,9 @@ def check_file(path: Path) -> list[Result]:
             raise NotLoadable(f"loading its definitions {ended}")
         part = next(part for part in PARTS if part.name == started[-1])
         late[part.name] = ended
-        results.append(hinted(Result("comes to its end", "fail", ended, "an end"), part))
+        # Layers that came to an end above are not endless here: the network that main builds is a large one
+        large = part.name == "training loop" and re.search(r"in (__init__|forward|backward|step)\)", ended)
+        results.append(hinted(Result("comes to its end", "skipped" if large else "fail", ended, "an end"), part))
 
 
 def _run(request: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:

@@ -13,7 +13,7 @@ from fastff.check.solution import Solution, class_numbers, softmax
 
 SPLITS = {"train": 307, "val": 90, "test": 61}  # 307 is prime: whatever the size of batches, the last one is smaller
 EPOCHS, LONGEST = 3, 12  # epochs that are followed at least, and at most if the loss has not fallen yet
-SECONDS = 1.5  # after which no epoch more than EPOCHS is waited for
+SECONDS, LONG = 1.5, 2.5  # after SECONDS one epoch is enough, after LONG whatever was seen: networks can be large
 TAGS = 4  # pixels that tell a row's number (0 and 1), its label (2), and its split's scale (3)
 
 
@@ -52,12 +52,16 @@ class _Follower:
     """Notes what the network, the loss and evaluate are given while main runs."""
 
     def __init__(self, solution: Solution) -> None:
-        self.solution, self.since = solution, time.monotonic()
+        self.solution, self.since, self.rows = solution, 0.0, 0
         self.batches, self.evaluated = list[_Batch](), list[np.ndarray]()
         self.tags, self.labels, self.loss = np.zeros((0, TAGS)), np.zeros(0), float("nan")
         self.out: Any = None
         self.gradient: Any = None
-        self.evaluating, self.fresh = False, False  # fresh: the gradients are of the rows that forward had last
+        self.evaluating, self.fresh, self.cut = (
+            False,
+            False,
+            False,
+        )  # fresh: the gradients are of the rows that forward had last
         self.twice, self.other, self.steps, self.stale, self.sizes = False, False, 0, 0, set[float]()
 
     def __enter__(self) -> "_Follower":
@@ -82,10 +86,13 @@ class _Follower:
     def _forward(self, run: Callable[[], Any], *given: Any) -> Any:
         if self.evaluating:
             return run()
-        n, losses = SPLITS["train"], self.epoch_losses()
-        late = time.monotonic() - self.since > SECONDS
-        rows = sum(len(batch.tags) for batch in self.batches)
-        if rows >= EPOCHS * n and (losses[-1] < losses[0] or rows >= LONGEST * n or late):
+        self.since = self.since or time.monotonic()
+        n, spent = SPLITS["train"], time.monotonic() - self.since
+        self.cut = self.rows < n and bool(self.batches) and spent > LONG
+        if self.cut or (self.rows >= n and spent > SECONDS) or self.rows >= LONGEST * n:
+            raise _Enough
+        losses = self.epoch_losses() if self.rows >= EPOCHS * n else [0.0]
+        if losses[-1] < losses[0]:
             raise _Enough
         self.tags, self.fresh, out = _read_tags(given[1]), False, run()
         self.out = np.array(out[-1] if isinstance(out, (list, tuple)) else out, float)
@@ -110,6 +117,7 @@ class _Follower:
         if self.gradient is not None:
             batch.given_the_loss = any(close(g, self.gradient) for g in given)
         self.batches.append(batch)
+        self.rows += len(self.tags)
         self.gradient, self.fresh = None, True
         return run()
 
@@ -166,7 +174,7 @@ def check_training(solution: Solution, run_main: Callable[[], None]) -> Results:
             pass
         except BaseException as error:
             problem = error
-    if problem is not None and not seen.batches:
+    if problem is not None and seen.rows < SPLITS["train"]:
         raise problem
     if not seen.batches:
         steps = "the network takes steps, but its backward is never called"
@@ -207,6 +215,9 @@ def _rows(seen: _Follower) -> Results:
         yield Result("rows of an epoch", "skipped", text)
         return
     first = next((i for i, key in enumerate(keys) if key in keys[:i]), len(keys))
+    if seen.cut and first == len(keys):
+        yield Result("rows of an epoch", "skipped", f"an epoch takes too long to be waited for: {first} of {n} rows")
+        return
     good = first == n
     ends = np.cumsum([len(batch.tags) for batch in seen.batches])
     inside = first < len(keys) and first not in ends
@@ -239,6 +250,9 @@ def _falls(solution: Solution, seen: _Follower) -> Result:
 def _validation(seen: _Follower) -> Results:
     n = SPLITS["val"]
     tags = next((tags for tags in seen.evaluated if len(tags) == n), None)
+    if tags is None and len(seen.epoch_losses()) < 2 and not seen.evaluated:
+        yield Result("validation", "skipped", "no epoch was seen to its end")
+        return
     if tags is None:
         text = "rows that evaluate gets: " + (", ".join(sorted({str(len(t)) for t in seen.evaluated})) or "none")
         yield judge("validation", False, text, f"{n}, the validation's", soft=not seen.evaluated)
