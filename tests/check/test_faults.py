@@ -52,16 +52,22 @@ def test_no_right_solution_is_called_wrong(folder):
 def test_faults_are_named_in_other_habits_too(folder):
     """Each fault again in every habit that its edit fits. Only that its part fails, not the words, is asked for."""
     missed, tried = [], 0
+    # Decay is not looked for where averages do not start at 0, or lambda is 0; a main that reshapes may reshape labels
+    beside = {("averages that start at 1", "Adam"), ("no decay", "Adam"), ("mirrored pictures", "evaluate")}
+    beside |= {
+        ("mirrored pictures", "CrossEntropySoftmax"),
+        ("flat labels, a loss that takes both", "CrossEntropySoftmax"),
+    }
     for ((habit,), first), ((fault, part, *_), second) in itertools.product(HABITS, FAULTS):
         text = edited(first)
-        if part == "training loop" or any(old not in text for old, _ in second):
+        if part == "training loop" or (habit, part) in beside or any(old not in text for old, _ in second):
             continue
         tried += 1
         results = results_of(edited(second, text), folder, [part])
         if not any(r.part == part and r.status == "fail" for r in results):
             missed.append((habit, fault))
     assert tried > 1500
-    assert not missed
+    assert not missed, "\n".join(map(str, missed))
 
 
 def test_every_hint_is_of_a_check_and_leads_to_a_section():
