@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": ("fastff.predict", "a trained network's predictions for new rows"),
     "tune": ("fastff.tune.__main__", "search for better options"),
     "report": ("fastff.report.__main__", "a report of a run, as a web page and as a PDF"),
+    "check": ("fastff.check.__main__", "check your own solution of the homework"),
     "export": ("fastff.export", "a trained network as an ONNX model"),
 }
 _LISTED = "\n".join(f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items())

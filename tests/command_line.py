@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 
 from fastff import command, export, plots, predict, train
+from fastff.check import __main__ as check
 from fastff.evaluate import __main__ as evaluate
 from fastff.report import __main__ as report
 from fastff.tune import __main__ as tune
@@ -22,6 +23,7 @@ COMMANDS = {
     "export": export.main,
     "report": report.main,
     "tune": tune.main,
+    "check": check.main,
 }
 # Any of them may make rich take a file for a terminal.
 PLAIN = dict.fromkeys(("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"), "")

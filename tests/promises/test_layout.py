@@ -10,6 +10,26 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # A file of tests, and the modules without one of their own that it tests.
 ELSEWHERE = {
+    "tests/check/test_faults.py": [
+        "fastff/check/adam.py",
+        "fastff/check/evaluation.py",
+        "fastff/check/hints.py",
+        "fastff/check/layers.py",
+        "fastff/check/linear.py",
+        "fastff/check/loss.py",
+        "fastff/check/network.py",
+        "fastff/check/optimizer.py",
+        "fastff/check/parts.py",
+        "fastff/check/results.py",
+        "fastff/check/solution.py",
+        "fastff/check/training.py",
+    ],
+    "tests/check/test_process.py": [
+        "fastff/check/__main__.py",
+        "fastff/check/notebook.py",
+        "fastff/check/report.py",
+        "fastff/check/script.py",
+    ],
     "tests/commands/test_commands.py": [
         "fastff/command.py",
         "fastff/evaluate/__main__.py",
@@ -63,7 +83,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 350  # of one module
-ALL_LINES = 16_400  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 19_000  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):

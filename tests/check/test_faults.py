@@ -1,0 +1,77 @@
+"""Every mistake is named where it is, once, and right solutions in other habits are not called wrong."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from trials import edited, read_edits, results_of
+
+from fastff.check.parts import HINTS, PARTS
+from fastff.check.results import WRONG
+from fastff.check.training import write_files
+
+NAMES = [part.name for part in PARTS]
+FAULTS, HABITS = read_edits("faults.txt"), read_edits("habits.txt")
+DERIVATIONS = (Path(__file__).parents[2] / "docs" / "derivations.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_files(folder)
+    return folder
+
+
+@pytest.mark.parametrize("part", [name for name in NAMES if name != "tuning"])
+def test_every_fault_is_named(folder, part):
+    missed = {}
+    for (name, where, check, words), edits in FAULTS:
+        if where != part:
+            continue
+        # The loop, which takes longest, is run where the fault is in it
+        results = results_of(edited(edits), folder, NAMES if part == "training loop" else NAMES[:-2])
+        failed = [result for result in results if result.status == "fail"]
+        right = [r for r in failed if (r.part, r.name) == (where, check) and words in r.found and r.hint]
+        if not right or any(r.part != where for r in failed):
+            missed[name] = [(r.part, r.name, r.found) for r in failed]
+    assert not missed
+
+
+def test_no_right_solution_is_called_wrong(folder):
+    wrong = {}
+    for (name,), edits in HABITS:
+        results = results_of(edited(edits), folder)
+        bad = [(r.part, r.name, r.status, r.found) for r in results if r.status in (*WRONG, "follows")]
+        if bad or len(results) < 50:
+            wrong[name] = bad, len(results)
+    assert not wrong
+
+
+@pytest.mark.slow
+def test_faults_are_named_in_other_habits_too(folder):
+    """Each fault again in every habit that its edit fits. Only that its part fails, not the words, is asked for."""
+    missed, tried = [], 0
+    # Decay is not looked for where averages do not start at 0, or lambda is 0; a main that reshapes may reshape labels
+    beside = {("averages that start at 1", "Adam"), ("no decay", "Adam"), ("mirrored pictures", "evaluate")}
+    beside |= {
+        ("mirrored pictures", "CrossEntropySoftmax"),
+        ("flat labels, a loss that takes both", "CrossEntropySoftmax"),
+    }
+    for ((habit,), first), ((fault, part, *_), second) in itertools.product(HABITS, FAULTS):
+        text = edited(first)
+        if part == "training loop" or (habit, part) in beside or any(old not in text for old, _ in second):
+            continue
+        tried += 1
+        results = results_of(edited(second, text), folder, [part])
+        if not any(r.part == part and r.status == "fail" for r in results):
+            missed.append((habit, fault))
+    assert tried > 1500
+    assert not missed, "\n".join(map(str, missed))
+
+
+def test_every_hint_is_of_a_check_and_leads_to_a_section():
+    for table in HINTS.values():
+        for hint, section in table.values():
+            assert hint.endswith((".", "?"))
+            assert not section or re.search(rf"^###? {section} ", DERIVATIONS, re.M)

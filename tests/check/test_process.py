@@ -1,0 +1,184 @@
+"""The command: whatever a file does, an answer comes in time, as a table, as JSON or for Gradescope."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import refuse, run
+from trials import HOMEWORK, edited
+
+from fastff import ArgumentError
+from fastff.check import check, process
+
+ENDLESS = ("        self.input = input\n", "        while True:\n            pass\n")
+TRIES_TO_STAY = (
+    "        self.mask = input > 0\n",
+    "        while True:\n            try:\n                while True:\n                    pass\n"
+    "            except BaseException:\n                pass\n",
+)
+PLOTS = (
+    "import numpy as np\n",
+    "import numpy as np\nimport pdb\nimport turtle\nfrom tqdm import tqdm\nplt.subplots()[0]\n",
+)
+IN_LOOP = (
+    "        order =",
+    "        pdb.set_trace()\n        breakpoint()\n        fig, (a, b) = plt.subplots(1, 2)\n        a.plot([1])\n"
+    "        plt.show()\n        order =",
+)
+SKELETON = """
+class LinearLayer:
+    def __init__(self, input_dim, output_dim):
+        raise Exception("Student error: You haven't implemented the init for LinearLayer yet.")
+
+    def forward(self, input):
+        pass
+
+    def backward(self, grad):
+        raise NotImplementedError
+
+
+class ReLU:
+    def forward(self, input):
+        raise Exception("Student error: You haven't implemented the forward pass for ReLU yet.")
+
+    def backward(self, grad):
+        ...
+
+
+def evaluate(model, X_val, Y_val, batch_size):
+    raise Exception("Student error: You haven't implemented the step for evalute function.")
+"""
+
+
+def checked(tmp_path, text, *options):
+    """The status, and the results by (part, name), of the command with --json."""
+    (tmp_path / "homework.py").write_text(text, "utf-8")
+    result = run("check", tmp_path / "homework.py", "--json", *options)
+    assert result.err == ""
+    report = json.loads(result.out)
+    assert report["passed"] == (result.status == 0)
+    return result.status, report["checks"]
+
+
+def only_wrong(checks):
+    return [(c["part"], c["name"], c["found"]) for c in checks if c["status"] == "fail"]
+
+
+def test_a_right_solution_passes_whatever_it_plots(tmp_path):
+    status, checks = checked(tmp_path, edited([PLOTS, IN_LOOP, ("in range(max_epochs)", "in tqdm(range(max_epochs))")]))
+    assert status == 0
+    assert {c["status"] for c in checks} == {"pass"}
+    assert {c["question"] for c in checks} == {"Q4", "Q5", "Q6", "Q7"}
+    assert not any(file.name != "homework.py" for file in tmp_path.iterdir())
+
+
+def test_a_right_solution_in_another_style_passes(tmp_path):
+    """Base classes, a class for Adam's state, a generator of batches, __call__, argparse, data in another folder."""
+    status, checks = checked(tmp_path, Path(__file__).with_name("otherwise.py").read_text("utf-8"))
+    assert status == 0
+    assert {c["status"] for c in checks} == {"pass"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "part", "line"), [(ENDLESS, "LinearLayer", "forward"), (TRIES_TO_STAY, "ReLU", "forward")]
+)
+def test_an_endless_loop_is_named_with_its_line_and_the_rest_is_checked(tmp_path, monkeypatch, edit, part, line):
+    monkeypatch.setattr(process, "SECONDS", 1)
+    status, checks = checked(tmp_path, edited([edit]))
+    assert status == 1
+    [(where, name, found)] = only_wrong(checks)
+    assert (where, name) == (part, "comes to its end")
+    assert f"in {line})" in found
+    assert {c["part"] for c in checks if c["status"] == "follows"} >= {"FeedForwardNeuralNetwork", "evaluate"}
+    assert any(c["part"] == "CrossEntropySoftmax" and c["status"] == "pass" for c in checks)
+
+
+def test_ends_prompts_and_missing_modules(tmp_path):
+    imports = "import sys\nimport numpy as np\nimport no_such_module as nsm\nfrom no_such_module import nn\n"
+    at_the_top = 'size = int(input("batch size? "))\nwhile True:\n    pass\n'
+    edits = [
+        ("        self.mask = input > 0\n", "        import os\n        os._exit(3)\n"),
+        ("        self.input = input\n", "        sys.exit()\n"),
+        ("import numpy as np\n", imports),
+        ("        shifted = logits -", "        nsm.something(logits)\n        shifted = 2 * logits -"),
+        ("class ReLU:", "class ReLU(nn.Module):"),
+        ('if __name__ == "__main__":', at_the_top + 'if __name__ == "__main__":'),
+    ]
+    text = edited(edits)
+    status, checks = checked(tmp_path, text)
+    assert status == 1
+    wrong = {part: found for part, _, found in only_wrong(checks)}
+    assert "ends itself" in wrong["LinearLayer"]
+    assert "whole process" in wrong["ReLU"]
+    assert any("no_such_module" in c["found"] for c in checks if c["status"] == "skipped")
+
+
+def test_what_is_not_written_yet_is_to_do_and_not_wrong(tmp_path):
+    status, checks = checked(tmp_path, SKELETON)
+    assert status == 1
+    assert not only_wrong(checks)
+    assert {c["part"] for c in checks if c["status"] == "to do"} >= {
+        "LinearLayer",
+        "ReLU",
+        "CrossEntropySoftmax",
+        "evaluate",
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["class Dense:\n    pass\n", "class LinearLayer:\n    def __init__(self, weights):\n        pass\n"]
+)
+def test_another_assignment_is_told_apart(tmp_path, text):
+    status, checks = checked(tmp_path, text)
+    assert status == 1
+    assert not only_wrong(checks)
+    assert any(c["status"] == "other assignment" for c in checks)
+
+
+@pytest.mark.parametrize(
+    ("text", "saying"),
+    [
+        ("class ReLU\n    pass\n", "line 1: "),
+        ("import numpy as np\n\n\ndef f(x=1 / 0):\n    pass\n", "line 4: ZeroDivisionError"),
+        ("x = 1\0", "null bytes"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded(tmp_path, text, saying):
+    (tmp_path / "homework.py").write_text(text)
+    refuse(tmp_path, "check", tmp_path / "homework.py", status=2, saying=["homework.py: ", saying])
+
+
+def test_bad_usage_is_one_line(tmp_path):
+    (tmp_path / "a.py").write_text("")
+    refuse(tmp_path, "check", tmp_path / "nothing.py", status=2, saying="no such file")
+    refuse(tmp_path, "check", tmp_path / "a.py", "--json", "--gradescope", status=2, saying="want one of them")
+
+
+def test_gradescope_gets_points_and_students_get_hints(tmp_path):
+    text = edited([("np.sum(grad, axis=0, keepdims=True)", "np.mean(grad, axis=0, keepdims=True)")])
+    path = tmp_path / "homework.py"
+    path.write_text(text)
+    tests = json.loads(run("check", path, "--gradescope").out)["tests"]
+    assert {"name", "number", "score", "max_score", "output", "visibility"} == set(tests[0])
+    points = {q: sum(t["max_score"] for t in tests if t["name"].startswith(q)) for q in ("Q4", "Q5", "Q6", "Q7")}
+    assert points == {"Q4": 6, "Q5": 4, "Q6": 5, "Q7": 0}
+    assert [t["name"] for t in tests if t["score"] < t["max_score"]] == ["Q4 LinearLayer"]
+    assert "divided by the size of the batch" in tests[0]["output"]
+    shown, bare = run("check", path), run("check", path, "--no-hints")
+    assert shown.status == bare.status == 1
+    assert "its code was run" in shown.out
+    assert "section B2 of docs/derivations.md" in shown.out
+    assert "hint" not in bare.out
+    assert set(bare.out.splitlines()) < set(shown.out.splitlines())
+
+
+def test_a_notebook_is_checked_where_it_is(capsys):
+    namespace = {"__name__": "notebook"}
+    exec(HOMEWORK, namespace)
+    results = check(namespace)
+    assert {r.status for r in results} == {"pass", "skipped"}
+    assert "Q5 Adam" in capsys.readouterr().out
+    with pytest.raises(ArgumentError, match=r"^namespace: none of LinearLayer"):
+        check({})
+    assert "student" not in sys.modules
