@@ -37,7 +37,9 @@ if ! cmp -s pyproject.toml "$base/pyproject.toml"; then # the wheels that it wan
     rm -rf "$base/site"
     platforms=(--platform manylinux2014_aarch64)
     for version in 2_28 2_27 2_26 2_24 2_17; do platforms+=(--platform "manylinux_${version}_aarch64"); done
-    (cd "$source" && python3 -m pip install --quiet --no-compile --only-binary=:all: --implementation cp "${platforms[@]}" \
+    python3 -m venv "$source/pip"
+    "$source/pip/bin/pip" install --quiet --upgrade 'pip>=25.1' # the first that knows --group
+    (cd "$source" && pip/bin/pip install --quiet --no-compile --only-binary=:all: --implementation cp "${platforms[@]}" \
         --python-version "${python##*python}" --target "$base/site" --group test .)
     rm -rf "$base"/site/fastff*
     cp pyproject.toml "$base/"
