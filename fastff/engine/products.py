@@ -9,10 +9,10 @@ import numpy as np
 from fastff.data.rows import Rows
 from fastff.engine import panels
 from fastff.engine.program import Program
-from fastff.engine.table import address
 from fastff.errors import FastffError
 from fastff.kernels import symmetric
 from fastff.kernels.cpu import NR
+from fastff.kernels.operation import address
 from fastff.kernels.optimizer import BETA2, HYPER, RATE, RULE, SGD, SHRINK
 
 GRAM_ROWS = 512  # of a batch
@@ -23,10 +23,8 @@ class Times:
 
     def __init__(self, matrix: np.ndarray) -> None:
         self.shape = matrix.shape
-        self._panels, self._zeros = (
-            panels.aligned(panels.panel_size(matrix.shape)),
-            panels.aligned(panels.round_up(matrix.shape[1], NR)),
-        )
+        self._panels = panels.aligned(panels.panel_size(matrix.shape))
+        self._zeros = panels.aligned(panels.round_up(matrix.shape[1], NR))
         panels.pack(matrix, self._panels)
 
     def __call__(self, a: np.ndarray) -> np.ndarray:
@@ -51,7 +49,7 @@ def gram(rows: Rows, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     steps = -(-len(rows) // program.rows)
     numbers = np.zeros((steps, 2, HYPER), np.float32)
     numbers[..., [RULE, RATE, SHRINK, BETA2]] = SGD, -1.0, 1.0, 1.0  # one step up along each batch's sum
-    program.run(np.arange(len(rows)), hyper=numbers)
+    program.run(np.arange(len(rows), dtype=np.int64), hyper=numbers)
     return panels.unpack(total, (columns, columns))
 
 

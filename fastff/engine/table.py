@@ -116,7 +116,7 @@ class Table:
 @lru_cache(maxsize=32)
 def counting(count: int) -> np.ndarray:
     """0, 1, ..., count - 1."""
-    return np.arange(count)
+    return np.arange(count, dtype=np.int64)
 
 
 def kernels_cached(name: str = "run.run") -> bool:
