@@ -18,6 +18,7 @@ from fastff.errors import ArgumentError, DataError, DivergenceError, FastffError
 from fastff.evaluate import evaluate
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
+from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.layers import LinearLayer
 from fastff.nn.loss import CrossEntropySoftmax
@@ -45,6 +46,7 @@ __all__ = [
     "LinearLayer",
     "MissingExtra",
     "NoRoom",
+    "PiecewiseLinear",
     "ReLU",
     "Sigmoid",
     "StalledError",

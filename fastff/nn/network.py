@@ -13,6 +13,7 @@ from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
 from fastff.nn.activations import ReLU
+from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.layers import Layer, LinearLayer, backward_all, check_parameter, forward_all, step_all
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.predictor import FEW_ROWS, Predictor
@@ -143,7 +144,12 @@ class FeedForwardNeuralNetwork(Closed):
     def backward(self, grad: np.ndarray) -> None:
         """Go back through the layers, given dL/dlogits (B, output_dim) for the logits of the last forward."""
         first = next(
-            (i for i, layer in enumerate(self.layers) if not isinstance(layer, Augment | Standardize | Whiten)), 0
+            (
+                i
+                for i, layer in enumerate(self.layers)
+                if not isinstance(layer, Augment | Standardize | Whiten | PiecewiseLinear)
+            ),
+            0,
         )
         groups = groups_by_hand(self.layers[first:])
         for i in range(len(groups) - 1, -1, -1):

@@ -13,6 +13,7 @@ from fastff import __version__
 from fastff.errors import ArgumentError, MissingExtra
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import RandomLayer
+from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.layers import LinearLayer
 from fastff.nn.network import FeedForwardNeuralNetwork
@@ -43,13 +44,13 @@ def onnx_bytes(
         nodes.append(helper.make_node(operation, inputs, [output], name=output, **attributes))
         return output
 
-    def constant(name: str, array: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+    def constant(name: str, array: np.ndarray, kind: type = np.float32) -> str:
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(array, kind), name))
         return name
 
     if isinstance(model, Ensemble):
         members = [
-            add("Softmax", _logits(network, add, lambda name, array, i=i: constant(f"{i}/{name}", array)), axis=1)
+            add("Softmax", _logits(network, add, lambda name, *array, i=i: constant(f"{i}/{name}", *array)), axis=1)
             for i, network in enumerate(model.networks)
         ]
         add("Mean", *members, output="probabilities")
@@ -84,6 +85,10 @@ def _logits(network: FeedForwardNeuralNetwork, add: Callable[..., str], constant
         elif type(layer) is Standardize:
             value = add("Sub", value, constant(f"{i}.mean", layer.mean))
             value = add("Mul", value, constant(f"{i}.scale", layer.scale))
+        elif type(layer) is PiecewiseLinear:
+            value = add("Gather", value, constant(f"{i}.sources", layer.sources, np.int64), axis=1)
+            for operation, name in (("Sub", "lower"), ("Mul", "scale"), ("Max", "low"), ("Min", "high")):
+                value = add(operation, value, constant(f"{i}.{name}", getattr(layer, name)))
         elif type(layer) in _FUNCTIONS:
             value = add(_FUNCTIONS[type(layer)], value)
         elif not isinstance(layer, RandomLayer):

@@ -86,7 +86,7 @@ class Standardize(Layer, saved_as="standardize"):
         self.features_in = self.mean.size
         most = np.finfo(np.float32).max
         inverse = np.minimum(1 / np.where(self.std > 1 / most, self.std, 1 / most), most)
-        self.scale = _kept(np.where(self.std > 0, inverse, 1), np.float32)
+        self.scale = kept(np.where(self.std > 0, inverse, 1), np.float32)
 
     @classmethod
     def fit(cls, X: Rows) -> "Standardize":
@@ -141,7 +141,7 @@ class Whiten(Layer, saved_as="whiten"):
             )
         if not (np.isfinite(matrix).all() and np.isfinite(vector).all()):
             raise ArgumentError("projection: holds a value that is not finite, want finite numbers")
-        self.projection, self.shift = _kept(matrix, np.float32), _kept(vector, np.float32)
+        self.projection, self.shift = kept(matrix, np.float32), kept(vector, np.float32)
         self.features_in, self.output_dim = matrix.shape
         self._panels = panels.aligned(panels.panel_size(matrix.shape))
         self._shift = panels.aligned(panels.round_up(vector.size, panels.NR))
@@ -190,10 +190,10 @@ def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
     if bad.size or not vector.size:
         found = f"holds {bad[0]}" if bad.size else "empty"
         raise ArgumentError(f"{name}: {found}, want one finite number a feature")
-    return _kept(vector, np.float64)
+    return kept(vector, np.float64)
 
 
-def _kept(array: np.ndarray, dtype: type) -> np.ndarray:
+def kept(array: np.ndarray, dtype: type) -> np.ndarray:
     """A copy that nobody can write to or resize: what was made from it would not change with it."""
     array = np.array(array, dtype, order="C")
     hold(array)

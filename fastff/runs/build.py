@@ -8,7 +8,8 @@ from fastff.data import Dataset
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
-from fastff.nn.layers import LinearLayer
+from fastff.nn.encoding import PiecewiseLinear, scale_by_quarters
+from fastff.nn.layers import Layer, LinearLayer
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam, Optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
@@ -17,22 +18,29 @@ from fastff.runs.presets import PRESETS
 from fastff.system.arguments import check_size
 from fastff.training.trainer import Trainer
 
+FRONT = ("standardize", "bins", "whiten")  # the options that decide the first layers
 _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 # Options that mean nothing to the other optimizer: there they stay at their default, or at what the preset has
 _ONLY_FOR = {"adam": ("beta1", "beta2", "epsilon", "bias_correction"), "sgd": ("momentum",)}
 
 
-def preprocessing(options: Config, data: Dataset) -> list[Standardize | Whiten]:
-    """The first layers, fitted to the training rows. Of the options only `standardize` and `whiten` matter."""
-    standardize = Standardize.fit(data.x_train) if options.standardize else None
-    front: list[Standardize | Whiten] = [standardize] if standardize else []
+def preprocessing(options: Config, data: Dataset) -> list[Layer]:
+    """The first layers, fitted to the training rows. Of the options only FRONT matter."""
+    if options.bins and options.whiten:
+        raise ArgumentError(f"bins: {options.bins} with whiten {options.whiten}, want one of the two to be 0")
+    standardize = None
+    if options.standardize:
+        standardize = (scale_by_quarters if options.bins else Standardize.fit)(data.x_train)
+    front: list[Layer] = [standardize] if standardize else []
+    if options.bins:
+        front.append(PiecewiseLinear.fit(data.x_train, options.bins, after=standardize))
     if options.whiten:
         front.append(Whiten.fit(data.x_train, options.whiten, after=standardize))
     return front
 
 
 def make_trainer(
-    options: Config, data: Dataset, kind: type[Trainer] = Trainer, front: list[Standardize | Whiten] | None = None
+    options: Config, data: Dataset, kind: type[Trainer] = Trainer, front: list[Layer] | None = None
 ) -> Trainer:
     """The trainer that the options describe, with its network, for this data.
 
@@ -41,15 +49,13 @@ def make_trainer(
     """
     if data.task == "regress" and data.columns is not None:
         raise DataError(f"{data.name}: {data.columns.reason}; training on numbers is not there yet, want task classify")
+    front = preprocessing(options, data) if front is None else [copy.copy(layer) for layer in front]
+    width = front[-1].output_dim if front else None
     network = FeedForwardNeuralNetwork(
-        options.whiten or data.n_features,
-        data.n_classes,
-        options.hidden,
-        optimizer=_optimizer(options),
-        seed=options.seed,
+        width or data.n_features, data.n_classes, options.hidden, optimizer=_optimizer(options), seed=options.seed
     )
     network.layers = list(_dress(network.layers, options))
-    network.layers[:0] = preprocessing(options, data) if front is None else map(copy.copy, front)
+    network.layers[:0] = front
     if options.mirror or options.shift:
         if data.image_shape is None:
             raise ArgumentError(f"mirror and shift: the rows of {data.name} are no pictures, want both off")

@@ -106,6 +106,9 @@ class Config(HasPaths):
     """Scale every feature to mean 0 and standard deviation 1 over the training rows; the network includes this step."""
     whiten: int = 0
     """Replace the features by this many principal components, scaled to equal variance; 0 keeps the features."""
+    bins: int = 0
+    """The ranges that each number of a row is divided into, with an input of its own for each (docs/tables.md); 0 for
+    none, and not together with --whiten."""
     mirror: bool = False
     """For pictures: in training, mirror each one left to right with probability 1/2."""
     shift: int = 0

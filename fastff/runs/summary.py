@@ -79,7 +79,8 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
         for layer in trainer.network.layers:
             if isinstance(layer, Whiten):  # from weights of the principal components to weights of the pixels
                 weights = layer.projection @ np.asarray(weights)
-        plots.draw_weights(folder / WEIGHTS, weights, image_shape=data.image_shape)
+        if not run.options.bins:  # then no weight belongs to a single pixel
+            plots.draw_weights(folder / WEIGHTS, weights, image_shape=data.image_shape)
         some = np.random.default_rng(0).permutation(len(rows))[:40]
         plots.draw_examples(
             folder / EXAMPLES,

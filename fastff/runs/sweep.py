@@ -10,9 +10,9 @@ from fastff.engine.bfloat16 import resolve_precision
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, FastffError
+from fastff.nn.layers import Layer
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.nn.preprocessing import Standardize, Whiten
-from fastff.runs.build import make_trainer, preprocessing
+from fastff.runs.build import FRONT, make_trainer, preprocessing
 from fastff.runs.config import Config
 from fastff.system.arguments import check_size
 from fastff.system.limits import usable_cpus
@@ -108,7 +108,7 @@ class _Fronts:
 
     def __init__(self, data: Dataset) -> None:
         self._data = data
-        self._made: dict[tuple[bool, int], list[Standardize | Whiten]] = {}
+        self._made: dict[tuple[int, ...], list[Layer]] = {}
 
     def prepare(self, item: Fitted) -> bool:
         """Compile the kernels and fit the layers for a config before training starts; False if it is in error."""
@@ -119,8 +119,8 @@ class _Fronts:
             item.error = error
         return item.error is None
 
-    def of(self, config: Config) -> list[Standardize | Whiten]:
-        key = config.standardize, config.whiten
+    def of(self, config: Config) -> list[Layer]:
+        key = tuple(getattr(config, name) for name in FRONT)
         if key not in self._made:
             self._made[key] = preprocessing(config, self._data)
         return self._made[key]

@@ -1,5 +1,6 @@
 """Checks of arguments that are numbers; an error is one line with the argument's name, the value found and wanted."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,6 +60,8 @@ def check_seed(value: Any, *, required: bool = False) -> int | None:
 def check_number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> float:
     """Return value as a float. Raises ArgumentError unless it is in [low, high), or in (low, high) if `above`."""
     number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        number = False  # no float is as large
     if not (number and (low < value if above else low <= value) and value < high):
         raise ArgumentError(f"{name}: {shown(value)}, want a number in {'(' if above else '['}{low:g}, {high:g})")
     return float(value)

@@ -153,6 +153,8 @@ class Trainer(Closed):
         """
         X, Y, X_val, Y_val = self._checked(X, Y, X_val, Y_val)
         check_size("epochs", epochs)
+        if on_epoch is not None and not callable(on_epoch):
+            raise ArgumentError(f"on_epoch: {type(on_epoch).__name__}, want a function of the epoch's record, or None")
 
         self._last_epoch = self.progress.epoch + epochs
         fit = self.what_to_fit(X, Y)

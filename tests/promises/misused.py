@@ -29,6 +29,7 @@ from fastff import (
     FastffError,
     FeedForwardNeuralNetwork,
     LinearLayer,
+    PiecewiseLinear,
     ReLU,
     Sigmoid,
     Standardize,
@@ -120,6 +121,11 @@ def twin(net, rows):
                 x = (x - mean) / np.where(std > 0, std, 1)
             elif isinstance(layer, Whiten):
                 x = x @ np.asarray(layer.projection, np.float64) + np.asarray(layer.shift, np.float64)
+            elif isinstance(layer, PiecewiseLinear):
+                lower, scale, low, high = (
+                    np.asarray(getattr(layer, n), np.float64) for n in ("lower", "scale", "low", "high")
+                )
+                x = np.clip((x[:, layer.sources] - lower) * scale, low, high)
             elif isinstance(layer, LinearLayer):
                 x = x @ layer.weights.astype(np.float64) + layer.bias.astype(np.float64)
             elif isinstance(layer, ReLU):

@@ -7,6 +7,7 @@ import pytest
 from trainers import Through
 
 from fastff import SGD, ArgumentError, Augment, Dropout, FeedForwardNeuralNetwork, LinearLayer, Standardize, Trainer
+from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.preprocessing import Whiten
 
 X = np.random.default_rng(0).normal(size=(48, 6)).astype(np.float32)
@@ -95,6 +96,7 @@ def test_what_a_callback_may_change_counts_from_the_next_epoch():
         (lambda: LinearLayer(6, 3), "input_dim output_dim features_in moments bias_moments memory grad_weights"),
         (lambda: Standardize(np.zeros(6), np.ones(6)), "mean std scale features_in"),
         (lambda: Whiten(np.eye(6), np.zeros(6)), "projection shift features_in output_dim"),
+        (lambda: PiecewiseLinear.fit(np.eye(6), 2), "sources lower scale low high features_in output_dim"),
         (lambda: Augment((1, 2, 3)), "image_shape mirror shift features_in"),
         (trainer, "network criterion recorder history progress best optimizer"),
         (lambda: trainer().network, "input_dim output_dim linear_layers parameter_count"),

@@ -34,6 +34,7 @@ OPTIONS = {
     "beta2": (0.5, {}),
     "epsilon": (0.1, {}),
     "label_smoothing": (0.1, {}),
+    "bins": (4, {}),
     "patience": (1, {"step_size": 0.5, "epochs": 9}),
     "monitor": ("train_loss", {"step_size": 0.5, "epochs": 9}),
     "precision": ("bfloat16", {}),

@@ -59,6 +59,7 @@ ELSEWHERE = {
     "tests/kernels/test_losses_softmax.py": ["kernels/losses.py"],
     "tests/kernels/test_pointwise.py": ["kernels/emit.py", "kernels/random.py"],
     "tests/kernels/test_update.py": ["kernels/optimizer.py", "kernels/tile.py"],
+    "tests/nn/test_encoding.py": ["kernels/encoding.py"],
     "tests/nn/test_layers.py": ["fastff/nn/activations.py", "fastff/nn/dropout.py"],
     "tests/promises/test_bad_calls.py": ["fastff/system/arguments.py"],
     "tests/promises/test_fuzz.py": ["fastff/errors.py"],
@@ -83,7 +84,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 350  # of one module
-ALL_LINES = 19_500  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 19_800  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):
