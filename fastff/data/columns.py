@@ -16,7 +16,7 @@ from fastff.data.column import Column, column_from, fit_column
 from fastff.data.labels import ClassNames, choose_task, class_names_of, target_numbers
 from fastff.data.tables import as_table, naming
 from fastff.errors import ArgumentError, DataError
-from fastff.system.arguments import check_choice
+from fastff.system.arguments import check_choice, shown
 from fastff.system.blocks import row_blocks
 from fastff.system.limits import check_room
 
@@ -250,7 +250,7 @@ def as_names(argument: str, given: Any) -> tuple[str, ...]:
     names = () if given is None else tuple(given) if isinstance(given, list | tuple) else None
     if names is None or not all(isinstance(name, str) for name in names):
         such = f", such as [{given!r}]" if isinstance(given, str) else ""
-        raise ArgumentError(f"{argument}: {given!r}, want a list of names of columns{such}")
+        raise ArgumentError(f"{argument}: {shown(given)}, want a list of names of columns{such}")
     return names
 
 

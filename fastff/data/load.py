@@ -16,7 +16,7 @@ from fastff.data.readers import contents
 from fastff.data.shards import has_shards, read_shard_folder
 from fastff.data.tables import ENDINGS, is_frame, is_table, read_table, table_name
 from fastff.errors import ArgumentError, DataError
-from fastff.system.arguments import check_choice
+from fastff.system.arguments import check_choice, shown
 from fastff.system.paths import expanded
 
 NAMES = ("digits", "cifar10-hst", "cifar10", "mnist", "fashion-mnist")
@@ -68,9 +68,11 @@ def load_dataset(
     for name, value in options.items():
         said = task != "auto" if name == "task" else columns[name]
         if said and (known or not (is_table(path) or shards)):
-            raise ArgumentError(f"{name}: {value!r} for {name_or_path}, want a {name} only for tables")
+            raise ArgumentError(f"{name}: {shown(value)} for {name_or_path}, want a {name} only for tables")
         if said and shards and (name != "target" or not isinstance(value, str)):
-            raise ArgumentError(f"{name}: {value!r} for the folder {path}, want one target alone, or a single table")
+            raise ArgumentError(
+                f"{name}: {shown(value)} for the folder {path}, want one target alone, or a single table"
+            )
     if data_dir is not None and known in (None, "digits"):
         beside = f"the path {name_or_path}" if known is None else f"{known}, which fastff has inside"
         files = ", ".join(name for name in NAMES if name != "digits")

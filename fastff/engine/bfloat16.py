@@ -21,6 +21,7 @@ from fastff.errors import ArgumentError
 from fastff.kernels import bfloat16, cpu, linear16
 from fastff.kernels.bfloat16 import TILES, form_size
 from fastff.kernels.operation import address
+from fastff.system.arguments import shown
 
 _TILES = np.frombuffer(TILES, np.uint8)
 _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux, Documentation/arch/x86/xstate.rst
@@ -45,7 +46,7 @@ def _granted() -> bool:
 def resolve_precision(precision: str) -> str:
     """ "float32" or "bfloat16"; "auto" is whichever is faster here. ArgumentError for any other, or without the CPU."""
     if precision not in ("float32", "bfloat16", "auto"):
-        raise ArgumentError(f"precision: {precision!r}, want 'float32', 'bfloat16' or 'auto'")
+        raise ArgumentError(f"precision: {shown(precision)}, want 'float32', 'bfloat16' or 'auto'")
     if precision == "auto":
         return "bfloat16" if cpu.BF16 not in ("", "emulated") and not missing() else "float32"
     if precision == "bfloat16":

@@ -10,7 +10,7 @@ from fastff.engine.panels import Panels
 from fastff.engine.program import MOST_EPOCHS, Program
 from fastff.errors import ArgumentError
 from fastff.nn.layers import Layer
-from fastff.system.arguments import check_count, check_flag, check_number, check_seed
+from fastff.system.arguments import check_count, check_flag, check_number, check_seed, shown
 from fastff.system.attributes import Checked
 
 
@@ -33,7 +33,7 @@ class RandomLayer(Layer):
     def reseed(self, keys: list[int]) -> None:
         """Use keys[0] in the next forward, and keys[0] + 1, + 2, ... in those after it; or a key for each epoch."""
         if not isinstance(keys, list) or not 1 <= len(keys) <= MOST_EPOCHS:
-            raise ArgumentError(f"keys: {keys!r}, want a list of 1 to {MOST_EPOCHS} whole numbers")
+            raise ArgumentError(f"keys: {shown(keys)}, want a list of 1 to {MOST_EPOCHS} whole numbers")
         self._key[: len(keys)] = [check_count("keys", key) for key in keys]
 
     def forward(self, input: np.ndarray) -> np.ndarray:

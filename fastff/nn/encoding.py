@@ -12,7 +12,7 @@ from fastff.errors import ArgumentError
 from fastff.kernels import encoding
 from fastff.nn.layers import Layer
 from fastff.nn.preprocessing import Standardize, kept
-from fastff.system.arguments import check_numbers, check_size
+from fastff.system.arguments import check_numbers, check_size, shown
 from fastff.system.attributes import Fixed
 
 MOST_LINES = 4096  # of all features together: with many features there are fewer bins for each
@@ -102,7 +102,7 @@ class PiecewiseLinear(Layer, saved_as="piecewise_linear"):
             For rows that are not finite numbers.
         """
         if not isinstance(after, Standardize | None):
-            raise ArgumentError(f"after: {after!r}, want a Standardize or None")
+            raise ArgumentError(f"after: {shown(after)}, want a Standardize or None")
         if isinstance(X, Shards):
             raise ArgumentError("X: rows in files, want an array: quantiles need all values of a feature at once")
         X = check_rows(X, "X", features=None if after is None else after.features_in)

@@ -23,7 +23,10 @@ class Ensemble:
     def __init__(self, networks: Sequence[FeedForwardNeuralNetwork]) -> None:
         if not isinstance(networks, Iterable) or isinstance(networks, FeedForwardNeuralNetwork):
             raise ArgumentError(f"networks: {type(networks).__name__}, want a sequence of FeedForwardNeuralNetworks")
-        self.networks = list(networks)
+        try:
+            self.networks = list(networks)
+        except TypeError:  # an array of no dimension
+            raise ArgumentError(f"networks: {type(networks).__name__}, want a sequence of networks") from None
         if not self.networks:
             raise ArgumentError("networks: none, want at least one")
         for i, network in enumerate(self.networks):

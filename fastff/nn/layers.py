@@ -22,6 +22,7 @@ from fastff.system import elementary
 from fastff.system.arguments import check_count, check_flag, check_numbers, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import Sliceable
+from fastff.system.hold import check_whole
 from fastff.system.limits import check_room
 
 LAYERS: dict[str, type["Layer"]] = {}  # the classes that can be saved, by their names in files
@@ -328,6 +329,7 @@ def step_all(layers: Sequence[LinearLayer], step_size: float) -> None:
 
 def check_parameter(name: str, value: Any, shape: tuple[int, int]) -> Any:
     """value as float32 of this shape. What is so already, an array or a Sliceable, is returned as it is."""
+    check_whole(value, name)
     if getattr(value, "dtype", None) == np.float32 and value.shape == shape:
         return value
     array = check_numbers(name, value, np.float32, f"numbers, {shape}")

@@ -21,7 +21,7 @@ from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import contents, layers_from, named_parameters
 from fastff.nn.stack import Summary, as_made, check_layers, groups_by_hand, summary_of
 from fastff.system import checkpoint, elementary
-from fastff.system.arguments import check_seed, check_size
+from fastff.system.arguments import check_seed, check_size, shown
 from fastff.system.attributes import Checked, Closed
 from fastff.system.blocks import Sliceable, copied
 from fastff.system.limits import check_room
@@ -333,7 +333,7 @@ def _hidden_widths(hidden_dim: int | Sequence[int], num_layers: int | None) -> l
         check_room(f"a network of {layers:,} layers", 4096 * layers)  # bytes, however narrow they are
         return [check_size("hidden_dim", hidden_dim)] * (layers - 1)
     if not isinstance(hidden_dim, list | tuple | np.ndarray):
-        raise ArgumentError(f"hidden_dim: {hidden_dim!r}, want a whole number or a sequence of them")
+        raise ArgumentError(f"hidden_dim: {shown(hidden_dim)}, want a whole number or a sequence of them")
     widths = [check_size("hidden_dim", width) for width in hidden_dim]
     if num_layers is not None and num_layers != len(widths) + 1:
         raise ArgumentError(

@@ -14,7 +14,7 @@ import numpy as np
 from fastff.errors import ArgumentError
 from fastff.kernels import optimizer
 from fastff.system import elementary
-from fastff.system.arguments import check_choice, check_number, check_numbers, is_whole
+from fastff.system.arguments import check_choice, check_number, check_numbers, is_whole, shown
 
 Each = float | np.ndarray  # one number for all steps, or an array (steps,)
 
@@ -32,7 +32,7 @@ class Optimizer(Protocol):
 def check_optimizer(value: Any) -> Optimizer:
     """value, if it has a method `hyper` as optimizers have; ArgumentError otherwise."""
     if isinstance(value, type) or not callable(getattr(value, "hyper", None)):
-        raise ArgumentError(f"optimizer: {value!r}, want one such as Adam() or SGD()")
+        raise ArgumentError(f"optimizer: {shown(value)}, want one such as Adam() or SGD()")
     return value
 
 
@@ -99,7 +99,7 @@ class SGD:
         check_number("weight_decay", self.weight_decay, 0.0, np.inf)
         _warn_if_step_size("SGD", "momentum", self.momentum)
         if not isinstance(self.nesterov, bool):
-            raise ArgumentError(f"nesterov: {self.nesterov!r}, want True or False")
+            raise ArgumentError(f"nesterov: {shown(self.nesterov)}, want True or False")
         if self.nesterov and not self.momentum:
             raise ArgumentError("nesterov: True without momentum changes nothing, want a momentum above 0")
         check_choice("decay", self.decay, ("l2", "decoupled"))
@@ -172,7 +172,7 @@ def check_step_size(step_size: float) -> float:
 def _check_updates(first: Any, step_sizes: Any) -> np.ndarray:
     """step_sizes as float64 (steps,). ArgumentError unless they are, and `first` is the number of an update."""
     if not is_whole(first) or not 1 <= first <= 1 << 62:
-        raise ArgumentError(f"first: {first!r}, want the number of an update, from 1 to 2**62")
+        raise ArgumentError(f"first: {shown(first)}, want the number of an update, from 1 to 2**62")
     sizes = check_numbers("step_sizes", step_sizes, np.float64, "numbers, (steps,)")
     if sizes.ndim != 1:
         raise ArgumentError(f"step_sizes: shape {sizes.shape}, want (steps,)")

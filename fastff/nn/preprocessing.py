@@ -19,7 +19,7 @@ from fastff.nn.components import principal_components
 from fastff.nn.dropout import RandomLayer
 from fastff.nn.layers import Layer
 from fastff.system import elementary
-from fastff.system.arguments import check_flag, check_numbers, check_size, is_whole
+from fastff.system.arguments import check_flag, check_numbers, check_size, is_whole, shown
 from fastff.system.attributes import Fixed
 from fastff.system.hold import hold
 
@@ -43,11 +43,13 @@ class Augment(RandomLayer, saved_as="augment"):
     ) -> None:
         super().__init__(seed)
         if not isinstance(image_shape, tuple | list) or len(image_shape) != 3:
-            raise ArgumentError(f"image_shape: {image_shape!r}, want (channels, height, width)")
+            raise ArgumentError(f"image_shape: {shown(image_shape)}, want (channels, height, width)")
         channels, height, width = (check_size("image_shape", n) for n in image_shape)
         self.image_shape = channels, height, width
         if not is_whole(shift) or not 0 <= shift < min(height, width):
-            raise ArgumentError(f"shift: {shift!r}, want a whole number of pixels from 0 to {min(height, width) - 1}")
+            raise ArgumentError(
+                f"shift: {shown(shift)}, want a whole number of pixels from 0 to {min(height, width) - 1}"
+            )
         self.mirror, self.shift = check_flag("mirror", mirror), int(shift)
         self.features_in = channels * height * width
 
@@ -156,7 +158,7 @@ class Whiten(Layer, saved_as="whiten"):
         hold.
         """
         if not isinstance(after, Standardize | None):
-            raise ArgumentError(f"after: {after!r}, want a Standardize or None")
+            raise ArgumentError(f"after: {shown(after)}, want a Standardize or None")
         X = check_rows(X, "X", features=None if after is None else after.features_in)
         check_finite(X, "X")
         if check_size("components", components) > X.shape[1]:

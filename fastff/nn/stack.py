@@ -6,6 +6,7 @@ from typing import Any
 from fastff.errors import ArgumentError
 from fastff.nn.layers import Layer, LinearLayer
 from fastff.nn.preprocessing import Standardize
+from fastff.system.arguments import shown
 
 BY_HAND = ("forward", "backward", "step")  # what any layer has
 
@@ -50,7 +51,7 @@ def check_layers(layers: Iterable[Any]) -> list[Any]:
         raise ArgumentError("layers: none, want at least one")
     for i, layer in enumerate(found):
         if isinstance(layer, type) or not all(callable(getattr(layer, name, None)) for name in BY_HAND):
-            raise ArgumentError(f"layers: number {i} is {layer!r}, want an object with {', '.join(BY_HAND)}")
+            raise ArgumentError(f"layers: number {i} is {shown(layer)}, want an object with {', '.join(BY_HAND)}")
         takes = getattr(layer, "features_in", None)
         if None not in (width, takes) and takes != width:
             raise ArgumentError(f"layers: number {i}, {layer!r}, takes {takes} values, want {width} as before it")

@@ -18,6 +18,7 @@ import tyro
 
 from fastff.errors import ArgumentError, DataError
 from fastff.runs.presets import PRESETS, own_options
+from fastff.system.arguments import shown
 from fastff.system.files import write_text
 from fastff.system.paths import PATH, HasPaths
 
@@ -281,7 +282,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _shown(value: Any) -> str:
     try:
-        return repr(value)
+        return shown(value)
     except (ValueError, RecursionError):
         return "a number of thousands of digits"
 

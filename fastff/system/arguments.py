@@ -72,5 +72,5 @@ def check_numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarra
     check_whole(values, name)
     try:
         return np.asarray(values, dtype)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError(f"{name}: {type(values).__name__} that is not an array of numbers, want {wanted}") from None
