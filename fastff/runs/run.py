@@ -1,7 +1,6 @@
 """A training run and its files: what is written when, so that a process killed at any moment loses little work."""
 
 import contextlib
-import dataclasses
 import json
 import math
 import time
@@ -19,7 +18,6 @@ from fastff.system import checkpoint
 from fastff.system.arguments import check_number, check_size
 from fastff.system.blocks import Sliceable, all_finite
 from fastff.system.files import locked, make_folder, remove_leftovers, write_text
-from fastff.training.history import Progress
 from fastff.training.state import Copy, State, best_network, copied_state, restore_trainer, trainer_state
 from fastff.training.trainer import Trainer
 
@@ -135,7 +133,7 @@ class Run:
         """Save if the checkpoint is behind; False if this run has trained nothing that could be saved."""
         progress = self._to_save()[1]["progress"]
         if progress != self._saved:
-            if progress == dataclasses.asdict(Progress()):  # nothing trained: keep an earlier run's files
+            if progress["epoch"] == progress["batch"] == 0:  # nothing trained: keep an earlier run's files
                 return False
             self.save()
         return True
