@@ -140,6 +140,7 @@ def fit_column(column: Any, name: str, how: str | None) -> Column:
         return _fit_texts(cells, name, keep=True)
     if parse.is_text(cells):
         if not parse.are_numbers(cells):
+            parse.check_clear(cells, name)
             forms = parse.date_format(cells)
             return _fit_dates(cells, name, forms) if forms else _fit_texts(cells, name, keep=False)
     elif pa.types.is_date(cells.type) or pa.types.is_timestamp(cells.type):

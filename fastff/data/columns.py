@@ -13,8 +13,9 @@ import numpy as np
 
 from fastff.data import cells as parse
 from fastff.data.column import Column, column_from, fit_column
+from fastff.data.decimals import as_written
 from fastff.data.labels import ClassNames, choose_task, class_names_of, target_numbers
-from fastff.data.tables import as_table, naming
+from fastff.data.tables import as_table, decimal_sign, naming
 from fastff.errors import ArgumentError, DataError
 from fastff.system.arguments import check_choice
 from fastff.system.blocks import row_blocks
@@ -44,6 +45,8 @@ class Schema:
         Why this task was chosen.
     wide : bool
         Whether rows are float64, because float32 would not keep the differences in some column.
+    decimal : str
+        The decimal sign of the file, a point or a comma; later files have it too, unless they show another one.
     """
 
     columns: tuple[Column, ...]
@@ -52,6 +55,7 @@ class Schema:
     class_names: tuple[str, ...]
     reason: str
     wide: bool
+    decimal: str = "."
     _classes: ClassNames = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -112,12 +116,14 @@ class Schema:
             raise DataError(f"{source}: {targets[-1]!r} is the only column, want at least one feature beside it")
         with naming(source):
             found = [parse.plain(table.column(name), name) for name in targets]
-            chosen, reason = choose_task(found, targets, task)
+            decimal = decimal_sign(table)
+            chosen, reason = choose_task([as_written(cells, decimal) for cells in found], targets, task)
             classes = class_names_of(found[0], targets[0]) if chosen == "classify" else ()
             how = {**dict.fromkeys(drop, "drop"), **dict.fromkeys(categorical, "text")}
             pairs = zip(names, table.columns, strict=True)
             columns = [fit_column(column, name, how.get(name)) for name, column in pairs if name not in targets]
-        schema = cls(tuple(columns), targets, chosen, classes, reason, any(column.wide for column in columns))
+        wide = any(column.wide for column in columns)
+        schema = cls(tuple(columns), targets, chosen, classes, reason, wide, decimal)
         if not schema.feature_names:
             why = "; ".join(f"{column.name!r}: {column.why}" for column in columns[:MOST_NAMED])
             raise DataError(f"{source}: no column is left to learn from ({why})")
@@ -211,6 +217,7 @@ class Schema:
             found = [parse.plain(table.column(name), name) for name in targets]
             if self.task == "classify":
                 return self._classes.numbers(found[0], targets[0])
+            found = [as_written(cells, decimal_sign(table)) for cells in found]
             numbers = [target_numbers(cells, name) for cells, name in zip(found, targets, strict=True)]
         return numbers[0] if len(numbers) == 1 else np.column_stack(numbers)
 
@@ -222,27 +229,29 @@ class Schema:
             "class_names": list(self.class_names),
             "reason": self.reason,
             "wide": self.wide,
+            "decimal": self.decimal,
             "columns": [column.description() for column in self.columns],
         }
 
     @classmethod
     def from_description(cls, description: Any, source: object = "schema") -> "Schema":
         """The schema that was described. Raises DataError for anything that `description` would not return."""
-        names = ("target", "task", "class_names", "reason", "wide", "columns")
+        names = ("target", "task", "class_names", "reason", "wide", "decimal", "columns")
         if not isinstance(description, dict) or set(description) != set(names):
             raise DataError(f"{source}: columns of a table without {', '.join(names)}, want what a run has saved")
-        target, task, classes, reason, wide, columns = (description[name] for name in names)
+        target, task, classes, reason, wide, decimal, columns = (description[name] for name in names)
         texts = all(
             isinstance(listed, list) and all(isinstance(text, str) for text in listed) for listed in (target, classes)
         )
         good = texts and isinstance(columns, list) and isinstance(reason, str) and isinstance(wide, bool)
+        good = good and decimal in (".", ",")
         if not good or task not in TASKS[1:] or not target or (task == "classify") != bool(classes):
             raise DataError(f"{source}: target, task or classes of a table are damaged, want what a run has saved")
         found = tuple(column_from(column, source) for column in columns)
         every = [*target, *(column.name for column in found)]
         if len(set(every)) < len(every) or len(set(classes)) < len(classes) or (classes and len(target) > 1):
             raise DataError(f"{source}: a column or a class of the table is there twice, want each once")
-        return cls(found, tuple(target), task, tuple(classes), reason, wide)
+        return cls(found, tuple(target), task, tuple(classes), reason, wide, decimal)
 
 
 def as_names(argument: str, given: Any) -> tuple[str, ...]:

@@ -86,6 +86,8 @@ def choose_task(targets: Sequence[Any], names: Sequence[str], task: str) -> tupl
     kind = cells.type
     pa = parse.arrow()
     text = parse.is_text(cells)
+    if text:
+        parse.check_clear(cells, name)
     if kind == pa.bool_() or (text and not parse.are_numbers(cells)):
         return "classify", f"classify, as {name!r} holds {'names' if text else 'true and false'}"
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):

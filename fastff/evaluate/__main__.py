@@ -76,7 +76,7 @@ def _table(options: Options, columns: Schema) -> tuple[Any, np.ndarray]:
     if options.split == "val":
         raise DataError(f"{path}: a table is one split, want --split left out")
     own = () if options.target is None else (options.target,)
-    table = read_table(path, (*columns.texts, *own))
+    table = read_table(path, (*columns.texts, *own), columns.decimal)
     return columns.rows(table, path), columns.labels(table, path, options.target)
 
 
