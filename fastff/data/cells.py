@@ -28,9 +28,16 @@ GROUPED = r"^[+-]?([0-9]+|[1-9][0-9]{0,2}(,[0-9]{3})+)(\.[0-9]+)?$"
 _COMMAS_OF_THOUSANDS = r",[0-9]{3}[,.]|\.([0-9]{1,2}|[0-9]{4,})$|^[+-]?0\.|[0-9]{4}\."
 CODE = r"^0[0-9]"  # 01 is a name that is written in digits
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y")
-_LIKE_A_DATE = r"^([0-9]{4}[-./][0-9]{1,2}[-./][0-9]{1,2}|[0-9]{1,2}[-./][0-9]{1,2}[-./][0-9]{4})([ T][0-9:]+)?$"
-_SHORT_YEAR = r"^.*(^|[-./])[0-9]{1,3}[-./][0-9]{1,3}[-./][0-9]{1,3}([ T].*)?$"  # 1/2/20 is not of the year 20
-FORMATS = tuple(day + time for day in _DAYS for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S"))
+_NAMED = ("%b %d %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %Y")  # Apr 1 2005 or April 1, 2005, and so on
+_LIKE_A_DATE = (
+    r"^([0-9]{4}[-./][0-9]{1,2}[-./][0-9]{1,2}|[0-9]{1,2}[-./][0-9]{1,2}[-./][0-9]{4}"
+    r"|([0-9]{1,2}[- ])?[A-Za-z]{3,9}\.?[- ]([0-9]{1,2},? )?[0-9]{2,4})([ T][0-9:]+)?$"
+)
+_MONTHS = (
+    "jan(uary)?", "feb(ruary)?", "mar(ch)?", "apr(il)?", "may", "june?", "july?", "aug(ust)?", "sept?(ember)?",
+    "oct(ober)?", "nov(ember)?", "dec(ember)?",
+)  # fmt: skip
+FORMATS = tuple(day + time for day in (*_DAYS, *_NAMED) for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S"))
 EXACT = 1 << 53  # float64 holds every whole number up to this one
 
 
@@ -148,7 +155,8 @@ def date_format(cells: Any) -> list[str]:
     first = next((w for w in values[:100].to_pylist() if w is not None and w.strip() not in GAPS), "")
     if not re.match(_LIKE_A_DATE, first.strip()):
         return []
-    return [form for form in FORMATS if _strptime(values, form) is not None]
+    named = any(character.isalpha() and character != "T" for character in first)
+    return [form for form in FORMATS if ("%b" in form) == named and _strptime(values, form) is not None]
 
 
 def as_number(text: str) -> Decimal | None:
@@ -263,6 +271,14 @@ def _strptime(values: Any, form: str) -> Any:
     pa = arrow()
     pc = pa.compute
     texts = trimmed(values.cast(pa.string()))
-    found = pc.strptime(pc.replace_substring_regex(texts, _SHORT_YEAR, "no date"), form, "s", error_is_null=True)
+    written = texts
+    if "%b" in form:  # numbers for the names of months: what the system knows by %b depends on its language
+        written = pc.replace_substring(texts, ",", "")
+        for month, name in enumerate(_MONTHS, 1):
+            written = pc.replace_substring_regex(written, rf"(?i)\b{name}\b\.?", f"<{month:02}>")
+    found = pc.strptime(written, form.replace("%b", "<%m>"), "s", error_is_null=True)
+    found = pc.if_else(
+        pc.less(pc.year(found), 1000), pa.scalar(None, found.type), found
+    )  # 1/2/20 is not of the year 20
     gap = pc.is_null(texts)
     return found if pc.all(pc.or_(gap, pc.is_valid(found))).as_py() is not False else None

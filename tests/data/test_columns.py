@@ -138,6 +138,32 @@ def test_dates_become_year_month_weekday_and_day(form):
     np.testing.assert_array_equal(found[:2], expected)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Apr 1 2005", "May 3, 2007"),
+        ("1 April 2005", "03 may. 2007"),
+        ("01-Apr-05", "3-may-07"),
+        ("1-Apr-2005", "03-MAY-2007"),
+        ("2005/04/01 00:00", "2007/05/03 00:00"),
+        ("Apr 1 2005 00:00", "May 3 2007 00:00"),
+    ],
+)
+def test_dates_with_names_of_months(first, second):
+    schema = fit(d=[first, second] * 20)
+    assert schema.feature_names == ("d.year", "d.month", "d.weekday", "d.day")
+    expected = [[2005, 4, 4, 12874], [2007, 5, 3, 13636]]
+    np.testing.assert_array_equal(schema.rows(pa.table({"d": [first, second]})), expected)
+    np.testing.assert_array_equal(schema.rows(pa.table({"d": ["2007-05-03", None]}))[0], expected[1])
+
+
+def test_months_without_days_are_dates_and_names_with_numbers_are_not():
+    schema = fit(d=["Apr 2005", "May 2007"] * 20)
+    np.testing.assert_array_equal(schema.rows(pa.table({"d": ["April 2005"]})), [[2005, 4, 4, 12874]])
+    for texts in (["Route 66", "Route 101"], ["Mar 11", "Apr 12"], ["1/2/20", "3/4/21"]):
+        assert column(texts * 20).kind == "text"
+
+
 def test_times_of_a_day_are_kept_and_gaps_of_dates_filled():
     moments = [datetime.datetime(2020, 1, 1, i) for i in range(20)] * 2
     schema = fit(d=[None, *moments[1:]])
