@@ -22,7 +22,7 @@ from fastff.data.shards import has_shards, read_shard_folder
 from fastff.data.splits import split_rows
 from fastff.data.tables import ENDINGS, as_table, is_frame, is_table, read_table, table_name
 from fastff.errors import ArgumentError, DataError
-from fastff.system.arguments import check_choice, check_number, check_seed
+from fastff.system.arguments import check_choice, check_count, check_number
 from fastff.system.paths import expanded
 
 NAMES = ("digits", "cifar10-hst", "cifar10", "mnist", "fashion-mnist")
@@ -42,7 +42,7 @@ def load_dataset(
     weight_column: str | None = None,
     test_share: float | None = None,
     test: str | PathLike[str] | None = None,
-    seed: int | None = None,
+    split_seed: int | None = None,
 ) -> Dataset:
     """The Dataset of a known name, a file, a folder or a frame.
 
@@ -60,15 +60,20 @@ def load_dataset(
     whose numbers are names. fastff.data.columns.Schema.fit says more; the Dataset's `columns` is that Schema.
     `weight_column` names the column that says how much each training row counts, which is no feature. A table is one
     split, unless `test_share` is given: then this share of its rows is the test split and a tenth of the others the
-    validation split, the same share of every class, chosen by `seed` (0). Medians and texts are found in the training
-    rows only. `test`: the file of another table with the test rows.
+    validation split, the same share of every class, chosen by `split_seed` (0), and medians and texts are found in
+    the training rows only. `test`: the file of another table with the test rows.
 
     Raises DataError for data that is missing or cannot be used, ArgumentError for arguments that contradict each
     other, and MissingExtra for tables without pyarrow; each message is one line.
     """
     check_choice("task", task, TASKS)
     options: dict[str, Any] = {"target": target, "task": task, "drop": drop, "categorical": categorical}
-    held_out: dict[str, Any] = {"weight_column": weight_column, "test_share": test_share, "test": test, "seed": seed}
+    held_out: dict[str, Any] = {
+        "weight_column": weight_column,
+        "test_share": test_share,
+        "test": test,
+        "split_seed": split_seed,
+    }
     targets = as_names("target", [target] if isinstance(target, str) else target)
     columns = {"target": targets, "drop": as_names("drop", drop), "categorical": as_names("categorical", categorical)}
     if is_frame(name_or_path):
@@ -109,14 +114,14 @@ def _load_table(
     weight_column: str | None,
     test_share: float | None,
     test: str | PathLike[str] | None,
-    seed: int | None,
+    split_seed: int | None,
 ) -> Dataset:
     """The Dataset of a table; the arguments are those of load_dataset."""
     share = 0.0 if test_share is None else check_number("test_share", test_share, 0.0, 1.0)
     split = test_share is not None or test is not None
-    if seed is not None and not split:
-        raise ArgumentError(f"seed: {seed}, but no rows are held out; want it beside test_share or test")
-    seed = check_seed(0 if seed is None else seed, required=True) or 0
+    if split_seed is not None and not split:
+        raise ArgumentError(f"split_seed: {split_seed}, but no rows are held out; want test_share or test beside it")
+    seed = 0 if split_seed is None else check_count("split_seed", split_seed)
     if share and test is not None:
         raise ArgumentError(f"test_share: {share} beside the test rows in {test}, want one of the two")
     if weight_column is not None:

@@ -32,7 +32,7 @@ def test_every_class_has_its_share_of_each_split():
 
 
 def test_the_seed_chooses_the_rows():
-    first, again, other = (load_dataset(frame(), target="kind", test_share=0.2, seed=seed) for seed in (3, 3, 4))
+    first, again, other = (load_dataset(frame(), target="kind", test_share=0.2, split_seed=seed) for seed in (3, 3, 4))
     for split in ("train", "val", "test"):
         assert rows_of(first, split) == rows_of(again, split) != rows_of(other, split)
     assert load_dataset(frame(), target="kind", test_share=0).x_test is None
@@ -69,7 +69,7 @@ def test_too_few_rows_to_hold_some_out():
 
 def test_a_run_finds_its_rows_again_and_refuses_others():
     table = frame()
-    data = load_dataset(table, target="kind", test_share=0.2, seed=3)
+    data = load_dataset(table, target="kind", test_share=0.2, split_seed=3)
     split = split_from(json.loads(json.dumps(data.description["split"])), "best")
     assert split == data.split
     x, y = data.columns.rows(table), data.columns.labels(table)
@@ -141,8 +141,8 @@ def test_a_column_of_weights_is_no_feature():
         ({"weight_column": "zero"}, DataError, "table: column 'zero': all weights are 0, want some above"),
         ({"test_share": 1.0}, ArgumentError, "test_share: 1.0"),
         ({"test_share": -0.1}, ArgumentError, "test_share: -0.1"),
-        ({"seed": 3}, ArgumentError, "seed: 3, but no rows are held out"),
-        ({"test_share": 0.2, "seed": -3}, ArgumentError, "seed: -3"),
+        ({"split_seed": 3}, ArgumentError, "split_seed: 3, but no rows are held out"),
+        ({"test_share": 0.2, "split_seed": -3}, ArgumentError, "split_seed: -3"),
     ],
 )
 def test_options_that_cannot_be_used(options, error, found):
@@ -155,7 +155,7 @@ def test_options_that_cannot_be_used(options, error, found):
         load_dataset(table, target="kind", **options)
 
 
-@pytest.mark.parametrize("options", [{"test_share": 0.2}, {"test": "a.csv"}, {"weight_column": "w"}, {"seed": 0}])
+@pytest.mark.parametrize("options", [{"test_share": 0.2}, {"test": "a.csv"}, {"weight_column": "w"}, {"split_seed": 0}])
 def test_options_of_tables_are_for_tables(options):
     with pytest.raises(ArgumentError, match=f"^{next(iter(options))}: .* for digits, want a .* only for tables"):
         load_dataset("digits", **options)
