@@ -20,7 +20,7 @@ from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.layers import LinearLayer
-from fastff.nn.loss import CrossEntropySoftmax
+from fastff.nn.loss import AbsoluteError, CrossEntropySoftmax, Loss, PoissonLoss, SquaredError
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
@@ -29,6 +29,7 @@ from fastff.training.trainer import Trainer
 __version__ = "0.1.0"
 __all__ = [
     "SGD",
+    "AbsoluteError",
     "Adam",
     "ArgumentError",
     "Augment",
@@ -43,10 +44,13 @@ __all__ = [
     "FeedForwardNeuralNetwork",
     "Fitted",
     "LinearLayer",
+    "Loss",
     "MissingExtra",
     "NoRoom",
+    "PoissonLoss",
     "ReLU",
     "Sigmoid",
+    "SquaredError",
     "StalledError",
     "Standardize",
     "Tanh",
