@@ -164,6 +164,12 @@ class Run:
     def _backs_off(self) -> bool:
         return self.options.on_divergence == "backoff"
 
+    @property
+    def _split(self) -> dict[str, Any] | None:
+        """Which rows of a table were held out, but for where a table of test rows is."""
+        split = self._description.get("split")
+        return None if split is None else {**split, "test": bool(split["test"])}
+
     def _to_save(self) -> State:
         return self._state() if self._epoch_end is None else self._epoch_end
 
@@ -183,11 +189,22 @@ class Run:
         places = data_places(options)
         if self._as_written and places == self._as_written[1]:  # the words of the command that began the run
             options |= self._as_written[0]
-        return arrays, {**notes, "options": options, "data_places": places, "backoffs": self._backoffs}
+        return arrays, {
+            **notes,
+            "options": options,
+            "data_places": places,
+            "backoffs": self._backoffs,
+            "split": self._split,
+        }
 
     def _restore(self) -> None:
         path = self.folder / CHECKPOINT
         with checkpoint.reading(path) as (arrays, notes):
+            if notes.get("split") != self._split:
+                raise DataError(
+                    f"{path}: was trained on other rows than these options hold out, want the table, --test-share, "
+                    "--test and --split-seed as they were"
+                )
             restore_trainer(self.trainer, arrays, notes, path)
             try:
                 written = {name: notes["options"][name] for name in DATA if name in notes["options"]}

@@ -15,7 +15,7 @@ from fastff.training.steps import Fit, Trained
 
 HIGHER_IS_BETTER = {
     "train_loss": False, "train_accuracy": True, "train_r2": True,
-    "val_loss": False, "val_accuracy": True, "val_r2": True,
+    "val_loss": False, "val_accuracy": True, "val_r2": True, "val_balanced_accuracy": True, "val_auc": True,
 }  # fmt: skip
 
 
@@ -36,6 +36,8 @@ class EpochRecord:
     examples_per_second: float
     train_r2: float | None = None
     val_r2: float | None = None
+    val_balanced_accuracy: float | None = None  # this and the next are computed where they are monitored
+    val_auc: float | None = None
 
     def __str__(self) -> str:
         """A line that says how the epoch went."""
@@ -173,11 +175,12 @@ class Recorder:
         validation: tuple[float, float] | None,
         parameters: Callable[[], dict[str, np.ndarray]] | None = None,
         later_batches: int = 0,
+        ranked: dict[str, float] | None = None,
     ) -> EpochRecord:
         """Add the record of the epoch under way, whose batches are all counted, and keep its weights if it is the best.
 
         parameters gives the network's after that epoch; None where they are still the same. later_batches: how many
-        batches of the next epochs are counted already.
+        batches of the next epochs are counted already. ranked: figures of RANKED that are monitored.
         """
         self.check()
         now, history, batches = self.progress, self.history, fit.batches
@@ -196,7 +199,7 @@ class Recorder:
             val_loss=val_loss,
             seconds=now.seconds,
             examples_per_second=clock.per_second(batches.rows, now.seconds),
-            **{"train_accuracy": None, "val_accuracy": None, **scores},
+            **{"train_accuracy": None, "val_accuracy": None, **scores, **(ranked or {})},
         )
         history.epochs.append(record)
         self.progress = Progress(epoch=now.epoch + 1)

@@ -4,6 +4,7 @@ A network of built-in layers is trained by one native call for one or more epoch
 same result (steps.py). Everything random follows from one seed: the order of epoch e is a function of (seed, e) alone.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from fastff.system.arguments import check_choice, check_count, check_flag, check
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
+from fastff.training.figures import RANKED, class_figures
 from fastff.training.given import Given, check_given, check_pair, in_front_of_loss
 from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
 from fastff.training.schedules import SCHEDULES
@@ -43,7 +45,8 @@ class Trainer(Closed):
     uses as many as are useful. seed decides shuffling and dropout. loss: "cross_entropy" for labels;
     "squared_error", "absolute_error" or "poisson" for numbers to predict (SquaredError and so on); or a Loss, also of
     your own. label_smoothing: as in CrossEntropySoftmax. monitor: "val_loss", "train_loss", and "val_accuracy" or
-    "train_accuracy", or for numbers to predict "val_r2" or "train_r2": `best` keeps the weights of its best epoch.
+    "train_accuracy", "val_balanced_accuracy" or "val_auc", or for numbers to predict "val_r2" or "train_r2": `best`
+    keeps the weights of its best epoch.
     patience: stop after so many epochs without a better monitor (then "val_loss" unless it is given) and
     restore the best weights. verbose: print a line after each epoch.
 
@@ -164,7 +167,7 @@ class Trainer(Closed):
         self._last_epoch = self.progress.epoch + epochs
         fit = self.what_to_fit(given.X, given.Y, given.weights)
         steps, validate = self._build(
-            fit, given.X_val, given.Y_val, 1 if on_epoch is not None or self.verbose else epochs
+            fit, given.X_val, given.Y_val, 1 if on_epoch is not None or self.verbose or self._ranks else epochs
         )
         self.compile_seconds += steps.compile()
 
@@ -180,7 +183,7 @@ class Trainer(Closed):
             figures = trained.validation(count - 1)
             if figures is None and validate is not None:
                 figures = validate()
-            record = self.recorder.close(fit, figures)
+            record = self.recorder.close(fit, figures, ranked=self._ranked(given))
             if self.verbose:
                 print(record, flush=True)
             going_on = not (on_epoch is not None and on_epoch(record)) and self._epochs_left > 0
@@ -219,6 +222,12 @@ class Trainer(Closed):
         given, batch = check_given(self.network, self.criterion, X, Y, X_val, Y_val, sample_weight), self.progress.batch
         if X_val is None and self.monitor is not None and self.monitor.startswith("val"):
             raise ArgumentError(f"monitor: {self.monitor}, want X_val and Y_val in fit, or another monitor")
+        if self.monitor == "val_auc" and given.Y_val is not None:
+            rows = np.bincount(given.Y_val, minlength=self.network.output_dim)
+            if not rows.all():
+                raise ArgumentError(
+                    f"monitor: val_auc, but no row of X_val is of class {rows.argmin()}, want one of each class"
+                )
         self.recorder.check()
         if batch > len(Batches(len(given.X), self.batch_size)):
             raise DataError(
@@ -232,6 +241,19 @@ class Trainer(Closed):
         if self.network.linear_layers and not any(layer.trainable for layer in self.network.linear_layers):
             raise ArgumentError("network: all of its layers are frozen, want one with trainable=True")
         return given
+
+    @property
+    def _ranks(self) -> bool:
+        """Whether what is monitored takes the probabilities of all validation rows after every epoch."""
+        return self.monitor in RANKED
+
+    def _ranked(self, given: Given) -> dict[str, float]:
+        """That figure, of the network as it is now."""
+        if not self._ranks or given.X_val is None or given.Y_val is None:
+            return {}
+        probabilities = self.network.predict_proba(given.X_val, context=self.context)
+        figure = class_figures(given.Y_val, probabilities)[str(self.monitor).removeprefix("val_")]
+        return {str(self.monitor): math.nan if figure is None else figure}
 
     def what_to_fit(self, X: Rows, Y: np.ndarray, weights: np.ndarray | None = None) -> Fit:
         """All that steps on these rows and targets, which are checked, need to know."""
@@ -256,6 +278,8 @@ class Trainer(Closed):
     def _check_monitor(self, value: str | None) -> str | None:
         other = "r2" if self.criterion.task == "classify" else "accuracy"
         names = [name for name in HIGHER_IS_BETTER if not name.endswith(other)]
+        if other == "accuracy":
+            names.remove("val_auc")
         return None if value is None else check_choice("monitor", value, names)
 
     def _one_program(self) -> bool:
