@@ -46,7 +46,7 @@ PYTHON
     # Later releases of NumPy want functions of C (crealf) that Wine 8 does not have.
     "$made/venv/bin/pip" install --quiet --upgrade --target "$site" --platform win_amd64 --only-binary :all: \
         --python-version 3.13 --implementation cp 'numba>=0.66,<0.69' numpy==2.1.3 safetensors tomli-w 'tyro>=1,<2' \
-        pooch rich matplotlib pytest hypothesis pillow colorama
+        pooch rich matplotlib pyarrow narwhals pytest hypothesis pillow colorama
 
     # What Wine 8 does not have: a DLL for random numbers, which safetensors wants, and two functions that Python does
     # without where they are missing.
@@ -71,7 +71,7 @@ export PYTHONPATH FASTFF_CACHE_DIR MPLBACKEND=Agg OPENBLAS_NUM_THREADS=1
 if (($# == 0)); then
     set -- -m pytest -q -m 'not slow' -k 'not shell_sees and not help_names' tests/promises/test_one_result.py \
         tests/kernels/test_{linear,update,system}.py tests/system/test_{files,checkpoint}.py \
-        tests/runs/test_{build,config,folder,run}.py tests/commands/test_{commands,predict}.py
+        tests/runs/test_{build,config,folder,run}.py tests/commands/test_{commands,predict}.py tests/data/test_{tables,columns}.py
 fi
 # Python under Wine wants an input that is empty and an output that is a pipe.
 /usr/lib/wine/wine64 "$root/python/python.exe" -u "$@" </dev/null 2>&1 | cat

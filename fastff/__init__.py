@@ -21,15 +21,17 @@ from fastff.nn.dropout import Dropout
 from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.layers import LinearLayer
-from fastff.nn.loss import CrossEntropySoftmax
+from fastff.nn.loss import AbsoluteError, CrossEntropySoftmax, Loss, PoissonLoss, SquaredError
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
+from fastff.nn.targets import TargetExp, TargetScale
 from fastff.training.trainer import Trainer
 
 __version__ = "0.1.0"
 __all__ = [
     "SGD",
+    "AbsoluteError",
     "Adam",
     "ArgumentError",
     "Augment",
@@ -44,14 +46,19 @@ __all__ = [
     "FeedForwardNeuralNetwork",
     "Fitted",
     "LinearLayer",
+    "Loss",
     "MissingExtra",
     "NoRoom",
     "PiecewiseLinear",
+    "PoissonLoss",
     "ReLU",
     "Sigmoid",
+    "SquaredError",
     "StalledError",
     "Standardize",
     "Tanh",
+    "TargetExp",
+    "TargetScale",
     "Trainer",
     "Whiten",
     "display_example",

@@ -65,7 +65,7 @@ def _rows(path: Path, model: TrainedModel) -> np.ndarray:
         return rows
     if not table:
         raise DataError(f"{path}: an array, whose columns have no names, want a table as the model was trained on one")
-    return model.columns.rows(read_table(path, model.columns.texts), path)
+    return model.columns.rows(read_table(path, model.columns.texts, model.columns.decimal), path)
 
 
 def _write_csv(path: Path, probabilities: np.ndarray, names: tuple[str, ...]) -> None:

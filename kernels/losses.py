@@ -10,6 +10,7 @@ The others are summed over the outputs z of a row, with t the target values, w t
     SQUARED   (z - t)^2 / 2                      gradient w (z - t) / W
     LOGISTIC  log(1 + e^z) - t z                 gradient w (sigmoid(z) - t) / W     t in [0, 1], each output by itself
     POISSON   e^z - t z                          gradient w (e^z - t) / W            t >= 0; but for t log t - t
+    ABSOLUTE  |z - t|                            gradient w sign(z - t) / W
 
 log(1 + e^z) = max(z, 0) + log(1 + e^-|z|) is finite for every z, and of the second terms the product is taken first, so
 that a row takes one logarithm. The rows of the batch lie in the lanes of vectors, so no sum crosses lanes. Sums of loss
@@ -22,11 +23,11 @@ from numba.core import cgutils
 
 from .compiler import kernel
 from .cpu import LANES, NR
-from .emit import IVEC, VEC, address, emits, load_f32, load_f64, load_i32, load_i64, store_f64, store_i32, store_i64
+from .emit import IVEC, VEC, address, emits, load_f32, load_f64, load_i32, load_i64, store_f64, store_i32
 from .operation import array, operation
 from .optimizer import SCALE
 from .panels import batch, batch_size, padded, round_up, vector_offset
-from .pointwise import exp, logarithm, magnitude, sigmoid
+from .pointwise import exp, exp_below, logarithm, magnitude, sigmoid
 
 BLOCK = 16  # rows whose loss is summed at once; LANES divides it
 # What softmax_vector leaves for the loss of LANES rows, each LANES floats
@@ -34,10 +35,10 @@ MAXIMUM, SUM, CHOSEN, HALF_MEAN, GUESS, SLOTS = range(6)
 # Bytes of the scratch memory of a block, in which its vectors' slots stand one behind the other, and where in it its
 # loss and hits stand: a cache line of their own
 RESULT, LOSS = 4 * BLOCK * SLOTS + 64, 4 * BLOCK * SLOTS
-SQUARED, LOGISTIC, POISSON = range(3)
-LINEAR, PRODUCT = range(2)  # what target_vector leaves for the loss: log(PRODUCT) + LINEAR
+SQUARED, LOGISTIC, POISSON, ABSOLUTE = range(4)
+# What target_vector leaves: for the loss, log(PRODUCT) + LINEAR, and the sum of the squared errors
+LINEAR, PRODUCT, SQUARES = range(3)
 GROUP = 64  # outputs of a row whose product fits float32: each factor is at most 2
-HIGHEST = 88.0  # e^z of more is beyond float32
 
 
 @emits(types.void, address, address, types.int64, address, types.float32, address, types.float32, address)
@@ -160,7 +161,7 @@ def cross_entropy(
 
     weights: in panels, one feature; or LANES ones, with weighted 0. shared: whether other processes have rows of the
     batch, so that the step's SCALE turns a sum over rows into the mean. scratch: RESULT bytes a block, at whose LOSS
-    stand a float64 loss and an int64 count of hits.
+    stand the loss and the count of hits, float64.
     """
     pad, smooth = padded(classes), load_f32(smoothing)
     scale = load_f32(hyper + 4 * SCALE) if shared != 0 else _weight_scale(weights, weighted, rows)
@@ -182,49 +183,63 @@ def cross_entropy(
                 loss += np.float64(load_f32(w + 4 * lane)) * own
                 hits += np.int64(load_f32(at + 4 * LANES * GUESS)) == load_i32(labels + 4 * (first + lane))
         store_f64(result + LOSS, loss)
-        store_i64(result + LOSS + 8, hits)
+        store_f64(result + LOSS + 8, np.float64(hits))
 
 
 @emits(types.void, types.int64, address, address, address, types.int64, address, types.float32, address)
 def target_vector(e, kind, z, g, t, outputs, weights, scale, out):
-    """LANES rows of up to GROUP outputs: the gradient to g, and LINEAR and PRODUCT to out."""
+    """LANES rows of up to GROUP outputs: the gradient to g, and LINEAR, PRODUCT and SQUARES to out."""
     b, zero, one = e.b, e.const(0.0), e.const(1.0)
     factor = b.fmul(e.load(weights), e.splat(scale))
-    for slot, start in ((LINEAR, zero), (PRODUCT, one)):
+    for slot, start in ((LINEAR, zero), (PRODUCT, one), (SQUARES, zero)):
         e.store(start, out, slot * LANES)
 
+    # Each gives the slope, the two parts of the loss, and the error
     def squared(z, t):
         error = b.fsub(z, t)
-        return error, b.fmul(b.fmul(error, e.const(0.5)), error), one
+        return error, b.fmul(b.fmul(error, e.const(0.5)), error), one, error
 
     def logistic(z, t):
         positive = e.select(">", zero, z, zero, z)  # a NaN stays one
-        return b.fsub(sigmoid(e, z), t), e.fma(b.fneg(t), z, positive), b.fadd(one, exp(e, b.fneg(magnitude(e, z))))
+        error, least = b.fsub(sigmoid(e, z), t), exp(e, b.fneg(magnitude(e, z)))
+        return error, e.fma(b.fneg(t), z, positive), b.fadd(one, least), error
 
     def poisson(z, t):
-        power = exp(e, e.select(">", z, e.const(HIGHEST), e.const(HIGHEST), z))
-        return b.fsub(power, t), e.fma(b.fneg(t), z, power), one
+        power = exp_below(e, z)
+        error = b.fsub(power, t)
+        return error, e.fma(b.fneg(t), z, power), one, error
+
+    def absolute(z, t):
+        error = b.fsub(z, t)
+        sign = e.select(">", error, zero, one, e.select("<", error, zero, e.const(-1.0), error))  # a NaN stays one
+        return sign, magnitude(e, error), one, error
 
     with e.loop(outputs) as i:
         zo, go, to = (b.add(base, b.mul(i, i.type(4 * NR))) for base in (z, g, t))
-        for code, function in ((SQUARED, squared), (LOGISTIC, logistic), (POISSON, poisson)):
+        for code, function in ((SQUARED, squared), (LOGISTIC, logistic), (POISSON, poisson), (ABSOLUTE, absolute)):
             with b.if_then(b.icmp_signed("==", kind, kind.type(code))):
-                slope, linear, share = function(e.load(zo), e.load(to))
+                slope, linear, share, error = function(e.load(zo), e.load(to))
                 e.store(b.fmul(slope, factor), go)
                 e.store(b.fadd(e.load(out, LINEAR * LANES), linear), out, LINEAR * LANES)
                 e.store(b.fmul(e.load(out, PRODUCT * LANES), share), out, PRODUCT * LANES)
+                e.store(e.fma(error, error, e.load(out, SQUARES * LANES)), out, SQUARES * LANES)
 
 
 @operation
 def target_loss(
     kind, z: batch("outputs"), g: batch("outputs"), targets: batch("outputs"), outputs,
-    weights: array(np.float32, _weights), weighted, scratch: array(np.uint8, _scratch), /, rows, thread, threads,
+    weights: array(np.float32, _weights), weighted, factor: array(np.float64), scratch: array(np.uint8, _scratch),
+    /, rows, thread, threads,
 ):  # fmt: skip
-    """The weighted loss of each block of rows to scratch, as cross_entropy leaves it, and its gradient to g."""
-    pad, scale = padded(outputs), _weight_scale(weights, weighted, rows)
+    """The loss of each block of rows, times weights and factor, to scratch, and its gradient to g, which may be z.
+
+    It leaves what cross_entropy leaves, with the weighted sum of squared errors in the place of hits.
+    """
+    pad, times = padded(outputs), load_f64(factor)
+    scale = np.float32(np.float64(_weight_scale(weights, weighted, rows)) * times)
     begin, end = _blocks_of(rows, thread, threads)
     for block in range(begin, end):
-        result, loss = scratch + block * RESULT, 0.0
+        result, loss, squares = scratch + block * RESULT, 0.0, 0.0
         for first in range(block * BLOCK, min(rows, (block + 1) * BLOCK), LANES):
             offset, w = vector_offset(first // LANES, pad), _row_weights(weights, weighted, first)
             for k in range(0, outputs, GROUP):
@@ -234,8 +249,10 @@ def target_loss(
                     linear, product = load_f32(result + 4 * lane), load_f32(result + 4 * (LANES * PRODUCT + lane))
                     own = np.float64(linear) + logarithm(np.float64(product))
                     loss += np.float64(load_f32(w + 4 * lane)) * own
-        store_f64(result + LOSS, loss)
-        store_i64(result + LOSS + 8, 0)
+                    squared = np.float64(load_f32(result + 4 * (LANES * SQUARES + lane)))
+                    squares += np.float64(load_f32(w + 4 * lane)) * squared
+        store_f64(result + LOSS, loss * times)
+        store_f64(result + LOSS + 8, squares)
 
 
 @kernel
@@ -247,12 +264,12 @@ def is_finite(loss):
 @operation
 def record(scratch: array(np.uint8, _scratch), halts, /, rows, losses, hits, thread):
     """The batch's loss and hits, summed in one order by every thread; with halts, one not finite ends the run."""
-    loss, right = 0.0, 0
+    loss, right = 0.0, 0.0
     for block in range((rows + BLOCK - 1) // BLOCK):
         at = scratch + block * RESULT + LOSS
         loss += load_f64(at)
-        right += load_i64(at + 8)
+        right += load_f64(at + 8)
     if thread == 0:
         store_f64(losses, loss)
-        store_i64(hits, right)
+        store_f64(hits, right)
     return halts != 0 and not is_finite(loss)

@@ -122,6 +122,8 @@ def target_loss(name, z, t):
         return (z - t) ** 2 / 2, z - t, z
     if name == "logistic":
         return np.logaddexp(0, z) - t * z, sigmoid(z) - t, sigmoid(z)
+    if name == "absolute":
+        return np.abs(z - t), np.sign(z - t), z
     return np.exp(z) - t * z, np.exp(z) - t, np.exp(z)
 
 

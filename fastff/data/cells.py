@@ -22,12 +22,22 @@ GAPS = frozenset(
 )  # fmt: skip
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 COMMA = r"^[+-]?[0-9]+(,[0-9]+)?$"  # a decimal comma
-THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$"  # 1,234 is 1234 to some and 1.234 to others
+THOUSANDS = r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$"  # 1,234 is 1234 to some and 1.234 to others
+GROUPED = r"^[+-]?([0-9]+|[1-9][0-9]{0,2}(,[0-9]{3})+)(\.[0-9]+)?$"
+# What shows that GROUPED commas are those of thousands: 1,234,567 or 1,234.5 or 0.123
+_COMMAS_OF_THOUSANDS = r",[0-9]{3}[,.]|\.([0-9]{1,2}|[0-9]{4,})$|^[+-]?0\.|[0-9]{4}\."
 CODE = r"^0[0-9]"  # 01 is a name that is written in digits
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y")
-_LIKE_A_DATE = r"^([0-9]{4}[-./][0-9]{1,2}[-./][0-9]{1,2}|[0-9]{1,2}[-./][0-9]{1,2}[-./][0-9]{4})([ T][0-9:]+)?$"
-_SHORT_YEAR = r"^.*(^|[-./])[0-9]{1,3}[-./][0-9]{1,3}[-./][0-9]{1,3}([ T].*)?$"  # 1/2/20 is not of the year 20
-FORMATS = tuple(day + time for day in _DAYS for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S"))
+_NAMED = ("%b %d %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %Y")  # Apr 1 2005 or April 1, 2005, and so on
+_LIKE_A_DATE = (
+    r"^([0-9]{4}[-./][0-9]{1,2}[-./][0-9]{1,2}|[0-9]{1,2}[-./][0-9]{1,2}[-./][0-9]{4}"
+    r"|([0-9]{1,2}[- ])?[A-Za-z]{3,9}\.?[- ]([0-9]{1,2},? )?[0-9]{2,4})([ T][0-9:]+)?$"
+)
+_MONTHS = (
+    "jan(uary)?", "feb(ruary)?", "mar(ch)?", "apr(il)?", "may", "june?", "july?", "aug(ust)?", "sept?(ember)?",
+    "oct(ober)?", "nov(ember)?", "dec(ember)?",
+)  # fmt: skip
+FORMATS = tuple(day + time for day in (*_DAYS, *_NAMED) for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S"))
 EXACT = 1 << 53  # float64 holds every whole number up to this one
 
 
@@ -96,6 +106,7 @@ def numbers(cells: Any, name: str, offset: int = 0) -> np.ndarray:
         return _finite(_values(cells, name, offset), name)
     values = _parsed(_words(cells))
     if values is None:
+        check_clear(cells, name)
         row, text = _no_number(cells)
         raise DataError(f"column {name!r}: {text[:40]!r} at row {row}, want a number")
     return _finite(_spread(np.append(_values(values, name, offset), np.nan), cells), name)
@@ -105,6 +116,17 @@ def are_numbers(cells: Any) -> bool:
     """Whether all texts of a column are numbers, and not codes such as 01."""
     pc, words = arrow().compute, _words(cells)
     return _parsed(words) is not None and not pc.any(pc.match_substring_regex(words, CODE)).as_py()
+
+
+def check_clear(cells: Any, name: str) -> None:
+    """Raise DataError for a column of texts such as 1,234 alone, which are thousands or have a decimal comma."""
+    if not is_text(cells):
+        return
+    words = trimmed(_words(cells)).drop_null()
+    if _any(words, THOUSANDS) and _all(words, f"{NUMBER}|{THOUSANDS}") and _parsed(words) is None:
+        text = next(word for word in words.to_pylist() if re.match(THOUSANDS, word))
+        clear = text.replace(",", ""), text.replace(",", ".")
+        raise DataError(f"column {name!r}: {text!r} may be {clear[0]} or {clear[1]}, want it written as one of these")
 
 
 def dates(cells: Any, name: str, form: str) -> np.ndarray:
@@ -133,7 +155,8 @@ def date_format(cells: Any) -> list[str]:
     first = next((w for w in values[:100].to_pylist() if w is not None and w.strip() not in GAPS), "")
     if not re.match(_LIKE_A_DATE, first.strip()):
         return []
-    return [form for form in FORMATS if _strptime(values, form) is not None]
+    named = any(character.isalpha() and character != "T" for character in first)
+    return [form for form in FORMATS if ("%b" in form) == named and _strptime(values, form) is not None]
 
 
 def as_number(text: str) -> Decimal | None:
@@ -179,15 +202,36 @@ def _parsed(values: Any) -> Any:
     pc = pa.compute
     if (found := _cast(values)) is not None:  # without copies of all texts
         return found
-    trimmed = pc.utf8_trim_whitespace(values)
-    trimmed = pc.if_else(
-        pc.is_in(trimmed, pa.array(sorted(GAPS), trimmed.type)), pa.scalar(None, trimmed.type), trimmed
-    )
-    if (found := _cast(trimmed)) is None:
-        if _all(trimmed, COMMA) and not _all(trimmed, THOUSANDS):
-            trimmed = pc.replace_substring(trimmed, ",", ".")
-        found = _cast(pc.replace_substring_regex(trimmed, r"^\+", ""))
+    values = trimmed(values)
+    if (found := _cast(values)) is None:
+        found = _cast(pc.replace_substring_regex(with_points(values), r"^\+", ""))
     return found
+
+
+def trimmed(texts: Any) -> Any:
+    """Texts without spaces around them, null for gaps."""
+    pa = arrow()
+    texts = pa.compute.utf8_trim_whitespace(texts)
+    gap = pa.compute.is_in(texts, pa.array(sorted(GAPS), texts.type))
+    return pa.compute.if_else(gap, pa.scalar(None, texts.type), texts)
+
+
+def with_points(texts: Any) -> Any:
+    """Trimmed texts of numbers with a decimal comma, or commas between thousands, written with a point; else the same.
+
+    What the comma is must show in one of them: 1,5 has a decimal comma, and 1,234,567 has none.
+    """
+    pc = arrow().compute
+    if _any(texts, _COMMAS_OF_THOUSANDS) and _all(texts, GROUPED):
+        return pc.replace_substring(texts, ",", "")
+    return pc.replace_substring(texts, ",", ".") if _all(texts, COMMA) and has_decimal_comma(texts) else texts
+
+
+def has_decimal_comma(texts: Any) -> bool:
+    """Whether one of these texts, numbers without points, has a comma that cannot be one of thousands."""
+    pc = arrow().compute
+    unclear = pc.match_substring_regex(texts, THOUSANDS)
+    return pc.any(pc.and_(pc.match_substring(texts, ","), pc.invert(unclear))).as_py() is True
 
 
 def _cast(texts: Any) -> Any:
@@ -209,6 +253,11 @@ def _all(values: Any, pattern: str) -> bool:
     return pc.all(pc.match_substring_regex(values, pattern)).as_py() is not False
 
 
+def _any(values: Any, pattern: str) -> bool:
+    pc = arrow().compute
+    return pc.any(pc.match_substring_regex(values, pattern)).as_py() is True
+
+
 def _no_number(cells: Any) -> tuple[int, str]:
     """Row and text of the first cell that keeps a column from being one of numbers."""
     codes, names = texts(cells)
@@ -221,7 +270,15 @@ def _strptime(values: Any, form: str) -> Any:
     """Texts as an Arrow array of timestamps, null for gaps; None if one has another form."""
     pa = arrow()
     pc = pa.compute
-    trimmed = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    found = pc.strptime(pc.replace_substring_regex(trimmed, _SHORT_YEAR, "no date"), form, "s", error_is_null=True)
-    gap = pc.or_(pc.is_null(trimmed), pc.is_in(trimmed, pa.array(sorted(GAPS))))
+    texts = trimmed(values.cast(pa.string()))
+    written = texts
+    if "%b" in form:  # numbers for the names of months: what the system knows by %b depends on its language
+        written = pc.replace_substring(texts, ",", "")
+        for month, name in enumerate(_MONTHS, 1):
+            written = pc.replace_substring_regex(written, rf"(?i)\b{name}\b\.?", f"<{month:02}>")
+    found = pc.strptime(written, form.replace("%b", "<%m>"), "s", error_is_null=True)
+    found = pc.if_else(
+        pc.less(pc.year(found), 1000), pa.scalar(None, found.type), found
+    )  # 1/2/20 is not of the year 20
+    gap = pc.is_null(texts)
     return found if pc.all(pc.or_(gap, pc.is_valid(found))).as_py() is not False else None

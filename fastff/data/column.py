@@ -130,28 +130,37 @@ def column_from(description: Any, source: object) -> Column:
     return Column(**values)
 
 
-def fit_column(column: Any, name: str, how: str | None) -> Column:
-    """What a column of the training table is; how: "drop", "text", or None where its cells decide that."""
+def fit_column(column: Any, name: str, how: str | None, rows: np.ndarray) -> Column:
+    """What a column of a table is; how: "drop", "text", or None where its cells decide that.
+
+    rows: the numbers of the rows that are trained on, which alone decide on medians, texts and parts.
+    """
     if how == "drop":
         return Column(name, "dropped", why="left out")
     cells = parse.plain(column, name)
     pa = parse.arrow()
     if how == "text":
-        return _fit_texts(cells, name, keep=True)
+        return _fit_texts(cells, name, rows, keep=True)
     if parse.is_text(cells):
         if not parse.are_numbers(cells):
+            parse.check_clear(cells, name)
             forms = parse.date_format(cells)
-            return _fit_dates(cells, name, forms) if forms else _fit_texts(cells, name, keep=False)
+            return _fit_dates(cells, name, rows, forms) if forms else _fit_texts(cells, name, rows, keep=False)
     elif pa.types.is_date(cells.type) or pa.types.is_timestamp(cells.type):
-        return _fit_dates(cells, name, [""])
+        return _fit_dates(cells, name, rows, [""])
     elif cells.type == pa.bool_():
-        return _fit_numbers(_flags(cells, name), name, "boolean", 0)
+        return _fit_numbers(_some(_flags(cells, name), rows), name, "boolean", 0)
     offset = 0
     if not parse.is_text(cells) and pa.types.is_integer(cells.type):
         ends = pa.compute.min_max(cells).as_py()
         if ends["min"] is not None and max(-ends["min"], ends["max"]) > parse.EXACT:
             offset = ends["min"] + (ends["max"] - ends["min"]) // 2
-    return _fit_numbers(parse.numbers(cells, name, offset), name, "number", offset)
+    return _fit_numbers(_some(parse.numbers(cells, name, offset), rows), name, "number", offset)
+
+
+def _some(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The values of these rows; no copy where they are all."""
+    return values if len(rows) == len(values) else values[rows]
 
 
 def _fit_numbers(values: np.ndarray, name: str, kind: str, offset: int) -> Column:
@@ -179,24 +188,25 @@ def _never_repeats(values: np.ndarray) -> bool:
     return len(np.unique(some)) == len(some) and len(np.unique(values)) == len(values)
 
 
-def _fit_texts(cells: Any, name: str, *, keep: bool) -> Column:
+def _fit_texts(cells: Any, name: str, rows: np.ndarray, *, keep: bool) -> Column:
     codes, names = parse.texts(cells)
+    codes = _some(codes, rows)
     present = codes[codes >= 0]
     gap = len(present) < len(codes)
-    if not names:
+    counts = Counter({i: count for i, count in enumerate(np.bincount(present, minlength=1).tolist()) if count})
+    if not counts:
         return Column(name, "dropped", why="empty")
-    if len(names) == 1 and not gap:
+    if len(counts) == 1 and not gap:
         return Column(name, "dropped", why="the same in every row")
-    counts = Counter(dict(enumerate(np.bincount(present, minlength=len(names)).tolist())))
     enough = min(10, max(2, len(codes) // 100))  # rows that a text must be in to have a feature of its own
     common = sorted(names[i] for i, count in counts.most_common(MOST_TEXTS) if count >= enough)
-    if not keep and ((len(names) > NEARLY_UNIQUE * len(present) and len(present) >= SMALL) or not common):
-        return Column(name, "dropped", why=f"nearly every text is another: {len(names):,} in {len(present):,} rows")
-    return Column(name, "text", gap, texts=tuple(common), other=len(common) < len(names))
+    if not keep and ((len(counts) > NEARLY_UNIQUE * len(present) and len(present) >= SMALL) or not common):
+        return Column(name, "dropped", why=f"nearly every text is another: {len(counts):,} in {len(present):,} rows")
+    return Column(name, "text", gap, texts=tuple(common), other=len(common) < len(counts))
 
 
-def _fit_dates(cells: Any, name: str, forms: list[str]) -> Column:
-    times = parse.dates(cells, name, forms[0])
+def _fit_dates(cells: Any, name: str, rows: np.ndarray, forms: list[str]) -> Column:
+    times = _some(parse.dates(cells, name, forms[0]), rows)
     missing = np.isnat(times)
     gap, present = bool(missing.any()), times[~missing]
     if not len(present):

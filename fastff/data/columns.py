@@ -5,7 +5,7 @@ through it: columns are found by name, gaps and texts are treated as in training
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,16 +13,22 @@ import numpy as np
 
 from fastff.data import cells as parse
 from fastff.data.column import Column, column_from, fit_column
-from fastff.data.labels import ClassNames, choose_task, class_names_of, target_numbers
-from fastff.data.tables import as_table, naming
+from fastff.data.decimals import as_written
+from fastff.data.labels import ClassNames, choose_task, class_names_of, target_numbers, without_labels
+from fastff.data.names import as_names, check_named, chosen_targets
+from fastff.data.tables import as_table, decimal_sign, naming
 from fastff.errors import ArgumentError, DataError
-from fastff.system.arguments import check_choice, shown
+from fastff.system.arguments import check_choice
 from fastff.system.blocks import row_blocks
 from fastff.system.limits import check_room
 
 TASKS = ("auto", "classify", "regress")
 FEW_ROWS = 20  # in fewer rows, whole numbers that never repeat are nothing to warn about
 MOST_NAMED = 10  # columns that one warning names
+
+
+def _all(labels: np.ndarray, task: str) -> np.ndarray:
+    return np.arange(len(labels), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Schema:
         Why this task was chosen.
     wide : bool
         Whether rows are float64, because float32 would not keep the differences in some column.
+    decimal : str
+        The decimal sign of the file, a point or a comma; later files have it too, unless they show another one.
     """
 
     columns: tuple[Column, ...]
@@ -52,6 +60,7 @@ class Schema:
     class_names: tuple[str, ...]
     reason: str
     wide: bool
+    decimal: str = "."
     _classes: ClassNames = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -99,30 +108,51 @@ class Schema:
         UserWarning
             Names columns that were dropped as nearly every text in them is another, and columns that may be an index.
         """
-        check_choice("task", task, TASKS)
-        drop, categorical = as_names("drop", drop), as_names("categorical", categorical)
-        table = as_table(table, source)
+        options = {"target": target, "task": task, "drop": drop, "categorical": categorical}
+        return cls.fit_to_part(as_table(table, source), options, source)[0]
+
+    @classmethod
+    def fit_to_part(
+        cls, table: Any, options: dict[str, Any], source: object, choose: Callable[[np.ndarray, str], np.ndarray] = _all
+    ) -> tuple["Schema", Any, np.ndarray]:
+        """The schema, the rows of the table that have a target, and their labels.
+
+        options: target, task, drop and categorical as for fit. choose: given labels and task, the numbers of the rows
+        from which medians and texts are found; what kind a column is follows from all rows, so that all can be read.
+        """
+        task, given = check_choice("task", options["task"], TASKS), options["target"]
+        drop, categorical = (as_names(argument, options[argument]) for argument in ("drop", "categorical"))
         names = table.column_names
-        targets = chosen_targets(target, names, source)
-        _check_named("drop", drop, names, targets)
-        _check_named("categorical", categorical, names, (*targets, *drop))
+        targets = chosen_targets(given, names, source)
+        check_named("drop", drop, names, targets)
+        check_named("categorical", categorical, names, (*targets, *drop))
         if table.num_rows < 1:
             raise DataError(f"{source}: no rows below the header")
         if len(names) == len(targets):
             raise DataError(f"{source}: {targets[-1]!r} is the only column, want at least one feature beside it")
         with naming(source):
+            decimal = decimal_sign(table)
             found = [parse.plain(table.column(name), name) for name in targets]
-            chosen, reason = choose_task(found, targets, task)
+            chosen, reason = choose_task([as_written(cells, decimal) for cells in found], targets, task)
+            table = _with_targets(table, targets, without_labels(found, targets, chosen, decimal), source)
+            found = [parse.plain(table.column(name), name) for name in targets]
             classes = class_names_of(found[0], targets[0]) if chosen == "classify" else ()
+            if len(classes) == 1:
+                raise DataError(f"column {targets[0]!r}: {classes[0]!r} in every row, want at least two classes")
+        # Only with the classes do labels have numbers, and these say which rows are to be fitted.
+        labels = cls((), targets, chosen, classes, reason, False, decimal).labels(table, source)
+        rows = choose(labels, chosen)
+        with naming(source):
             how = {**dict.fromkeys(drop, "drop"), **dict.fromkeys(categorical, "text")}
             pairs = zip(names, table.columns, strict=True)
-            columns = [fit_column(column, name, how.get(name)) for name, column in pairs if name not in targets]
-        schema = cls(tuple(columns), targets, chosen, classes, reason, any(column.wide for column in columns))
+            columns = [fit_column(column, name, how.get(name), rows) for name, column in pairs if name not in targets]
+        wide = any(column.wide for column in columns)
+        schema = cls(tuple(columns), targets, chosen, classes, reason, wide, decimal)
         if not schema.feature_names:
             why = "; ".join(f"{column.name!r}: {column.why}" for column in columns[:MOST_NAMED])
             raise DataError(f"{source}: no column is left to learn from ({why})")
         _warn(schema.columns, table.num_rows, source)
-        return schema
+        return schema, table, labels
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -211,8 +241,24 @@ class Schema:
             found = [parse.plain(table.column(name), name) for name in targets]
             if self.task == "classify":
                 return self._classes.numbers(found[0], targets[0])
+            found = [as_written(cells, decimal_sign(table)) for cells in found]
             numbers = [target_numbers(cells, name) for cells, name in zip(found, targets, strict=True)]
         return numbers[0] if len(numbers) == 1 else np.column_stack(numbers)
+
+    def labelled(self, table: Any, source: object = "table", target: str | None = None) -> tuple[Any, int]:
+        """The rows of a table that have a label, and how many have none; `target` as for labels, which raises."""
+        table = as_table(table, source)
+        targets = self.target if target is None else (target,)
+        if not set(targets) <= set(table.column_names):
+            self.labels(table, source, target)
+        with naming(source):
+            found = [parse.plain(table.column(name), name) for name in targets]
+            gaps = self._classes.gaps if self.task == "classify" else parse.GAPS
+            missing = without_labels(found, targets, self.task, decimal_sign(table), gaps)
+        rows = int(missing.sum())
+        if rows == len(missing) > 0:
+            raise DataError(f"{source}: no row has a label in the column {targets[0]!r}")
+        return (table.filter(parse.arrow().array(~missing)) if rows else table), rows
 
     def description(self) -> dict[str, Any]:
         """The schema as values of JSON, from which `from_description` makes it again."""
@@ -222,57 +268,41 @@ class Schema:
             "class_names": list(self.class_names),
             "reason": self.reason,
             "wide": self.wide,
+            "decimal": self.decimal,
             "columns": [column.description() for column in self.columns],
         }
 
     @classmethod
     def from_description(cls, description: Any, source: object = "schema") -> "Schema":
         """The schema that was described. Raises DataError for anything that `description` would not return."""
-        names = ("target", "task", "class_names", "reason", "wide", "columns")
+        names = ("target", "task", "class_names", "reason", "wide", "decimal", "columns")
         if not isinstance(description, dict) or set(description) != set(names):
             raise DataError(f"{source}: columns of a table without {', '.join(names)}, want what a run has saved")
-        target, task, classes, reason, wide, columns = (description[name] for name in names)
+        target, task, classes, reason, wide, decimal, columns = (description[name] for name in names)
         texts = all(
             isinstance(listed, list) and all(isinstance(text, str) for text in listed) for listed in (target, classes)
         )
         good = texts and isinstance(columns, list) and isinstance(reason, str) and isinstance(wide, bool)
+        good = good and decimal in (".", ",")
         if not good or task not in TASKS[1:] or not target or (task == "classify") != bool(classes):
             raise DataError(f"{source}: target, task or classes of a table are damaged, want what a run has saved")
         found = tuple(column_from(column, source) for column in columns)
         every = [*target, *(column.name for column in found)]
         if len(set(every)) < len(every) or len(set(classes)) < len(classes) or (classes and len(target) > 1):
             raise DataError(f"{source}: a column or a class of the table is there twice, want each once")
-        return cls(found, tuple(target), task, tuple(classes), reason, wide)
+        return cls(found, tuple(target), task, tuple(classes), reason, wide, decimal)
 
 
-def as_names(argument: str, given: Any) -> tuple[str, ...]:
-    """The names of columns in an argument, none for None. Raises ArgumentError for anything but a sequence of texts."""
-    names = () if given is None else tuple(given) if isinstance(given, list | tuple) else None
-    if names is None or not all(isinstance(name, str) for name in names):
-        such = f", such as [{given!r}]" if isinstance(given, str) else ""
-        raise ArgumentError(f"{argument}: {shown(given)}, want a list of names of columns{such}")
-    return names
-
-
-def chosen_targets(target: str | Sequence[str] | None, names: Sequence[str], source: object) -> tuple[str, ...]:
-    """The target columns, as a tuple. Raises DataError where none is named, or one that the table does not have."""
-    targets = as_names("target", (target,) if isinstance(target, str) else target)
-    problem = "" if targets else "no target column named"
-    problem = next((f"has no column {name!r}" for name in targets if name not in names), problem)
-    if problem:
-        listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-        raise DataError(f"{source}: {problem}; want one of: {listed or '(the file is empty)'}")
-    if len(set(targets)) < len(targets):
-        raise ArgumentError(f"target: {targets!r} names a column twice, want each once")
-    return targets
-
-
-def _check_named(argument: str, given: Sequence[str], names: Sequence[str], taken: Sequence[str]) -> None:
-    for name in given:
-        if name not in names:
-            raise ArgumentError(f"{argument}: {name!r} is no column, want some of: {', '.join(names[:20])}")
-        if name in taken:
-            raise ArgumentError(f"{argument}: {name!r} is a target or left out, want another column")
+def _with_targets(table: Any, targets: Sequence[str], missing: np.ndarray, source: object) -> Any:
+    """The rows of a table of which none is missing, with a warning that says how many are left out."""
+    rows = int(missing.sum())
+    if not rows:
+        return table
+    listed = " or ".join(repr(name) for name in targets)
+    if rows == len(missing):
+        raise DataError(f"column {listed}: no row has a value, want the target in at least one")
+    warnings.warn(f"{source}: {rows:,} of {len(missing):,} rows have no {listed} and are left out", stacklevel=4)
+    return table.filter(parse.arrow().array(~missing))
 
 
 def _check_overflow(out: np.ndarray, names: Sequence[str]) -> None:

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from fastff.data.cells import numbers, plain
 from fastff.data.columns import Schema
 from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
+from fastff.data.splits import TableSplit, digest_of, split_rows, stratified
+from fastff.data.tables import naming
 from fastff.errors import DataError
 from fastff.system.arguments import check_number, check_seed
 from fastff.system.limits import check_room
@@ -31,6 +34,8 @@ class Dataset:
     class_names: a name for each class. image_shape: (channels, height, width) if each row is a picture: the planes of
     its channels one after the other, each plane line by line; otherwise None.
     task: "classify" or "regress", which has no classes. columns: what the columns of a table are; otherwise None.
+    weights: how much each training row counts, float64 (N,), if a column of the table says so; otherwise None.
+    split: of a table, which of its rows were held out; otherwise None.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Dataset:
     image_shape: tuple[int, int, int] | None = None
     task: str = "classify"
     columns: Schema | None = None
+    weights: np.ndarray | None = None
+    split: TableSplit | None = None
 
     @property
     def description(self) -> dict[str, Any]:
@@ -51,7 +58,11 @@ class Dataset:
         saved: dict[str, Any] = {
             "dataset": self.name, "class_names": self.class_names, "image_shape": self.image_shape
         }  # fmt: skip
-        return saved if self.columns is None else {**saved, "columns": self.columns.description()}
+        if self.columns is not None:
+            saved["columns"] = self.columns.description()
+        if self.split is not None:
+            saved["split"] = self.split.description
+        return saved
 
     @property
     def n_classes(self) -> int:
@@ -69,6 +80,7 @@ class Dataset:
     def with_validation(self, fraction: float = 0.1, seed: int = 0) -> "Dataset":
         """This data set if it has a validation split, else one that holds out `fraction` of the training rows.
 
+        Of a table it is the same share of every class, or of every size of the numbers to predict.
         The same seed chooses the same rows in every version of NumPy. Both splits are copies in memory, also of
         memory-mapped rows; rows of shards stay in their files.
         Raises ArgumentError for a fraction outside (0, 1), DataError when there is only one training row.
@@ -80,9 +92,19 @@ class Dataset:
         rows = len(self.x_train)
         if rows < 2:
             raise DataError(f"{self.name}: one training row cannot be split into training and validation")
+        if self.columns is not None:
+            val = stratified(self.y_train, self.task, fraction, seed)
+            return self._parted({"train": np.delete(np.arange(rows, dtype=np.int64), val), "val": val})
         held_out = min(max(round(rows * fraction), 1), rows - 1)
-        train, val = hold_out(self.x_train, self.y_train, held_out, seed)
-        return replace(self, x_train=train[0], y_train=train[1], x_val=val[0], y_val=val[1])
+        train, held = hold_out(self.x_train, self.y_train, held_out, seed)
+        return replace(self, x_train=train[0], y_train=train[1], x_val=held[0], y_val=held[1])
+
+    def _parted(self, parts: Mapping[str, np.ndarray]) -> "Dataset":
+        """This data set with its training rows parted into splits: the numbers of the rows of each."""
+        check_room(f"a copy of {len(self.x_train):,} rows", self.x_train.nbytes)
+        new: dict[str, Any] = {f"x_{split}": self.x_train[rows] for split, rows in parts.items()}
+        new |= {f"y_{split}": self.y_train[rows] for split, rows in parts.items()}
+        return replace(self, **new, weights=None if self.weights is None else self.weights[parts["train"]])
 
 
 def make_dataset(
@@ -124,11 +146,36 @@ def make_dataset(
     return Dataset(name=name, **arrays, class_names=tuple(class_names), image_shape=image_shape)  # type: ignore[arg-type]
 
 
-def make_table_dataset(name: str, table: Any, schema: Schema, source: object) -> Dataset:
+def make_table_dataset(
+    name: str, table: Any, labels: np.ndarray, schema: Schema, source: object, weight_column: str | None = None
+) -> Dataset:
     """A Dataset of one split, the rows and labels of a table that the schema was fitted to."""
-    x, y = schema.rows(table, source), schema.labels(table, source)
-    classes = schema.class_names
-    return Dataset(name, x, y, None, None, None, None, class_names=classes, task=schema.task, columns=schema)
+    x = schema.rows(table, source)
+    weights = None if weight_column is None else _weights(table, weight_column, source)
+    classes, task = schema.class_names, schema.task
+    return Dataset(
+        name, x, labels, None, None, None, None, class_names=classes, task=task, columns=schema, weights=weights
+    )
+
+
+def part_table(data: Dataset, test_share: float, seed: int, source: object) -> Dataset:
+    """A table's Dataset with the rows held out that TableSplit says, which it then has."""
+    assert isinstance(data.x_train, np.ndarray)
+    split = TableSplit(test_share, seed, len(data.y_train), digest_of(data.x_train, data.y_train))
+    return replace(data._parted(split_rows(data.y_train, data.task, test_share, seed, source)), split=split)
+
+
+def _weights(table: Any, column: str, source: object) -> np.ndarray:
+    """The weights of the rows in a column of a table. Raises DataError unless each is a number of at least 0."""
+    with naming(source):
+        weights = numbers(plain(table.column(column), column), column)
+        bad = ~(weights >= 0)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DataError(f"column {column!r}: the weight {weights[row]} at row {row}, want a number of at least 0")
+        if not weights.any():
+            raise DataError(f"column {column!r}: all weights are 0, want some above")
+    return weights
 
 
 def hold_out(x: Rows, y: np.ndarray, rows: int, seed: int) -> tuple[Split, Split]:

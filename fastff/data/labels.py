@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastff.data import cells as parse
+from fastff.data.decimals import as_written
 from fastff.errors import ArgumentError, DataError
 
 MOST_CLASSES = 20  # different whole numbers that are still taken for classes
@@ -26,17 +27,23 @@ class ClassNames:
         self._folded = _single((name.casefold(), i) for i, name in enumerate(names))
         self._equal = _single((parse.as_number(name), i) for i, name in enumerate(names))
 
+    @property
+    def gaps(self) -> frozenset[str]:
+        """What is no class: the spellings of a gap but those that are names of classes."""
+        return GAPS - self._exact.keys()
+
     def numbers(self, cells: Any, column: str) -> np.ndarray:
         """The number of the class in each cell, int64 (N,). Raises DataError for a gap and for an unknown class."""
-        codes, names = parse.texts(cells, frozenset({""}) if self._exact.keys() & parse.GAPS else GAPS)
+        codes, names = parse.texts(cells, self.gaps)
         check_no_gaps(codes < 0, column)
         found = np.array([self._find(name) for name in names], np.int64)
-        if (found < 0).any():
-            unknown = names[int(np.argmax(found < 0))]
-            row = int(np.argmax(codes == names.index(unknown)))
+        numbers: np.ndarray = found[codes] if len(found) else codes
+        if (numbers < 0).any():
+            row = int(np.argmax(numbers < 0))
+            unknown = names[codes[row]]
             listed = ", ".join(self.names[:LISTED]) + (", ..." if len(self.names) > LISTED else "")
             raise DataError(f"column {column!r}: the class {unknown[:40]!r} at row {row}, want one of: {listed}")
-        return found[codes]
+        return numbers
 
     def _find(self, name: str) -> int:
         folded = self._folded.get(name.casefold(), -1)
@@ -58,8 +65,9 @@ def class_names_of(cells: Any, column: str) -> tuple[str, ...]:
 
     One number that is written in two ways, as 1 and 1.0, is one class, unless leading zeros say that it is a code.
     """
-    codes, names = parse.texts(cells, GAPS)
+    codes, words = parse.texts(cells, GAPS)
     check_no_gaps(codes < 0, column)
+    names = [words[i] for i in np.flatnonzero(np.bincount(codes))]  # a dictionary may have words that no row has
     numbers = [parse.as_number(name) for name in names]
     if any(number is None for number in numbers) or _are_codes(names):
         if len(names) == len(codes) and len(codes) > MOST_CLASSES:
@@ -86,6 +94,8 @@ def choose_task(targets: Sequence[Any], names: Sequence[str], task: str) -> tupl
     kind = cells.type
     pa = parse.arrow()
     text = parse.is_text(cells)
+    if text:
+        parse.check_clear(cells, name)
     if kind == pa.bool_() or (text and not parse.are_numbers(cells)):
         return "classify", f"classify, as {name!r} holds {'names' if text else 'true and false'}"
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
@@ -106,6 +116,17 @@ def target_numbers(cells: Any, column: str) -> np.ndarray:
     values = parse.numbers(cells, column)
     check_no_gaps(np.isnan(values), column)
     return values
+
+
+def without_labels(
+    targets: Sequence[Any], names: Sequence[str], task: str, decimal: str, gaps: frozenset[str] = GAPS
+) -> np.ndarray:
+    """Which rows have a gap in a target, as flags (N,); gaps: what is one in a column of classes."""
+    if task == "classify":
+        missing: np.ndarray = parse.texts(targets[0], gaps)[0] < 0
+        return missing
+    found = [parse.numbers(as_written(cells, decimal), name) for cells, name in zip(targets, names, strict=True)]
+    return np.any(np.isnan(found), axis=0)
 
 
 def check_no_gaps(missing: np.ndarray, column: str) -> None:

@@ -1,22 +1,28 @@
 """load_dataset: chooses the reader for a name or a path, and says what could be read if no reader fits."""
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastff.data import cifar
 from fastff.data.arrays import NPY_NAMES, read_npy_folder, read_npz
-from fastff.data.columns import TASKS, Schema, as_names
-from fastff.data.dataset import Dataset, hold_out, make_dataset, make_table_dataset
+from fastff.data.columns import TASKS, Schema
+from fastff.data.dataset import Dataset, hold_out, make_dataset, make_table_dataset, part_table
 from fastff.data.download import SOURCES, cache_folder, fetch
 from fastff.data.idx import has_idx, read_idx_folder
+from fastff.data.names import as_names, check_named, chosen_targets
 from fastff.data.parquet import has_parquet, parquet_shards
 from fastff.data.readers import contents
 from fastff.data.shards import has_shards, read_shard_folder
-from fastff.data.tables import ENDINGS, is_frame, is_table, read_table, table_name
+from fastff.data.splits import split_rows
+from fastff.data.tables import ENDINGS, as_table, is_frame, is_table, read_table, table_name
 from fastff.errors import ArgumentError, DataError
-from fastff.system.arguments import check_choice, shown
+from fastff.system.arguments import check_choice, check_count, check_number, shown
 from fastff.system.paths import expanded
 
 NAMES = ("digits", "cifar10-hst", "cifar10", "mnist", "fashion-mnist")
@@ -33,6 +39,10 @@ def load_dataset(
     task: str = "auto",
     drop: Sequence[str] = (),
     categorical: Sequence[str] = (),
+    weight_column: str | None = None,
+    test_share: float | None = None,
+    test: str | PathLike[str] | None = None,
+    split_seed: int | None = None,
 ) -> Dataset:
     """The Dataset of a known name, a file, a folder or a frame.
 
@@ -48,25 +58,33 @@ def load_dataset(
     Tables and frames: `target` is the column with the classes, or with the numbers to predict, of which there may be
     several. `task` is "classify", "regress" or "auto"; `drop` and `categorical` name columns to leave out, and columns
     whose numbers are names. fastff.data.columns.Schema.fit says more; the Dataset's `columns` is that Schema.
+    `weight_column` names the column that says how much each training row counts, which is no feature. A table is one
+    split, unless `test_share` is given: then this share of its rows is the test split and a tenth of the others the
+    validation split, the same share of every class, chosen by `split_seed` (0), and medians and texts are found in
+    the training rows only. `test`: the file of another table with the test rows.
 
     Raises DataError for data that is missing or cannot be used, ArgumentError for arguments that contradict each
     other, and MissingExtra for tables without pyarrow; each message is one line.
     """
     check_choice("task", task, TASKS)
     options: dict[str, Any] = {"target": target, "task": task, "drop": drop, "categorical": categorical}
+    held_out: dict[str, Any] = {
+        "weight_column": weight_column,
+        "test_share": test_share,
+        "test": test,
+        "split_seed": split_seed,
+    }
     targets = as_names("target", [target] if isinstance(target, str) else target)
-    texts = (*as_names("categorical", categorical), *targets)  # are kept as they are written
-    columns = {"target": targets, "drop": as_names("drop", drop), "categorical": categorical}
+    columns = {"target": targets, "drop": as_names("drop", drop), "categorical": as_names("categorical", categorical)}
     if is_frame(name_or_path):
         if data_dir is not None:
             raise ArgumentError(f"data_dir: {data_dir} beside a frame, want it only for {', '.join(NAMES)}")
-        schema = Schema.fit(name_or_path, **options)
-        return make_table_dataset("table", name_or_path, schema, "table")
+        return _load_table("table", as_table(name_or_path), "table", options, **held_out)
     path = expanded(name_or_path, "name_or_path")
     known = name_or_path if name_or_path in NAMES else None
     shards = path.is_dir() and has_parquet(path)
-    for name, value in options.items():
-        said = task != "auto" if name == "task" else columns[name]
+    for name, value in {**options, **held_out}.items():
+        said = task != "auto" if name == "task" else columns.get(name, value is not None)
         if said and (known or not (is_table(path) or shards)):
             raise ArgumentError(f"{name}: {shown(value)} for {name_or_path}, want a {name} only for tables")
         if said and shards and (name != "target" or not isinstance(value, str)):
@@ -84,9 +102,58 @@ def load_dataset(
     if not path.exists():
         raise DataError(f"{path}: no such file or folder, and not one of the names {', '.join(NAMES)}")
     if is_table(path):
-        table = read_table(path, texts)
-        return make_table_dataset(table_name(path), table, Schema.fit(table, **options, source=path), path)
+        table = read_table(path, (*columns["categorical"], *targets))  # are kept as they are written
+        return _load_table(table_name(path), table, path, options, **held_out)
     return _load_file(path)
+
+
+def _load_table(
+    name: str,
+    table: Any,
+    source: object,
+    options: dict[str, Any],
+    *,
+    weight_column: str | None,
+    test_share: float | None,
+    test: str | PathLike[str] | None,
+    split_seed: int | None,
+) -> Dataset:
+    """The Dataset of a table; the arguments are those of load_dataset."""
+    share = 0.0 if test_share is None else check_number("test_share", test_share, 0.0, 1.0)
+    split = test_share is not None or test is not None
+    if split_seed is not None and not split:
+        raise ArgumentError(f"split_seed: {split_seed}, but no rows are held out; want test_share or test beside it")
+    seed = 0 if split_seed is None else check_count("split_seed", split_seed)
+    if share and test is not None:
+        raise ArgumentError(f"test_share: {share} beside the test rows in {test}, want one of the two")
+    if weight_column is not None:
+        drop = as_names("drop", options["drop"])
+        targets = chosen_targets(options["target"], table.column_names, source)
+        check_named("weight_column", [weight_column], table.column_names, (*targets, *drop))
+        options = {**options, "drop": (*drop, weight_column)}
+
+    def training(labels: np.ndarray, task: str) -> np.ndarray:
+        return split_rows(labels, task, share, seed, source)["train"] if split else np.arange(len(labels))
+
+    schema, table, labels = Schema.fit_to_part(table, options, source, training)
+    data = make_table_dataset(name, table, labels, schema, source, weight_column)
+    del table
+    if split:
+        data = part_table(data, share, seed, source)
+    return data if test is None else _with_test(data, expanded(test, "test"))
+
+
+def _with_test(data: Dataset, path: Path) -> Dataset:
+    """The data set of a table with the rows of another one as its test split."""
+    if not is_table(path):
+        raise DataError(f"{path}: want a table, {', '.join(ENDINGS)}, with the test rows")
+    assert data.columns is not None
+    assert data.split is not None
+    table, left_out = data.columns.labelled(read_table(path, data.columns.texts, data.columns.decimal), path)
+    if left_out:
+        warnings.warn(f"{path}: {left_out:,} rows have no target and are left out", stacklevel=4)
+    x, y = data.columns.rows(table, path), data.columns.labels(table, path)
+    return replace(data, x_test=x, y_test=y, split=replace(data.split, test=str(path)))
 
 
 def _load_known(name: str, data_dir: Path | None) -> Dataset:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from fastff.data.cells import arrow
-from fastff.data.columns import chosen_targets
 from fastff.data.dataset import SPLITS
+from fastff.data.names import chosen_targets
 from fastff.data.readers import contents, reading
 from fastff.errors import DataError
 from fastff.system.files import file_stamps, locked, make_folder, replacing, write_text

@@ -19,6 +19,7 @@ from fastff.system.hold import check_whole
 from fastff.system.limits import check_room
 
 KEPT = (np.uint8, np.float32, np.float64)  # the types of rows that kernels read without a conversion
+SMALLEST_WEIGHT = 1e-25  # of a row, beside the largest: the sum of a batch of such weights has an inverse in float32
 MAX_CLASSES = 2**31  # no network has as many outputs: larger labels must be ids or prices
 
 
@@ -149,11 +150,11 @@ def check_finite(X: Rows, name: str) -> None:
         start += len(block)
 
 
-def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) -> np.ndarray:
+def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None, otherwise: str = "") -> np.ndarray:
     """y as class numbers: a new int64 (N,) from an array (N,) or (N, 1) of integers, or of floats with whole values.
 
     Raises DataError, starting with `name`, unless there are `rows` of them, or if one is fractional, not finite,
-    negative, or not below `classes`.
+    negative, or not below `classes`. otherwise: what to ask for where fractions are numbers to predict.
     """
     array = _as_array(y, name)
     if array.dtype.kind not in "biuf":
@@ -172,8 +173,67 @@ def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) ->
     if not good.all():
         row = int(np.argmin(good))
         wanted = "of 0 or more" if classes is None else f"from 0 to {classes - 1}"
-        raise DataError(f"{name}: {flat[row]} at row {row}, want a whole number {wanted}")
+        cure = f", or {otherwise} for numbers to predict" if otherwise and flat[row] % 1 > 0 else ""
+        raise DataError(f"{name}: {flat[row]} at row {row}, want a whole number {wanted}{cure}")
     return np.array(flat, np.int64)  # a copy: what the kernels read stays as it was checked
+
+
+def check_targets(y: Any, name: str, *, rows: int, outputs: int | None = None) -> np.ndarray:
+    """y as numbers to predict: a new float32 (N, outputs) from an array of numbers, or (N,) for one output.
+
+    Raises DataError, starting with `name`, for another shape or type, and for what is not finite as float32.
+    """
+    array = target_array(y, name, rows=rows, outputs=outputs)
+    with np.errstate(over="ignore"):
+        return _finite(np.array(array, np.float32, order="C"), name)
+
+
+def target_array(y: Any, name: str, *, rows: int, outputs: int | None = None) -> np.ndarray:
+    """check_targets without a copy in another type: (N, outputs) of finite numbers."""
+    array = _as_array(y, name)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name}: holds {array.dtype} values, want numbers to predict")
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise DataError(f"{name}: shape {array.shape}, want (rows, outputs), or (rows,) for one output")
+    array = array.reshape(len(array), -1)
+    if len(array) != rows:
+        raise DataError(f"{name}: {len(array)} targets for {rows} rows, want one a row")
+    if outputs is not None and array.shape[1] != outputs:
+        raise DataError(f"{name}: {array.shape[1]} numbers a row, want {outputs}, one for each output of the network")
+    return _finite(array, name)
+
+
+def check_weights(weights: Any, name: str, *, rows: int) -> np.ndarray:
+    """The weights of rows: a new float32 (N,), all times one power of two, so that the largest is from 1/2 to 1.
+
+    Only their ratios count. Raises DataError, starting with `name`, unless there is one for each row, finite and not
+    negative, and for positive ones that are too small beside the largest.
+    """
+    array = _as_array(weights, name)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name}: holds {array.dtype} values, want the weight of each row")
+    if array.shape not in ((rows,), (rows, 1)):
+        raise DataError(f"{name}: shape {array.shape}, want ({rows},): one weight a row")
+    flat = array.reshape(-1).astype(np.float64)
+    good = np.isfinite(flat) & (flat >= 0)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise DataError(f"{name}: {flat[row]} at row {row}, want finite weights of 0 or more")
+    largest = flat.max()
+    small = (flat > 0) & (flat < largest * SMALLEST_WEIGHT)
+    if small.any():
+        row = int(np.argmax(small))
+        raise DataError(
+            f"{name}: {flat[row]} at row {row} beside {largest}, want 0 or at least {SMALLEST_WEIGHT:g} of it"
+        )
+    return np.ldexp(flat, -np.frexp(largest)[1]).astype(np.float32)
+
+
+def _finite(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row, column = np.unravel_index(np.argmin(np.isfinite(array)), array.shape)
+        raise DataError(f"{name}: {array[row, column]} at row {row}, want finite numbers within float32")
+    return array
 
 
 def _as_array(values: Any, name: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from fastff.data.cells import COMMA, GAPS, NUMBER, arrow, numbers, plain
+from fastff.data.decimals import columns_show_comma, show_comma, with_points
 from fastff.data.readers import PIECE, pieces, reading, unzipped
 from fastff.errors import DataError, MissingExtra
 from fastff.system.limits import check_room, check_unpacked
@@ -24,7 +25,7 @@ MOST_COLUMNS = 100_000
 SAMPLE = 100  # lines of a file from which its form is found out
 LONGEST_LINE = 1 << 26  # bytes
 LOOK = 1 << 27  # bytes of a file after which we look again whether there is memory
-POINTS = r"^[+-]?[0-9]{1,3}(\.[0-9]{3})*(,[0-9]+)?$"  # 1.234,50
+DECIMAL = b"fastff.decimal"  # in the metadata of a table: the decimal sign of its file
 PARQUET_ROWS = 1 << 16  # rows read at a time
 
 
@@ -39,17 +40,18 @@ def table_name(path: Path) -> str:
     return path.name[: -len(ending)]
 
 
-def read_table(path: Path, texts: Sequence[str] = ()) -> Any:
+def read_table(path: Path, texts: Sequence[str] = (), decimal: str = ".") -> Any:
     """The table in a file.
 
-    texts: columns whose cells are kept as they are written, such as 01; what the others hold is found out. Raises
+    texts: columns whose cells are kept as they are written, such as 01; what the others hold is found out. decimal:
+    the decimal sign where the file does not show which one it has; `decimal_sign` gives that of a table. Raises
     DataError, with line and column where there are lines, for what is no table, and MissingExtra without pyarrow.
     """
     pa = arrow()
     if path.name.lower().endswith(".parquet"):
         return _read_parquet(path)
     with reading(path, "table"):
-        form = _Form(path)
+        form = _Form(path, decimal)
         try:
             return form.read(texts)
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
@@ -57,6 +59,11 @@ def read_table(path: Path, texts: Sequence[str] = ()) -> Any:
                 raise
         form.encoding = "cp1252"  # what spreadsheets write in Western Europe and America
         return form.read(texts)
+
+
+def decimal_sign(table: Any) -> str:
+    """The decimal sign of the file of a table, a point where it had none."""
+    return ((table.schema.metadata or {}).get(DECIMAL) or b".").decode()
 
 
 def read_rows(path: Path) -> np.ndarray:
@@ -124,7 +131,7 @@ def _from_frame(frame: Any, source: object) -> Any:
 class _Form:
     """How a file of text holds its table: encoding, separator, decimal sign, and the names of the columns."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, decimal: str) -> None:
         self.path = path
         with path.open("rb") as raw:
             start = _first_lines(unzipped(raw))
@@ -133,9 +140,8 @@ class _Form:
         self.separator = max(SEPARATORS, key=lambda separator: _fit(text, separator, path))
         lines = _lines(text, self.separator)
         # Semicolons and tabs leave the comma to numbers. Texts that are numbers in the other form are found later.
-        cells = [cell.strip() for line in lines[1:] for cell in line]
-        commas = sum("," in cell and re.match(COMMA, cell) is not None for cell in cells)
-        self.decimal = "," if self.separator != "," and commas else "."
+        self.shows_comma = self.separator != "," and show_comma(cell.strip() for line in lines[1:] for cell in line)
+        self.decimal = "," if self.separator != "," and (self.shows_comma or decimal == ",") else "."
         self.raw_names = lines[0] if lines else []
         self.names = self._checked([name.strip() for name in self.raw_names])
         if not self.names:
@@ -195,11 +201,17 @@ class _Form:
             raise
         if any(pa.types.is_binary(getattr(kind, "value_type", kind)) for kind in table.schema.types):
             raise pa.ArrowInvalid("texts that are not UTF-8")
-        if self.decimal == ",":
-            table = _without_points(table)
         if table.num_columns != len(self.names):
             raise ValueError(f"{table.num_columns} columns below a header of {len(self.names)}")
-        return table.rename_columns(self.names)
+        table = table.rename_columns(self.names)
+        if not self.shows_comma and self.separator != "," and columns_show_comma(table):
+            self.shows_comma = True
+            if self.decimal == ".":  # the first lines had whole numbers alone
+                self.decimal = ","
+                return self.read(texts)
+        if self.decimal == ",":
+            table = with_points(table, texts, self.path, shown=self.shows_comma)
+        return table.replace_schema_metadata({DECIMAL: self.decimal.encode()})
 
     @contextmanager
     def _open(self) -> Iterator["_Bounded"]:
@@ -215,19 +227,6 @@ class _Form:
                 if cells and len(cells) != len(self.names):
                     found = f"{self.path}: line {lines.line_num}: {len(cells)} cells"
                     raise DataError(f"{found}, want {len(self.names)} as in the header")
-
-
-def _without_points(table: Any) -> Any:
-    """A table with decimal commas: the points in columns such as 1.234,50 stand between thousands, and are left out."""
-    pa = arrow()
-    for i, (field, column) in enumerate(zip(table.schema, table.columns, strict=True)):
-        if pa.types.is_string(getattr(field.type, "value_type", field.type)):
-            texts = pa.compute.utf8_trim_whitespace(column.cast(pa.string()))
-            grouped = pa.compute.match_substring_regex(texts, POINTS)
-            gap = pa.compute.is_in(texts, pa.array(sorted(GAPS)))
-            if pa.compute.all(pa.compute.or_(grouped, gap)).as_py() and pa.compute.any(grouped).as_py():
-                table = table.set_column(i, field.name, pa.compute.replace_substring(texts, ".", ""))
-    return table
 
 
 class _Bounded(io.RawIOBase):

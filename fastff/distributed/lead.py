@@ -51,10 +51,13 @@ class LeadingTrainer(Trainer):
     def _build(
         self, fit: Fit, X_val: Rows | None, Y_val: np.ndarray | None, epochs: int
     ) -> tuple[Steps, Validate | None]:
+        if fit.weights is not None or fit.criterion.task == "regress":
+            found = "numbers to predict" if fit.weights is None else "sample_weight"
+            raise ArgumentError(f"distributed: {found} in several processes, want a single one")
         if self.home is None:
             arrays, description = self.network.contents()
             settings = {name: getattr(self, name) for name in ("optimizer", "batch_size", "seed", "threads")}
-            settings["label_smoothing"] = self.criterion.label_smoothing
+            settings["label_smoothing"] = self._settings()["label_smoothing"]
             copies = {name: np.asarray(array) for name, array in arrays.items()}
             self.group.tell("train", copies, description, self.sharded, settings)
             self.home = Home(self.group, self, sharded=self.sharded)

@@ -255,11 +255,15 @@ class Program:
         return g
 
     def target_loss(
-        self, z: Panels, targets: Panels, kind: int, *, halt: bool, weights: Panels | None = None
-    ) -> Panels:
-        """The gradient of a loss on target values, one of the kinds in fastff.kernels.losses; the rest as above."""
-        g = self.panels(z.features)
-        self._loss(losses.target_loss, halt, weights, kind=kind, z=z, g=g, targets=targets, outputs=z.features)
+        self, z: Panels, targets: Panels, kind: int, *, halt: bool, weights: Panels | None = None,
+        factor: float = 1.0, in_place: bool = False,
+    ) -> Panels:  # fmt: skip
+        """The gradient of a loss on target values, one of the kinds in fastff.kernels.losses; the rest as above.
+
+        factor: what loss and gradient are multiplied by. in_place: whether the gradient may take the place of z.
+        """
+        own = {"kind": kind, "targets": targets, "outputs": z.features, "factor": np.array([factor], np.float64)}
+        self._loss(losses.target_loss, halt, weights, z=z, g=(g := z if in_place else self.panels(z.features)), **own)
         return g
 
     def _loss(self, operation: Operation, halt: bool, weights: Panels | None, **fields: Any) -> None:
@@ -329,8 +333,7 @@ class Program:
         through; None takes rows 0, 1, ... of one batch. hyper: the optimizer's numbers, a row a step from first_step
         on. Raises KeyboardInterrupt after the step during which Ctrl-C came; `outcome` says how far it came.
         """
-        self.outcome = None
-        table = self.table()
+        self.outcome, table = None, self.table()
         index = table.first_rows(self.rows) if index is None else table.check_index(index, self.most_epochs)
         steps = index.size // index.shape[-1] * -(-index.shape[-1] // self.rows) - first_step
         size = self.threads_for(threads, steps, context)

@@ -22,7 +22,10 @@ _STEP_SLOTS = 32  # int64 that a thread has for what a step gives: no two thread
 
 @dataclass
 class Outcome:
-    """What a run left: losses (summed over each batch's rows) and hits, a step each, and how far it came."""
+    """What a run left: losses (summed over each batch's rows) and hits, a step each, and how far it came.
+
+    hits: how many rows are right, or for a loss on target values the sum of their squared errors.
+    """
 
     losses: np.ndarray
     hits: np.ndarray
@@ -59,7 +62,9 @@ class Run:
         self.control = memory[:slots]
         self.control[driver.NEXT] = first_step
         next_step = memory[driver.NEXT : driver.NEXT + 1]
-        self.outcome = Outcome(memory[ends[1] : ends[2]].view(np.float64), memory[ends[2] :], next_step, steps)
+        self.outcome = Outcome(
+            memory[ends[1] : ends[2]].view(np.float64), memory[ends[2] :].view(np.float64), next_step, steps
+        )
         self._hyper = hyper if hyper is None else _checked(hyper, steps - first_step)
         self._plan[driver.INDEX : driver.HITS + 1] = (
             address(index), self._total, rows, first_step, steps, 0 if hyper is None else address(hyper), losses, hits,

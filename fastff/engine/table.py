@@ -39,7 +39,7 @@ COMPILING, LOADING = 160 << 20, 24 << 20
 class EpochEnd:
     """What is run on other rows at an epoch's end: their order, the rows of a batch, and where its figures go.
 
-    losses (float64), hits (int64): (epochs, batches). Without such rows the order and each epoch's figures are empty.
+    losses, hits: float64 (epochs, batches). Without such rows the order and each epoch's figures are empty.
     """
 
     order: np.ndarray

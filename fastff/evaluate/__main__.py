@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from fastff.data import load_dataset
 from fastff.data.columns import Schema
 from fastff.data.load import NAMES
 from fastff.data.rows import Shards, check_finite, check_labels, check_rows
+from fastff.data.splits import TableSplit
 from fastff.data.tables import ENDINGS, is_table, read_table
 from fastff.errors import ArgumentError, DataError
 from fastff.runs.config import Folder, Name
@@ -39,8 +41,11 @@ class Options(HasPaths):
     """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
     """The column of a table that holds the class, where it is called otherwise than in the table of the training."""
-    split: Literal["train", "val", "test"] = "test"
-    """The rows of the data set to use. A table is one split, train or test."""
+    split: Annotated[
+        Literal["train", "val", "test"] | None, tyro.conf.arg(metavar="{train,val,test}", help_behavior_hint="")
+    ] = None
+    """The rows to use. Of the table of the training those that were held out to test or to validate, or the others;
+    without --split all rows of a table, and of other data sets the test rows. Rows are not weighted."""
     tta: tyro.conf.FlagCreatePairsOff[bool] = False
     """Average the probabilities of each picture and of its mirror image (test-time augmentation)."""
 
@@ -48,7 +53,7 @@ class Options(HasPaths):
 def main(arguments: list[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="python -m fastff.evaluate")
     model = load_model(options.run_dir)
-    rows, labels = _table(options, model.columns) if model.columns is not None else _arrays(options, model)
+    rows, labels = _table(options, model, model.columns) if model.columns is not None else _arrays(options, model)
     probabilities = model.network.predict_proba(rows).astype(np.float64)
     if options.tta:
         if model.image_shape is None:
@@ -66,18 +71,36 @@ def main(arguments: list[str]) -> None:
     print(json.dumps(figures))
 
 
-def _table(options: Options, columns: Schema) -> tuple[Any, np.ndarray]:
+def _table(options: Options, model: TrainedModel, columns: Schema) -> tuple[Any, np.ndarray]:
     """The rows and labels of a table, for a model that was trained on one."""
     path = Path(options.dataset)
     if options.dataset in NAMES or not is_table(path):
         raise DataError(f"{options.dataset}: want a table, {', '.join(ENDINGS)}, as the model was trained on one")
     if options.data_dir is not None:
         raise ArgumentError(f"--data-dir: {options.data_dir} beside a table, want it left out")
-    if options.split == "val":
-        raise DataError(f"{path}: a table is one split, want --split left out")
     own = () if options.target is None else (options.target,)
-    table = read_table(path, (*columns.texts, *own))
-    return columns.rows(table, path), columns.labels(table, path, options.target)
+    table = read_table(path, (*columns.texts, *own), columns.decimal)
+    table, left_out = columns.labelled(table, path, options.target)
+    if left_out:
+        of = table.num_rows + left_out
+        warnings.warn(f"{path}: {left_out:,} of {of:,} rows have no label and are left out", stacklevel=1)
+    rows, labels = columns.rows(table, path), columns.labels(table, path, options.target)
+    if options.split is None:
+        return rows, labels
+    chosen = _held_out(options, model.split, rows, labels, columns.task)
+    return rows[chosen], labels[chosen]
+
+
+def _held_out(
+    options: Options, split: TableSplit | None, rows: np.ndarray, labels: np.ndarray, task: str
+) -> np.ndarray:
+    """The numbers of the rows of the table of the training that were in the chosen split."""
+    if split is None:
+        raise DataError(f"{options.run_dir}: has no record of what was held out of its table, want --split left out")
+    if options.split == "test" and not split.test_share:
+        cure = f"want {split.test} without --split" if split.test else "want another --split"
+        raise DataError(f"{options.run_dir}: no test rows were held out of its table, {cure}")
+    return split.of(rows, labels, task, options.dataset)[options.split or "test"]
 
 
 def _arrays(options: Options, model: TrainedModel) -> tuple[Any, np.ndarray]:
@@ -85,12 +108,13 @@ def _arrays(options: Options, model: TrainedModel) -> tuple[Any, np.ndarray]:
     if is_table(Path(options.dataset)):
         raise DataError(f"{options.dataset}: a table, but the model was trained without names of columns, want arrays")
     data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target)
-    rows, labels = getattr(data, f"x_{options.split}"), getattr(data, f"y_{options.split}")
+    split = options.split or "test"
+    rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
     if rows is None:
         have = ", ".join(s for s in ("train", "val", "test") if getattr(data, f"x_{s}") is not None)
-        raise DataError(f"{options.dataset}: has no {options.split} split, want --split with one of {have}")
+        raise DataError(f"{options.dataset}: has no {split} split, want --split with one of {have}")
     rows = check_rows(rows, options.dataset, features=model.network.input_dim)
-    if options.split == "train" and isinstance(rows, Shards):  # loading does not check the values of training shards
+    if split == "train" and isinstance(rows, Shards):  # loading does not check the values of training shards
         check_finite(rows, options.dataset)
     return rows, check_labels(labels, f"{options.dataset} labels", rows=len(rows), classes=len(model.class_names))
 

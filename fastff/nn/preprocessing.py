@@ -80,7 +80,7 @@ class Standardize(Layer, saved_as="standardize"):
     mean, std, scale, features_in = Fixed(), Fixed(), Fixed(), Fixed()
 
     def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
-        self.mean, self.std = _feature_vector(mean, "mean"), _feature_vector(std, "std")
+        self.mean, self.std = feature_vector(mean, "mean"), feature_vector(std, "std")
         if self.mean.shape != self.std.shape:
             raise ArgumentError(f"std: {self.std.size} values, want as many as mean has, {self.mean.size}")
         if (self.std < 0).any():
@@ -185,7 +185,7 @@ class Whiten(Layer, saved_as="whiten"):
         return program.linear_backward(g, self._panels, self.features_in, barrier=True)
 
 
-def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
+def feature_vector(values: np.ndarray, name: str) -> np.ndarray:
     """values (D,) or (1, D) as float64 (D,), a copy; ArgumentError if one is not finite, or there is none."""
     vector = check_numbers(name, values, np.float64, "one finite number a feature").reshape(-1)
     bad = vector[~np.isfinite(vector)]

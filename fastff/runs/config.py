@@ -16,6 +16,9 @@ import numpy as np
 import tomli_w
 import tyro
 
+from fastff.data.load import NAMES
+from fastff.data.splits import TEST_SHARE
+from fastff.data.tables import is_table
 from fastff.errors import ArgumentError, DataError
 from fastff.runs.presets import PRESETS, own_options
 from fastff.system.arguments import shown
@@ -37,6 +40,7 @@ Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 Log = Annotated[
     Literal["tensorboard", "mlflow"] | None, tyro.conf.arg(metavar="{tensorboard,mlflow}", help_behavior_hint="")
 ]
+Weighting = Annotated[Literal["balanced"] | None, tyro.conf.arg(metavar="{balanced}", help_behavior_hint="")]
 Distributed = Annotated[Literal["mpi"] | None, tyro.conf.arg(metavar="{mpi}", help_behavior_hint="")]
 
 
@@ -68,6 +72,16 @@ class Config(HasPaths):
     """Of a table: columns to leave out."""
     categorical: tuple[str, ...] = ()
     """Of a table: columns whose values are names, also where they are numbers."""
+    weight_column: Name = None
+    """Of a table: the column that says how much each training row counts; it is no feature."""
+    class_weight: Weighting = None
+    """How much each training row counts: balanced gives all classes together the same weight, however rare they are."""
+    test_share: Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="(default: 0.2)")] = None
+    """Of a table: the share of its rows that is held out to test the network in the end; 0 for none."""
+    test: File = None
+    """Of a table: another table with the test rows; then none are held out."""
+    split_seed: Count = None
+    """Of a table: chooses the rows that are held out to validate and to test; by default --seed."""
     preset: Name = None
     """A named set of options; options given beside it override it.
     For horses, ships and trucks: course (the homework's network and Adam), fast (good within seconds), best.
@@ -172,14 +186,27 @@ class Config(HasPaths):
 
     @property
     def loading(self) -> dict[str, Any]:
-        """What load_dataset takes beside the data set."""
-        return {name: getattr(self, name) for name in ("data_dir", "target", "task", "drop", "categorical")}
+        """What load_dataset takes beside the data set. Of tables the commands hold out rows to test."""
+        options = {name: getattr(self, name) for name in _LOADING}
+        if self.dataset not in NAMES and is_table(Path(self.dataset)):
+            if self.test_share is None and self.test is None:
+                options["test_share"] = TEST_SHARE
+            if self.split_seed is None:
+                options["split_seed"] = self.seed
+        return options
+
+    def with_split(self) -> "Config":
+        """These options with what is held out of a table, so that a run with another --seed holds out the same rows."""
+        return dataclasses.replace(self, test_share=self.loading["test_share"], split_seed=self.loading["split_seed"])
 
 
 LARGEST = 1 << 20  # bytes of a config file; one has about 700
 # Options that say where a run is kept and which processes train it; config.toml does not have them
 _PLACES = ("config", "out", "resume", "log", "seeds", "distributed", "shard_optimizer")
 _HINTS = get_type_hints(Config)
+_LOADING = (
+    "data_dir", "target", "task", "drop", "categorical", "weight_column", "test_share", "test", "split_seed"
+)  # fmt: skip
 _PROGRAM = "python -m fastff.train"
 
 

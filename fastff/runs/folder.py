@@ -11,7 +11,7 @@ from fastff.runs import config
 from fastff.runs.config import Config
 from fastff.system import checkpoint
 
-DATA = ("dataset", "data_dir")  # the options that may be paths of data
+DATA = ("dataset", "data_dir", "test")  # the options that may be paths of data
 CONFIG = "config.toml"  # the options; --config reads it
 METRICS = "metrics.jsonl"  # a line of figures for each epoch
 CHECKPOINT = "checkpoint.safetensors"  # all that training needs to go on; --resume reads it

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastff.data.columns import Schema
+from fastff.data.splits import TableSplit, split_from
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.network import FeedForwardNeuralNetwork
@@ -20,13 +21,15 @@ from fastff.system.paths import expanded
 class TrainedModel:
     """A trained network or ensemble, a name for each class, and (channels, height, width) if its rows are pictures.
 
-    columns: of a model that was trained on a table, what the table's columns are; otherwise None.
+    columns: of a model that was trained on a table, what the table's columns are; otherwise None. split: which of its
+    rows were held out, if any.
     """
 
     network: FeedForwardNeuralNetwork | Ensemble
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None
     columns: Schema | None = None
+    split: TableSplit | None = None
 
     def predict_proba(self, frame: Any) -> np.ndarray:
         """The probability of each class, float32 (N, classes), for the rows of a frame whose columns go by name."""
@@ -69,7 +72,9 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
         raise DataError(
             f"{path}: a table's columns with {len(schema.feature_names)} features, which the network has not"
         )
-    return TrainedModel(network, tuple(names), None if shape is None else (shape[0], shape[1], shape[2]), schema)
+    split = None if metadata.get("split") is None else split_from(metadata["split"], path)
+    image_shape = None if shape is None else (shape[0], shape[1], shape[2])
+    return TrainedModel(network, tuple(names), image_shape, schema, split)
 
 
 def _is_shape(shape: Any, values: int | None) -> bool:

@@ -1,7 +1,6 @@
 """A training run and its files: what is written when, so that a process killed at any moment loses little work."""
 
 import contextlib
-import dataclasses
 import json
 import math
 import time
@@ -19,7 +18,6 @@ from fastff.system import checkpoint
 from fastff.system.arguments import check_number, check_size
 from fastff.system.blocks import Sliceable, all_finite
 from fastff.system.files import locked, make_folder, remove_leftovers, write_text
-from fastff.training.history import Progress
 from fastff.training.state import Copy, State, best_network, copied_state, restore_trainer, trainer_state
 from fastff.training.trainer import Trainer
 
@@ -135,7 +133,7 @@ class Run:
         """Save if the checkpoint is behind; False if this run has trained nothing that could be saved."""
         progress = self._to_save()[1]["progress"]
         if progress != self._saved:
-            if progress == dataclasses.asdict(Progress()):  # nothing trained: keep an earlier run's files
+            if progress["epoch"] == progress["batch"] == 0:  # nothing trained: keep an earlier run's files
                 return False
             self.save()
         return True
@@ -166,6 +164,12 @@ class Run:
     def _backs_off(self) -> bool:
         return self.options.on_divergence == "backoff"
 
+    @property
+    def _split(self) -> dict[str, Any] | None:
+        """Which rows of a table were held out, but for where a table of test rows is."""
+        split = self._description.get("split")
+        return None if split is None else {**split, "test": bool(split["test"])}
+
     def _to_save(self) -> State:
         return self._state() if self._epoch_end is None else self._epoch_end
 
@@ -185,11 +189,22 @@ class Run:
         places = data_places(options)
         if self._as_written and places == self._as_written[1]:  # the words of the command that began the run
             options |= self._as_written[0]
-        return arrays, {**notes, "options": options, "data_places": places, "backoffs": self._backoffs}
+        return arrays, {
+            **notes,
+            "options": options,
+            "data_places": places,
+            "backoffs": self._backoffs,
+            "split": self._split,
+        }
 
     def _restore(self) -> None:
         path = self.folder / CHECKPOINT
         with checkpoint.reading(path) as (arrays, notes):
+            if notes.get("split") != self._split:
+                raise DataError(
+                    f"{path}: was trained on other rows than these options hold out, want the table, --test-share, "
+                    "--test and --split-seed as they were"
+                )
             restore_trainer(self.trainer, arrays, notes, path)
             try:
                 written = {name: notes["options"][name] for name in DATA if name in notes["options"]}

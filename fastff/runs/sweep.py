@@ -20,7 +20,8 @@ from fastff.training.history import History
 
 # What fit_many does not do, or is told otherwise
 COMMAND_ONLY = (
-    "dataset", "data_dir", "target", "task", "drop", "categorical", "preset", "config", "out", "resume", "log",
+    "dataset", "data_dir", "target", "task", "drop", "categorical", "weight_column", "test_share", "test",
+    "split_seed", "preset", "config", "out", "resume", "log",
     "distributed", "shard_optimizer", "seeds", "checkpoint_epochs", "checkpoint_minutes", "on_divergence",
 )  # fmt: skip
 

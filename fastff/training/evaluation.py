@@ -1,72 +1,101 @@
-"""How good a model is: mean loss and accuracy over all rows."""
+"""How good a model is: mean loss, and accuracy or r2, over all rows."""
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from fastff.data.rows import Rows, check_labels, check_rows
+from fastff.data.rows import Rows, check_rows
 from fastff.engine.batches import Batches
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
-from fastff.nn.loss import CrossEntropySoftmax
-from fastff.nn.network import FeedForwardNeuralNetwork, inference
+from fastff.nn.loss import CrossEntropySoftmax, Loss, PoissonLoss, SquaredError, check_loss
+from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.stack import inference
+from fastff.nn.targets import TargetExp
 from fastff.system.arguments import check_size
 from fastff.system.hold import references
+from fastff.training.given import check_pair, in_front_of_loss, r2, variation
 
 EVALUATION_ROWS = 1024  # rows that validation takes through the network at a time
 
 
-def evaluate(model: Any, X_val: Rows, Y_val: np.ndarray, batch_size: int = EVALUATION_ROWS) -> tuple[float, float]:
-    """(mean cross-entropy, accuracy in 0..1) over all rows, exact whatever batch_size is.
+def evaluate(
+    model: Any, X_val: Rows, Y_val: np.ndarray, batch_size: int = EVALUATION_ROWS, *, loss: str | Loss | None = None
+) -> tuple[float, float]:
+    """(mean cross-entropy, accuracy in 0..1) over all rows, or (mean loss, r2), exact whatever batch_size is.
 
     model: a FeedForwardNeuralNetwork, or anything with forward(X) -> logits (B, C). X_val (N, D), also as
-    Shards; Y_val (N,) or (N, 1).
+    Shards; Y_val (N,) or (N, 1), or numbers to predict (N, outputs). loss: as in Trainer, and in the same units; None
+    takes cross-entropy, or for a model that predicts numbers the squared error (poisson where TargetExp is last). r2
+    is of all outputs together.
     """
     if not callable(getattr(model, "forward", None)):
         raise ArgumentError(f"model: {type(model).__name__}, want one with forward(X) -> logits (B, C)")
     X = check_rows(X_val, "X_val", features=getattr(model, "input_dim", None))
-    Y = check_labels(Y_val, "Y_val", rows=len(X), classes=getattr(model, "output_dim", None))
-    return Evaluation(model, X, Y, check_size("batch_size", batch_size)).run()
+    criterion = _usual_loss(model) if loss is None else check_loss(loss)
+    if isinstance(model, FeedForwardNeuralNetwork):
+        Y = check_pair(model, criterion, X, Y_val, "X_val", "Y_val")[1]
+        model = in_front_of_loss(model, criterion)
+    else:
+        Y = criterion.check(Y_val, "Y_val", rows=len(X), outputs=getattr(model, "output_dim", None))
+    return Evaluation(model, X, Y, check_size("batch_size", batch_size), criterion).run()
+
+
+def _usual_loss(model: Any) -> Loss:
+    if getattr(model, "task", "classify") != "regress":
+        return CrossEntropySoftmax()
+    last = model.layers[-1] if isinstance(model, FeedForwardNeuralNetwork) else None
+    return PoissonLoss() if isinstance(last, TargetExp) else SquaredError()
 
 
 class Evaluation:
-    """evaluate for rows X and labels Y that are checked already. It may be run again as the weights change.
+    """evaluate for rows X and targets Y that are checked already. It may be run again as the weights change.
 
     program: the kernels' program of a network that can be one; None for any other model, whose own forward is called.
     """
 
-    def __init__(self, model: Any, X: Rows, Y: np.ndarray, batch_size: int) -> None:
+    def __init__(self, model: Any, X: Rows, Y: np.ndarray, batch_size: int, criterion: Loss | None = None) -> None:
+        self.criterion = CrossEntropySoftmax() if criterion is None else criterion.plain()
         self.model, self.X, self.Y = model, X[...] if isinstance(X, np.ndarray) else X, Y
         self._held = references(X)
         self.batches, self.order = Batches(len(X), min(batch_size, len(X))), np.arange(len(X), dtype=np.int64)
         self.program: Program | None = None
-        if isinstance(model, FeedForwardNeuralNetwork) and model.lowers():
+        if isinstance(model, FeedForwardNeuralNetwork) and model.lowers() and self.criterion.lowers():
             self.program = Program(self.batches.size)
-            labels = self.program.labels(Y)
+            targets = self.criterion.lower_targets(self.program, Y)
             z, _ = model.lower_forward(self.program, X, training=False)
-            self.program.cross_entropy(z, labels, 0.0, gradient=False)
+            self.criterion.lower(self.program, z, targets, None, gradient=False)
 
     def run(self, threads: int | None = None, context: RunContext = ALONE) -> tuple[float, float]:
-        """(mean cross-entropy, accuracy) of the model as it is now."""
+        """(mean loss, accuracy or r2) of the model as it is now."""
         if self.program is None:
-            loss, hits = self._by_forward()
-        else:
-            outcome = self.program.run(self.order, threads=threads, context=context)
-            loss, hits = math.fsum(outcome.losses), outcome.hits.sum()
-        return float(loss / len(self.order)), float(hits / len(self.order))
+            return self.figures(*self._by_forward())
+        outcome = self.program.run(self.order, threads=threads, context=context)
+        return self.figures(outcome.losses, outcome.hits)
 
-    def _by_forward(self) -> tuple[float, int]:
-        """The sum of the rows' losses and how many are right."""
-        loss, hits, criterion = 0.0, 0, CrossEntropySoftmax()
+    @cached_property
+    def _variation(self) -> float:
+        return variation(self.Y)
+
+    def figures(self, losses: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
+        """(mean loss, accuracy or r2), of the sums of each batch: losses, and hits or squared errors."""
+        total = math.fsum(hits)
+        score = total / len(self.order) if self.criterion.task == "classify" else r2(total, self._variation)
+        return math.fsum(losses) / len(self.order), score
+
+    def _by_forward(self) -> tuple[np.ndarray, np.ndarray]:
+        """The sum of the rows' losses, and of hits or squared errors, in each batch."""
+        losses, hits, criterion = np.zeros(len(self.batches)), np.zeros(len(self.batches)), self.criterion
         with inference(self.model):
             for number in range(len(self.batches)):
                 rows = self.batches.slice(number)
-                labels = self.Y[rows]
-                logits = check_rows(self.model.forward(self.X[rows]), f"{type(self.model).__name__}.forward")
-                if len(logits) != len(labels):
-                    raise DataError(f"{type(self.model).__name__}.forward: {len(logits)} rows for {len(labels)}")
-                loss += criterion.forward(logits, labels) * len(labels)
-                hits += int((logits.argmax(1) == labels).sum())
-        return loss, hits
+                targets = self.Y[rows]
+                outputs = check_rows(self.model.forward(self.X[rows]), f"{type(self.model).__name__}.forward")
+                if len(outputs) != len(targets):
+                    raise DataError(f"{type(self.model).__name__}.forward: {len(outputs)} rows for {len(targets)}")
+                losses[number] = criterion.forward(outputs, targets) * len(targets)
+                hits[number] = criterion.score(outputs, targets)
+        return losses, hits

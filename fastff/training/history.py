@@ -10,57 +10,81 @@ import numpy as np
 from fastff.errors import ArgumentError
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.system import clock
+from fastff.training.given import r2
 from fastff.training.steps import Fit, Trained
 
-HIGHER_IS_BETTER = {"train_loss": False, "train_accuracy": True, "val_loss": False, "val_accuracy": True}
+HIGHER_IS_BETTER = {
+    "train_loss": False, "train_accuracy": True, "train_r2": True,
+    "val_loss": False, "val_accuracy": True, "val_r2": True, "val_balanced_accuracy": True, "val_auc": True,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: training figures are means over its batches as they came, validation follows it (None without)."""
+    """One epoch: training figures are means over its batches as they came, validation follows it (None without).
+
+    Where numbers are predicted there are no accuracies but r2, the share of the targets' variation that predictions
+    explain: of all outputs together, in the units that the loss is in.
+    """
 
     epoch: int  # from 1
     train_loss: float
-    train_accuracy: float
+    train_accuracy: float | None
     val_loss: float | None
     val_accuracy: float | None
     seconds: float  # of training; those of validation count where one native call trained several epochs
     examples_per_second: float
+    train_r2: float | None = None
+    val_r2: float | None = None
+    val_balanced_accuracy: float | None = None  # this and the next are computed where they are monitored
+    val_auc: float | None = None
 
     def __str__(self) -> str:
         """A line that says how the epoch went."""
-        line = f"epoch {self.epoch}: loss {self.train_loss:.4f}, accuracy {self.train_accuracy:.2%}"
+        line = f"epoch {self.epoch}: loss {self.train_loss:.4f}, {_said(self.train_accuracy, self.train_r2)}"
         if self.val_loss is not None:
-            line += f"; validation loss {self.val_loss:.4f}, accuracy {self.val_accuracy:.2%}"
+            line += f"; validation loss {self.val_loss:.4f}, {_said(self.val_accuracy, self.val_r2)}"
         return f"{line}; {self.seconds:.2f} s, {self.examples_per_second:,.0f} rows/s"
+
+
+def _said(accuracy: float | None, r2: float | None) -> str:
+    return f"r2 {r2:.4f}" if accuracy is None else f"accuracy {accuracy:.2%}"
 
 
 @dataclass(frozen=True, repr=False)
 class History:
-    """What training showed: loss and accuracy of every batch, in order, and a record an epoch."""
+    """What training showed: loss and accuracy of every batch, in order, and a record an epoch.
+
+    Where numbers are predicted there are no accuracies.
+    """
 
     batch_losses: list[float] = field(default_factory=list)
     batch_accuracies: list[float] = field(default_factory=list)
     epochs: list[EpochRecord] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        """How much there is, and the last epoch's accuracy, on the validation rows where there are any."""
+        """How much there is, and the last epoch's accuracy or r2, on the validation rows where there are any."""
         epochs, batches = len(self.epochs), len(self.batch_losses)
         said = [f"{epochs:,} epoch{'s' * (epochs != 1)}", f"{batches:,} batch{'es' * (batches != 1)}"]
         if self.epochs:
             last = self.epochs[-1]
-            name = "train_accuracy" if last.val_accuracy is None else "val_accuracy"
+            score = "r2" if last.train_accuracy is None else "accuracy"
+            name = f"train_{score}" if last.val_loss is None else f"val_{score}"
             said.append(f"{name} {getattr(last, name):.3f}")
         return f"History({', '.join(said)})"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far training has come: epochs finished, and the batches done and seconds spent in the one under way."""
+    """How far training has come: epochs finished, and the batches done and seconds spent in the one under way.
+
+    squares: the sum of the squared errors in these batches, where numbers are predicted.
+    """
 
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
+    squares: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,14 +99,15 @@ class Best:
 class Recorder:
     """Counts what training has done, and keeps the network's weights of the best epoch.
 
-    monitor: the field of an epoch's record that says how good the epoch was; None keeps no weights.
+    monitor: the field of an epoch's record that says how good the epoch was; None keeps no weights. task: the loss's.
     """
 
-    def __init__(self, monitor: str | None) -> None:
-        self.monitor = monitor
+    def __init__(self, monitor: str | None, task: str = "classify") -> None:
+        self.monitor, self._task = monitor, task
         self.history, self.progress = History(), Progress()
         self.best: Best | None = None
         self._batches = 0  # counted so far
+        self._wholes = np.zeros(0)  # what the rows of each batch count together, in the epoch under way
 
     def go_on(self, history: History, progress: Progress, best: Best | None) -> None:
         """Go on from what training had left behind at another time."""
@@ -93,42 +118,56 @@ class Recorder:
     def check(self) -> None:
         """Raise ArgumentError where somebody else has changed the lists of the history, of which figures are made."""
         losses, accuracies = self.history.batch_losses, self.history.batch_accuracies
-        found = len(losses), len(accuracies), len(self.history.epochs)
-        if found != (self._batches, self._batches, self.progress.epoch):
+        found, left = (len(losses), len(accuracies), len(self.history.epochs)), self._left
+        if found != left:
             raise ArgumentError(
                 f"history: lists of {found} batch losses, batch accuracies and epochs, want them as training has left "
-                f"them, {self._batches}, {self._batches} and {self.progress.epoch}: copy what is to be changed"
+                f"them, {left[0]}, {left[1]} and {left[2]}: copy what is to be changed"
             )
+
+    @property
+    def _left(self) -> tuple[int, int, int]:
+        """How long training has left the history's lists."""
+        return self._batches, self._batches if self._task == "classify" else 0, self.progress.epoch
 
     @property
     def epochs_since_best(self) -> int:
         """How many epochs have been closed without becoming the best one since the best epoch; 0 before any."""
         return 0 if self.best is None else self.progress.epoch - self.best.epoch
 
-    def count(self, fit: Fit, trained: Trained, seconds: float) -> None:
+    def count(self, fit: Fit, trained: Trained, seconds: float, wholes: np.ndarray) -> None:
         """Count the batches that a call has done, and close its epochs but the last that it has come to.
 
         That one may not be at its end, or wait for its validation. Each batch gets the same share of the seconds.
+        wholes: what the rows of each batch count together, in all epochs of the call, (epochs, batches).
         """
         history, outcome, batches = self.history, trained.outcome, fit.batches
-        done = slice(trained.first, outcome.done)
-        sizes = np.resize(batches.sizes, outcome.steps)[done]
-        history.batch_losses.extend((outcome.losses[done] / sizes).tolist())
-        history.batch_accuracies.extend((outcome.hits[done] / sizes).tolist())
+        done, hits = slice(trained.first, outcome.done), outcome.hits[trained.first : outcome.done]
+        own = wholes.reshape(-1)[done]
+        means = np.divide(outcome.losses[done], own, out=np.zeros(len(own)), where=own > 0)
+        history.batch_losses.extend(means.tolist())
+        if fit.criterion.task == "classify":
+            sizes = np.resize(batches.sizes, outcome.steps)[done]
+            history.batch_accuracies.extend((hits / sizes).tolist())
         self._batches += outcome.done - trained.first
         each = seconds / max(1, outcome.done - trained.first)
-        left, epoch = outcome.done, 0
+        left, epoch, self._wholes = outcome.done, 0, wholes[0]
         while left > len(batches):
             left -= len(batches)
-            self._advance(len(batches), each)
+            hits = self._advance(len(batches), each, hits)
             self.close(fit, trained.validation(epoch), partial(trained.parameters, epoch), left)
             epoch += 1
-        self._advance(left, each)
+            self._wholes = wholes[epoch]
+        self._advance(left, each, hits)
 
-    def _advance(self, batch: int, each: float) -> None:
-        """Come to this batch of the epoch under way, with so many seconds for each."""
+    def _advance(self, batch: int, each: float, hits: np.ndarray) -> np.ndarray:
+        """Come to this batch of the epoch under way, with so many seconds for each; returns the rest of the hits."""
         now = self.progress
-        self.progress = replace(now, batch=batch, seconds=now.seconds + (batch - now.batch) * each)
+        count, squares = batch - now.batch, now.squares
+        if self._task == "regress":
+            squares = float(np.cumsum([squares, *hits[:count]])[-1])  # in order, wherever an epoch is interrupted
+        self.progress = replace(now, batch=batch, seconds=now.seconds + count * each, squares=squares)
+        return hits[count:]
 
     def close(
         self,
@@ -136,26 +175,31 @@ class Recorder:
         validation: tuple[float, float] | None,
         parameters: Callable[[], dict[str, np.ndarray]] | None = None,
         later_batches: int = 0,
+        ranked: dict[str, float] | None = None,
     ) -> EpochRecord:
         """Add the record of the epoch under way, whose batches are all counted, and keep its weights if it is the best.
 
         parameters gives the network's after that epoch; None where they are still the same. later_batches: how many
-        batches of the next epochs are counted already.
+        batches of the next epochs are counted already. ranked: figures of RANKED that are monitored.
         """
         self.check()
         now, history, batches = self.progress, self.history, fit.batches
         end = len(history.batch_losses) - later_batches
         own = slice(end - len(batches), end)
-        val_loss, val_accuracy = (None, None) if validation is None else validation
+        val_loss, val_score = (None, None) if validation is None else validation
+        if fit.criterion.task == "classify":
+            train_score = math.fsum(np.multiply(history.batch_accuracies[own], batches.sizes)) / batches.rows
+            scores = {"train_accuracy": train_score, "val_accuracy": val_score}
+        else:
+            scores = {"train_r2": r2(now.squares, fit.variation), "val_r2": val_score}
         record = EpochRecord(
             epoch=now.epoch + 1,
             # fsum: the same bits whatever BLAS there is, and however many threads it takes
-            train_loss=math.fsum(np.multiply(history.batch_losses[own], batches.sizes)) / batches.rows,
-            train_accuracy=math.fsum(np.multiply(history.batch_accuracies[own], batches.sizes)) / batches.rows,
+            train_loss=math.fsum(np.multiply(history.batch_losses[own], self._wholes)) / math.fsum(self._wholes),
             val_loss=val_loss,
-            val_accuracy=val_accuracy,
             seconds=now.seconds,
             examples_per_second=clock.per_second(batches.rows, now.seconds),
+            **{"train_accuracy": None, "val_accuracy": None, **scores, **(ranked or {})},
         )
         history.epochs.append(record)
         self.progress = Progress(epoch=now.epoch + 1)

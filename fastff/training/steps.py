@@ -7,6 +7,7 @@ steps of one or more epochs as one native call, for a network of built-in layers
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -20,11 +21,12 @@ from fastff.engine.program import MOST_EPOCHS, Program
 from fastff.engine.run import Outcome
 from fastff.engine.table import EpochEnd
 from fastff.nn.dropout import RandomLayer
-from fastff.nn.loss import CrossEntropySoftmax
+from fastff.nn.loss import Loss
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.saved import named_parameters
 from fastff.system.hold import references
 from fastff.training.evaluation import Evaluation
+from fastff.training.given import variation
 
 ROWS_A_CALL = 1 << 20  # rows of all epochs of a native call, at most: their order takes 8 MB
 KEPT_BYTES = 1 << 22  # of copies of the weights, at most: they should stay in the processor's cache
@@ -32,30 +34,32 @@ KEPT_BYTES = 1 << 22  # of copies of the weights, at most: they should stay in t
 
 def train(
     network: FeedForwardNeuralNetwork,
-    criterion: CrossEntropySoftmax,
-    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    criterion: Loss,
+    batches: Iterable[tuple[np.ndarray, ...]],
     step_sizes: Iterable[float],
-) -> Iterator[tuple[float, int]]:
-    """Train on batches of rows and labels; after each step give its mean loss, and how many rows it had right.
+) -> Iterator[tuple[float, float]]:
+    """Train on batches of rows and targets, and weights where rows have some; after each step give its mean loss, and
+    how many rows it had right, or the sum of their squared errors.
 
     Ends before a step whose loss is not finite could change the weights.
     """
-    for (rows, labels), step_size in zip(batches, step_sizes, strict=True):
-        logits = network.forward(rows)
-        loss = criterion.forward(logits, labels)
+    for (rows, *targets), step_size in zip(batches, step_sizes, strict=True):
+        outputs = network.forward(rows)
+        loss = criterion.forward(outputs, *targets)
         if not math.isfinite(loss):
             return
         network.backward(criterion.backward())
         network.step(step_size)
-        yield loss, int((logits.argmax(1) == labels).sum())
+        yield loss, criterion.score(outputs, *targets)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit trains, on which rows X (N, D) and labels Y (N,), and how: the rest is as Trainer has it."""
+    """What a fit trains, on which rows X (N, D) and targets Y (N,) or (N, outputs), and how: the rest is as Trainer
+    has it. weights: of the rows, float32 (N,), or None."""
 
     network: FeedForwardNeuralNetwork
-    criterion: CrossEntropySoftmax
+    criterion: Loss
     X: Rows
     Y: np.ndarray
     batches: Batches
@@ -63,6 +67,22 @@ class Fit:
     precision: str
     threads: int | None
     context: RunContext
+    weights: np.ndarray | None = None
+
+    @cached_property
+    def variation(self) -> float:
+        """The weighted sum of squared differences between the targets and their means."""
+        return variation(self.Y, self.weights)
+
+    def wholes(self, orders: np.ndarray) -> np.ndarray:
+        """What the rows of each batch count together, in epochs of these orders (epochs, rows): (epochs, batches)."""
+        sizes = self.batches.sizes
+        if self.weights is None:
+            return np.tile(sizes, (len(orders), 1))
+        shape = len(orders), len(sizes), self.batches.size
+        padded = np.zeros((shape[0], shape[1] * shape[2]))
+        padded[:, : orders.shape[1]] = self.weights[orders]
+        return np.cumsum(padded.reshape(shape), axis=2)[:, :, -1]  # in order, as the kernels sum
 
     def reseed(self, epoch: int, *, epochs: int = 1, step: int = 0) -> None:
         """Make what is random in these epochs, from this step of the first, a function of the seed, the epoch, the step
@@ -91,20 +111,21 @@ class EpochEnds:
         arrays: list[np.ndarray],
         epochs: int,
     ) -> None:
-        self._network = network
+        self._network, self._evaluation = network, evaluation
         self._kept = [panels.aligned(array.size * epochs).reshape(epochs, -1) for array in arrays]
         order, batches = np.zeros(0, np.int64), Batches(0, 1)
         if evaluation is not None:
             order, batches = evaluation.order, evaluation.batches
         shape = epochs, len(batches)
-        self._end = EpochEnd(order, batches.size, np.zeros(shape), np.zeros(shape, np.int64))
+        self._end = EpochEnd(order, batches.size, np.zeros(shape), np.zeros(shape))
         other = None if evaluation is None else evaluation.program
         program.end_epochs(self._end, other, list(zip(arrays, self._kept, strict=True)))
 
     def validation(self, epoch: int) -> tuple[float, float] | None:
-        """Validation's (mean loss, accuracy) after an epoch of the last call, counted from 0; None without it."""
-        rows = len(self._end.order)
-        return (math.fsum(self._end.losses[epoch]) / rows, float(self._end.hits[epoch].sum() / rows)) if rows else None
+        """Validation's (mean loss, accuracy or r2) after an epoch of the last call, counted from 0; None without it."""
+        if self._evaluation is None:
+            return None
+        return self._evaluation.figures(self._end.losses[epoch], self._end.hits[epoch])
 
     def parameters(self, epoch: int) -> dict[str, np.ndarray]:
         """The network's parameters() after an epoch of the last call, counted from 0, where they were kept."""
@@ -129,7 +150,7 @@ class Trained:
     ends: EpochEnds | None = None
 
     def validation(self, epoch: int) -> tuple[float, float] | None:
-        """(loss, accuracy) on the validation rows after an epoch, counted from 0; None where it did not validate."""
+        """EpochEnds.validation of an epoch; None where none was done."""
         return None if self.ends is None else self.ends.validation(epoch)
 
     def parameters(self, epoch: int) -> dict[str, np.ndarray]:
@@ -173,20 +194,23 @@ class LayerSteps(Steps):
     def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
         fit, batches = self.fit, self.fit.batches
         done = np.full(1, first, np.int64)
-        outcome = Outcome(np.zeros(len(batches)), np.zeros(len(batches), np.int64), done, len(batches))
+        outcome = Outcome(np.zeros(len(batches)), np.zeros(len(batches)), done, len(batches))
         self.trained = Trained(outcome, first)
         numbers, sizes = range(first, len(batches)), map(float, step_sizes[first:])
+        wholes = fit.wholes(orders)[0]
         steps = train(fit.network, fit.criterion, self._rows(epoch, orders[0], numbers), sizes)
         for number, (loss, hits) in zip(numbers, steps, strict=False):
-            outcome.losses[number], outcome.hits[number] = loss * batches.sizes[number], hits
+            outcome.losses[number], outcome.hits[number] = loss * wholes[number], hits
             done[0] = number + 1
         return self.trained
 
-    def _rows(self, epoch: int, order: np.ndarray, numbers: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _rows(self, epoch: int, order: np.ndarray, numbers: range) -> Iterator[tuple[np.ndarray, ...]]:
+        fit = self.fit
         for number in numbers:
-            self.fit.reseed(epoch, step=number)
-            rows = order[self.fit.batches.slice(number)]
-            yield self.fit.X[rows], self.fit.Y[rows]
+            fit.reseed(epoch, step=number)
+            rows = order[fit.batches.slice(number)]
+            batch = fit.X[rows], fit.Y[rows]
+            yield batch if fit.weights is None else (*batch, fit.weights[rows])
 
 
 class ProgramSteps(Steps):
@@ -200,9 +224,10 @@ class ProgramSteps(Steps):
         super().__init__(fit)
         self.outcome: Outcome | None = None  # of the last run, or the run under way
         self.program = self.make_program()
-        labels = self.program.labels(fit.Y)
+        weights = None if fit.weights is None else self.program.gather(fit.weights[:, None])
+        targets = fit.criterion.lower_targets(self.program, fit.Y)
         z, saved = fit.network.lower_forward(self.program, fit.X, training=True)
-        g = self.program.cross_entropy(z, labels, fit.criterion.label_smoothing, gradient=True, halt=True)
+        g = fit.criterion.lower(self.program, z, targets, weights, gradient=True, halt=True)
         assert g is not None
         fit.network.lower_backward(self.program, g, saved)
         arrays = [kind[0] for layer in fit.network.linear_layers for kind in layer.memory] if keep else []

@@ -4,20 +4,21 @@ A network of built-in layers is trained by one native call for one or more epoch
 same result (steps.py). Everything random follows from one seed: the order of epoch e is a function of (seed, e) alone.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
+from fastff.data.rows import Rows, check_finite
 from fastff.engine.batches import Batches
 from fastff.engine.bfloat16 import resolve_precision
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.threads import check_threads
 from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.nn.dropout import Dropout
-from fastff.nn.loss import CrossEntropySoftmax
+from fastff.nn.loss import Loss, check_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import Optimizer, check_optimizer, check_step_size
 from fastff.system import clock
@@ -25,6 +26,8 @@ from fastff.system.arguments import check_choice, check_count, check_flag, check
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
+from fastff.training.figures import RANKED, class_figures
+from fastff.training.given import Given, check_given, check_pair, in_front_of_loss
 from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
 from fastff.training.schedules import SCHEDULES
 from fastff.training.steps import Fit, LayerSteps, ProgramSteps, Steps, Trained
@@ -33,15 +36,18 @@ Validate = Callable[[], tuple[float, float]]
 
 
 class Trainer(Closed):
-    """Trains a network on minibatches of cross-entropy loss.
+    """Trains a network on minibatches.
 
     optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an
     epoch may be smaller. schedule: "constant", "step", "cosine" or "one-cycle", over all epochs
     up to the end of the fit under way. precision: "bfloat16" rounds what the layers multiply to 8 bits of mantissa,
     on CPUs that are made for it; weights and sums stay float32. "auto" does so where it is faster. threads: None
-    uses as many as are useful. seed decides shuffling and dropout. label_smoothing: as in CrossEntropySoftmax.
-    monitor: "val_loss", "val_accuracy", "train_loss" or "train_accuracy": `best` keeps the weights of its best
-    epoch. patience: stop after so many epochs without a better monitor (then "val_loss" unless it is given) and
+    uses as many as are useful. seed decides shuffling and dropout. loss: "cross_entropy" for labels;
+    "squared_error", "absolute_error" or "poisson" for numbers to predict (SquaredError and so on); or a Loss, also of
+    your own. label_smoothing: as in CrossEntropySoftmax. monitor: "val_loss", "train_loss", and "val_accuracy" or
+    "train_accuracy", "val_balanced_accuracy" or "val_auc", or for numbers to predict "val_r2" or "train_r2": `best`
+    keeps the weights of its best epoch.
+    patience: stop after so many epochs without a better monitor (then "val_loss" unless it is given) and
     restore the best weights. verbose: print a line after each epoch.
 
     Raises ArgumentError for values out of range.
@@ -70,6 +76,7 @@ class Trainer(Closed):
         threads: int | None = None,
         seed: int = 0,
         schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant",
+        loss: Literal["cross_entropy", "squared_error", "absolute_error", "poisson"] | Loss = "cross_entropy",
         label_smoothing: float = 0.0,
         patience: int | None = None,
         monitor: str | None = None,
@@ -82,8 +89,8 @@ class Trainer(Closed):
             network.optimizer = check_optimizer(optimizer)
         self.batch_size, self.step_size, self.schedule = batch_size, step_size, schedule
         self.precision, self.threads, self.seed, self.verbose = precision, threads, seed, verbose
-        self.criterion = CrossEntropySoftmax(label_smoothing)
-        self.recorder = Recorder(_check_monitor(monitor))
+        self.criterion = check_loss(loss, label_smoothing)
+        self.recorder = Recorder(self._check_monitor(monitor), self.criterion.task)
         self.patience = patience
 
     @property
@@ -101,7 +108,7 @@ class Trainer(Closed):
 
     @monitor.setter
     def monitor(self, value: str | None) -> None:
-        if _check_monitor(value) != self.monitor:
+        if self._check_monitor(value) != self.monitor:
             self.recorder.monitor, self.recorder.best = value, None
 
     @property
@@ -139,9 +146,12 @@ class Trainer(Closed):
         *,
         epochs: int,
         on_epoch: Callable[[EpochRecord], Any] | None = None,
+        sample_weight: np.ndarray | None = None,
     ) -> History:
         """Train for so many more epochs on X (N, D) and Y (N,) or (N, 1); calling it again goes on from there.
 
+        Y: labels, or numbers to predict, which may also be (N, outputs). sample_weight: a weight of 0 or more for each
+        row (N,); each batch's loss is the mean with these weights. Validation and accuracies count rows alike.
         X: uint8, float32 or float64, used as it is; Shards are read a part at a time while the kernels run. After each
         epoch on_epoch(record) is called; if it returns True, training ends. It may set step_size, schedule and the
         network's optimizer for the epochs to come; other options stay as they are until the fit has ended. Ctrl-C
@@ -151,14 +161,16 @@ class Trainer(Closed):
         DivergenceError when a loss is not finite, before that batch could change the weights, and ArgumentError for
         options that on_epoch must not change.
         """
-        X, Y, X_val, Y_val = self._checked(X, Y, X_val, Y_val)
+        given = self._checked(X, Y, X_val, Y_val, sample_weight)
         check_size("epochs", epochs)
         if on_epoch is not None and not callable(on_epoch):
             raise ArgumentError(f"on_epoch: {type(on_epoch).__name__}, want a function of the epoch's record, or None")
 
         self._last_epoch = self.progress.epoch + epochs
-        fit = self.what_to_fit(X, Y)
-        steps, validate = self._build(fit, X_val, Y_val, 1 if on_epoch is not None or self.verbose else epochs)
+        fit = self.what_to_fit(given.X, given.Y, given.weights)
+        steps, validate = self._build(
+            fit, given.X_val, given.Y_val, 1 if on_epoch is not None or self.verbose or self._ranks else epochs
+        )
         self.compile_seconds += steps.compile()
 
         settings = self._settings()
@@ -173,7 +185,7 @@ class Trainer(Closed):
             figures = trained.validation(count - 1)
             if figures is None and validate is not None:
                 figures = validate()
-            record = self.recorder.close(fit, figures)
+            record = self.recorder.close(fit, figures, ranked=self._ranked(given))
             if self.verbose:
                 print(record, flush=True)
             going_on = not (on_epoch is not None and on_epoch(record)) and self._epochs_left > 0
@@ -182,10 +194,10 @@ class Trainer(Closed):
         return self.history
 
     def evaluate(self, X: Rows, Y: np.ndarray) -> tuple[float, float]:
-        """(mean cross-entropy, accuracy in 0..1) of the network over all rows, with the trainer's threads."""
-        X = check_rows(X, "X", features=self.network.input_dim)
-        Y = check_labels(Y, "Y", rows=len(X), classes=self.network.output_dim)
-        return Evaluation(self.network, X, Y, EVALUATION_ROWS).run(self.threads, self.context)
+        """(mean loss, accuracy in 0..1 or r2) of the network over all rows, with the trainer's threads."""
+        X, Y = check_pair(self.network, self.criterion, X, Y, "X", "Y")
+        front = in_front_of_loss(self.network, self.criterion)
+        return Evaluation(front, X, Y, EVALUATION_ROWS, self.criterion).run(self.threads, self.context)
 
     def restore_best(self) -> None:
         """Give the network the weights of the best epoch so far, where a monitor has kept them."""
@@ -206,41 +218,50 @@ class Trainer(Closed):
             raise ArgumentError(f"order: row numbers {order.min()} to {order.max()}, want 0 to {rows - 1}")
         return order
 
-    def _checked(
-        self, X: Rows, Y: np.ndarray, X_val: Rows | None, Y_val: np.ndarray | None
-    ) -> tuple[Rows, np.ndarray, Rows | None, np.ndarray | None]:
+    def _checked(self, X: Any, Y: Any, X_val: Any, Y_val: Any, sample_weight: Any) -> Given:
         """What fit is given, as it is used; raises as fit does."""
-        width, classes, batch = self.network.input_dim, self.network.output_dim, self.progress.batch
-        X = check_rows(X, "X", features=width)
-        Y = check_labels(Y, "Y", rows=len(X), classes=classes)
-        if not isinstance(X, Shards):  # to read all of them would take as long as an epoch: see _diverged
-            _check_finite_rows(X, "X")
-        if (X_val is None) != (Y_val is None):
-            raise ArgumentError("X_val and Y_val: one of the two is missing, want both or neither")
-        if X_val is not None:
-            X_val = check_rows(X_val, "X_val", features=width)
-            Y_val = check_labels(Y_val, "Y_val", rows=len(X_val), classes=classes)
-            _check_finite_rows(X_val, "X_val")
-        elif self.monitor is not None and self.monitor.startswith("val"):
+        self.network.task = self.criterion.task
+        given, batch = check_given(self.network, self.criterion, X, Y, X_val, Y_val, sample_weight), self.progress.batch
+        if X_val is None and self.monitor is not None and self.monitor.startswith("val"):
             raise ArgumentError(f"monitor: {self.monitor}, want X_val and Y_val in fit, or another monitor")
+        if self.monitor == "val_auc" and given.Y_val is not None:
+            rows = np.bincount(given.Y_val, minlength=self.network.output_dim)
+            if not rows.all():
+                raise ArgumentError(
+                    f"monitor: val_auc, but no row of X_val is of class {rows.argmin()}, want one of each class"
+                )
         self.recorder.check()
-        if batch > len(Batches(len(X), self.batch_size)):
+        if batch > len(Batches(len(given.X), self.batch_size)):
             raise DataError(
-                f"X: {len(X)} rows, but the interrupted epoch had come to batch {batch}; want the same data"
+                f"X: {len(given.X)} rows, but the interrupted epoch had come to batch {batch}; want the same data"
             )
         if self.precision != "float32" and not self._one_program():
             raise ArgumentError(
-                f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own, or with layers "
-                "that were updated for different numbers of steps"
+                f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own, a loss of your "
+                "own, or layers that were updated for different numbers of steps"
             )
         if self.network.linear_layers and not any(layer.trainable for layer in self.network.linear_layers):
             raise ArgumentError("network: all of its layers are frozen, want one with trainable=True")
-        return X, Y, X_val, Y_val
+        return given
 
-    def what_to_fit(self, X: Rows, Y: np.ndarray) -> Fit:
-        """All that steps on these rows and labels, which are checked, need to know."""
+    @property
+    def _ranks(self) -> bool:
+        """Whether what is monitored takes the probabilities of all validation rows after every epoch."""
+        return self.monitor in RANKED
+
+    def _ranked(self, given: Given) -> dict[str, float]:
+        """That figure, of the network as it is now."""
+        if not self._ranks or given.X_val is None or given.Y_val is None:
+            return {}
+        probabilities = self.network.predict_proba(given.X_val, context=self.context)
+        figure = class_figures(given.Y_val, probabilities)[str(self.monitor).removeprefix("val_")]
+        return {str(self.monitor): math.nan if figure is None else figure}
+
+    def what_to_fit(self, X: Rows, Y: np.ndarray, weights: np.ndarray | None = None) -> Fit:
+        """All that steps on these rows and targets, which are checked, need to know."""
         batches = Batches(len(X), min(self.batch_size, len(X)))
-        return Fit(self.network, self.criterion, X, Y, batches, self.seed, self.precision, self.threads, self.context)
+        how = self.seed, self.precision, self.threads, self.context, weights
+        return Fit(in_front_of_loss(self.network, self.criterion), self.criterion, X, Y, batches, *how)
 
     def _build(
         self, fit: Fit, X_val: Rows | None, Y_val: np.ndarray | None, epochs: int
@@ -248,7 +269,7 @@ class Trainer(Closed):
         """The steps, of which a call may train so many epochs, and validation where there are rows for it."""
         evaluation, validate = None, None
         if X_val is not None and Y_val is not None:
-            evaluation = Evaluation(self.network, X_val, Y_val, EVALUATION_ROWS)
+            evaluation = Evaluation(fit.network, X_val, Y_val, EVALUATION_ROWS, self.criterion)
             validate = partial(evaluation.run, self.threads, self.context)
         if not self._one_program():
             return LayerSteps(fit), validate
@@ -256,16 +277,27 @@ class Trainer(Closed):
             self.compile_seconds += evaluation.program.compile()
         return ProgramSteps(fit, epochs=epochs, evaluation=evaluation, keep=self.monitor is not None), validate
 
+    def _check_monitor(self, value: str | None) -> str | None:
+        other = "r2" if self.criterion.task == "classify" else "accuracy"
+        names = [name for name in HIGHER_IS_BETTER if not name.endswith(other)]
+        if other == "accuracy":
+            names.remove("val_auc")
+        return None if value is None else check_choice("monitor", value, names)
+
     def _one_program(self) -> bool:
         """Whether one program can train the network: also all layers have come to the same number of updates."""
         counts = {layer.updates for layer in self.network.linear_layers if layer.trainable}
-        return self.network.lowers() and len(counts) <= 1
+        return self.network.lowers() and self.criterion.lowers() and len(counts) <= 1
 
     def _settings(self) -> dict[str, Any]:
         """What must stay the same during a fit: its steps have it from its start."""
         settings = {name: getattr(self, name) for name in ("batch_size", "seed", "precision", "threads")}
         rates = [layer.rate for layer in self.network.layers if isinstance(layer, Dropout)]
-        settings |= {"label_smoothing": self.criterion.label_smoothing, "layers": [*self.network.layers], "rate": rates}
+        settings |= {
+            "label_smoothing": getattr(self.criterion, "label_smoothing", None),
+            "layers": [*self.network.layers],
+            "rate": rates,
+        }
         return {**settings, "trainable": [layer.trainable for layer in self.network.linear_layers]}
 
     @property
@@ -278,13 +310,14 @@ class Trainer(Closed):
         """Train for `count` epochs from where the first of them stands; the last still waits for its record."""
         epoch, first, batches = self.progress.epoch, self.progress.batch, fit.batches
         orders = np.array([self._order(number, batches.rows) for number in range(epoch, epoch + count)])
+        fit.network.optimizer = self.network.optimizer  # which on_epoch may have set
         start = clock.now()
         try:
             trained = steps(epoch, orders, first, self._step_sizes(len(batches), count))
         finally:
             if steps.trained is not None:
                 self.threads_used = steps.trained.threads
-                self.recorder.count(fit, steps.trained, clock.since(start))
+                self.recorder.count(fit, steps.trained, clock.since(start), fit.wholes(orders))
         done = trained.outcome.done
         if done < count * len(batches):
             if self.progress.batch == len(batches):  # the first batch of the next epoch has diverged
@@ -302,27 +335,13 @@ class Trainer(Closed):
         """Raise what says why the loss of the next batch, of these rows, is not finite."""
         batch = self.progress.batch
         check_finite(X[rows], f"X, among the rows of batch {batch}")
-        logits = self.network.logits(X[rows])
+        outputs = self.network.logits(X[rows])
+        name = "logit" if self.criterion.task == "classify" else "output"
         weights = [layer.arrays()["weight"] for layer in self.network.linear_layers]
         weight = np.max([np.abs(block).max() for rows in weights for block in row_blocks(rows)], initial=0.0)
         raise DivergenceError(
             f"the loss is not finite at epoch {self.progress.epoch + 1}, batch {batch} "
-            f"(step {len(self.history.batch_losses)}, largest |logit| {np.abs(logits).max():.3g}, "
+            f"(step {len(self.history.batch_losses)}, largest |{name}| {np.abs(outputs).max():.3g}, "
             f"largest |weight| {weight:.3g}); the weights are those before it. "
             f"Try a step size below {self.step_size:g}, or standardised rows"
         )
-
-
-def _check_monitor(value: str | None) -> str | None:
-    return None if value is None else check_choice("monitor", value, tuple(HIGHER_IS_BETTER))
-
-
-def _check_finite_rows(X: Rows, name: str) -> None:
-    """check_finite, at the price of one sum where all is well (a sum that overflows only costs the closer look)."""
-    if isinstance(X, Shards):
-        check_finite(X, name)
-    elif X.dtype.kind == "f":
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = X.sum()
-        if not np.isfinite(total):
-            check_finite(X, name)

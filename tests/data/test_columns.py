@@ -138,6 +138,32 @@ def test_dates_become_year_month_weekday_and_day(form):
     np.testing.assert_array_equal(found[:2], expected)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Apr 1 2005", "May 3, 2007"),
+        ("1 April 2005", "03 may. 2007"),
+        ("01-Apr-05", "3-may-07"),
+        ("1-Apr-2005", "03-MAY-2007"),
+        ("2005/04/01 00:00", "2007/05/03 00:00"),
+        ("Apr 1 2005 00:00", "May 3 2007 00:00"),
+    ],
+)
+def test_dates_with_names_of_months(first, second):
+    schema = fit(d=[first, second] * 20)
+    assert schema.feature_names == ("d.year", "d.month", "d.weekday", "d.day")
+    expected = [[2005, 4, 4, 12874], [2007, 5, 3, 13636]]
+    np.testing.assert_array_equal(schema.rows(pa.table({"d": [first, second]})), expected)
+    np.testing.assert_array_equal(schema.rows(pa.table({"d": ["2007-05-03", None]}))[0], expected[1])
+
+
+def test_months_without_days_are_dates_and_names_with_numbers_are_not():
+    schema = fit(d=["Apr 2005", "May 2007"] * 20)
+    np.testing.assert_array_equal(schema.rows(pa.table({"d": ["April 2005"]})), [[2005, 4, 4, 12874]])
+    for texts in (["Route 66", "Route 101"], ["Mar 11", "Apr 12"], ["1/2/20", "3/4/21"]):
+        assert column(texts * 20).kind == "text"
+
+
 def test_times_of_a_day_are_kept_and_gaps_of_dates_filled():
     moments = [datetime.datetime(2020, 1, 1, i) for i in range(20)] * 2
     schema = fit(d=[None, *moments[1:]])
@@ -264,8 +290,8 @@ def test_a_target_that_is_not_there(target, found):
 
 def test_targets_that_cannot_be_used():
     for labels, found in (
-        ([None, "x"] * 20, "column 'y': 20 of 40 values are missing, the first at row 0"),
-        (["NA", "x"] * 20, "column 'y': 20 of 40 values are missing"),
+        ([None, "NA"] * 20, "column 'y': no row has a value, want the target in at least one"),
+        (["x"] * 40, "column 'y': 'x' in every row, want at least two classes"),
         ([f"n{i}" for i in range(40)], "column 'y': another text in each of 40 rows, want classes or numbers"),
         (DAYS, "column 'y': dates, want classes or numbers"),
     ):
@@ -273,6 +299,38 @@ def test_targets_that_cannot_be_used():
             Schema.fit(pa.table({"a": [0.5, 1.5] * 20, "y": labels}), target="y")
     with pytest.raises(DataError, match="'kind' is the only column"):
         Schema.fit(table(), target="kind")
+
+
+@pytest.mark.parametrize("gap", [None, "NA", "?"])
+def test_rows_without_a_target_are_left_out(gap):
+    data = pa.table({"a": [i + 0.5 for i in range(40)], "y": [gap, "x", "y", "None"] * 10})
+    with pytest.warns(UserWarning, match=r"^table: 10 of 40 rows have no 'y' and are left out$") as said:
+        found = load_dataset(data, target="y")
+    assert len(said) == 1
+    assert found.class_names == ("None", "x", "y")
+    np.testing.assert_array_equal(found.x_train[:3, 0], [1.5, 2.5, 3.5])
+    kept, left_out = found.columns.labelled(pa.table({"a": [1, 2], "y": ["x", gap]}))
+    assert (kept.num_rows, left_out) == (1, 1)
+    with pytest.raises(DataError, match=r"^t: no row has a label in the column 'y'$"):
+        found.columns.labelled(pa.table({"a": [1, 2], "y": pa.array([gap, gap], pa.string())}), "t")
+    with (
+        pytest.warns(UserWarning, match="20 of 40 rows have no 'y'"),
+        pytest.raises(DataError, match="column 'y': 'x' in every row, want at least two classes"),
+    ):
+        Schema.fit(data.set_column(1, "y", pa.array([gap, "x"] * 20)), target="y")
+
+
+def test_rows_without_a_number_to_predict_are_left_out():
+    data = pa.table({"a": [i + 0.5 for i in range(40)], "y": [None, *range(39)], "z": [*range(39), None]})
+    for target, rows in (("y", 39), (["y", "z"], 38)):
+        with pytest.warns(UserWarning, match=f"{40 - rows} of 40 rows have no 'y'"):
+            found = load_dataset(data, target=target, task="regress", drop=["z"] if target == "y" else [])
+        assert len(found.y_train) == len(found.x_train) == rows
+
+
+def test_a_category_that_no_row_has_is_no_class():
+    kinds = pa.DictionaryArray.from_arrays([0, 2] * 20, ["x", "never", "z"])
+    assert load_dataset(table(a=[0.5, 1.5] * 20, k=kinds), target="k").class_names == ("x", "z")
 
 
 def test_classes_go_by_name():

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 import sys
 
 import numpy as np
@@ -52,9 +53,49 @@ def test_points_between_thousands(tmp_path):
 
 
 def test_a_comma_that_may_be_of_thousands_is_not_guessed(tmp_path):
-    path = save(tmp_path, 'price,a\n"1,234",1\n"5,678",2\n"2,345",3\n')
-    with pytest.raises(DataError, match="column 'price': '1,234' at row 0, want a number"):
-        load_dataset(path, target="price", task="regress")
+    unclear = "'1,234' may be 1234 or 1.234, want it written as one of these$"
+    for text in ('price,a,kind\n"1,234",1,x\n"5,678",2,y\n12,3,x\n', "price;a;kind\n1,234;0.5;x\n5;2.5;y\n12;3;x\n"):
+        path = save(tmp_path, text)
+        for options in ({"target": "price"}, {"target": "price", "task": "regress"}, {"target": "kind"}):
+            with pytest.raises(DataError, match=f"column 'price': {unclear}"):
+                load_dataset(path, **options)
+        assert load_dataset(path, target="kind", drop=["price"]).n_features == 1
+    for cells, numbers in ((["1,234", "1,234,567"], [1234, 1234567]), (["1,234", "0.5"], [1234, 0.5])):
+        text = "price,kind\n" + "".join(f'"{cell}",{kind}\n' for cell, kind in zip(cells, "xy", strict=True))
+        found = load_dataset(save(tmp_path, text), target="kind").x_train[:, 0]
+        np.testing.assert_array_equal(found, np.float32(numbers))
+
+
+def test_a_decimal_comma_may_show_late(tmp_path):
+    text = "price;rate;kind\n" + "1.500;2;x\n900;3;y\n" * 100 + "2.000;0,5;x\n"
+    data = load_dataset(save(tmp_path, text), target="kind")
+    np.testing.assert_array_equal(data.x_train[[0, 1, -1]], [[1500, 2], [900, 3], [2000, 0.5]])
+    assert data.columns.decimal == ","
+
+
+def test_a_later_file_has_the_decimal_sign_of_the_training_unless_it_shows_another(tmp_path):
+    comma = load_dataset(save(tmp_path, "price;rate;kind\n1.500;0,5;x\n900;2,25;y\n"), target="kind").columns
+    point = load_dataset(save(tmp_path, "price;rate;kind\n1.5;0.5;x\n900;2.25;y\n"), target="kind").columns
+    assert (comma.decimal, point.decimal) == (",", ".")
+    for schema, text, rows in (
+        (comma, "price;rate\n1.500;2\n", [1500, 2]),
+        (comma, "price;rate\n1500;0.5\n", [1500, 0.5]),
+        (comma, "price;rate\n1.500;1,234\n", [1500, 1.234]),
+        (point, "price;rate\n1.500;2\n", [1.5, 2]),
+        (point, "price;rate\n1.500;0,5\n", [1500, 0.5]),
+    ):
+        path = save(tmp_path, text)
+        found = schema.rows(read_table(path, schema.texts, schema.decimal), path)
+        np.testing.assert_array_equal(found[0], np.float32(rows))
+    with pytest.raises(DataError, match="column 'rate' has decimal points, and column 'price' may have points between"):
+        read_table(save(tmp_path, "price;rate\n1.500;0.5\n"), comma.texts, comma.decimal)
+    with pytest.raises(DataError, match=r"column 'rate': '1,234' may be 1234 or 1.234"):
+        point.rows(read_table(save(tmp_path, "price;rate\n2;1,234\n"), point.texts, point.decimal))
+
+
+def test_a_target_may_have_a_decimal_comma(tmp_path):
+    data = load_dataset(save(tmp_path, "a;price\n1;1.234,5\n2;1,234\n"), target="price", task="regress")
+    np.testing.assert_array_equal(data.y_train, [1234.5, 1.234])
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
@@ -123,7 +164,7 @@ def test_a_column_without_a_name_gets_one(tmp_path):
 )
 def test_files_that_are_no_tables(tmp_path, text, found):
     path = save(tmp_path, text)
-    with pytest.raises(DataError, match=f"^{path}: {found}[^\n]*$"):
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: {found}[^\n]*$"):
         read_table(path)
 
 
@@ -175,10 +216,12 @@ def test_parquet_of_all_types(tmp_path):
 def test_other_columns_of_parquet_are_refused(tmp_path):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": [[1], [2]], "b": [0, 1]}), path)
-    with pytest.raises(DataError, match=f"^{path}: column 'a': list<.*> values, want numbers, texts or dates$"):
+    with pytest.raises(
+        DataError, match=f"^{re.escape(str(path))}: column 'a': list<.*> values, want numbers, texts or dates$"
+    ):
         load_dataset(path, target="b")
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DataError, match=f"^{path}: not a readable Parquet file: [^\n]*$"):
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: not a readable Parquet file: [^\n]*$"):
         load_dataset(path, target="b")
 
 

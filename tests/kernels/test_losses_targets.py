@@ -21,7 +21,9 @@ pytestmark = pytest.mark.usefixtures("poisoned")
 rows_of = st.one_of(st.integers(1, 70), st.sampled_from([97, 130]))
 outputs_of = st.one_of(st.integers(1, 20), st.sampled_from([63, 64, 65, 130]))
 threads_of = st.sampled_from([1, 2, 3, 7])
-KINDS = {"squared": losses.SQUARED, "logistic": losses.LOGISTIC, "poisson": losses.POISSON}
+KINDS = {
+    "squared": losses.SQUARED, "logistic": losses.LOGISTIC, "poisson": losses.POISSON, "absolute": losses.ABSOLUTE
+}  # fmt: skip
 
 
 def loss_and_gradient(name, z, t, weights=None, threads=1, halt=False):
@@ -36,7 +38,8 @@ def problem(name, rows, outputs, size, seed):
     rng = np.random.default_rng(seed)
     z = (size * rng.standard_normal((rows, outputs))).astype(np.float32)
     t = {"squared": z + rng.standard_normal(z.shape), "logistic": rng.random(z.shape).round(1),
-         "poisson": rng.poisson(2.0, z.shape)}[name].astype(np.float32)  # fmt: skip
+         "poisson": rng.poisson(2.0, z.shape), "absolute": z + rng.integers(-1, 2, z.shape)}[name]  # fmt: skip
+    t = t.astype(np.float32)
     return z, t, (rng.integers(0, 4, rows) + (np.arange(rows) == 0)).astype(np.float32)
 
 
@@ -56,12 +59,17 @@ def test_loss_and_gradient(name, rows, outputs, size, weighted, threads, seed):
         "squared": (loss, 5, 0.0),
         "logistic": (np.maximum(z, 0) + np.abs(t * z), 2, gamma(6 * min(outputs, losses.GROUP)) + outputs * 6 * U),
         "poisson": (level + np.abs(t * z), 5, 0.0),
+        "absolute": (loss, 1, 0.0),
     }[name]
     bound = gamma(outputs + roundings) * parts.sum(1) + extra
     assert abs(outcome.losses[0] - (w * loss.sum(1)).sum()) <= 1.001 * (w * bound).sum()
-    assert outcome.hits[0] == 0
+    # a square takes one rounding more than its error, twice
+    off, level_off = np.abs(level - t), {"squared": 0.0, "absolute": 0.0, "logistic": 8 * U, "poisson": 3 * U}[name]
+    squares, roundings = (off**2).sum(1), gamma(outputs + 4)
+    slack = roundings * squares + (2.001 * level_off * np.abs(level) * off + (level_off * level) ** 2).sum(1)
+    assert abs(outcome.hits[0] - (w * squares).sum()) <= 1.001 * (w * slack).sum()
 
-    value = {"squared": 0.0, "logistic": 8 * U, "poisson": 3 * U}[name] * level
+    value = level_off * level
     factor = w[:, None] / w.sum()
     assert (np.abs(g - slope * factor) <= 1.001 * factor * (value + 5 * U * np.abs(slope)) + 2.0**-126).all()
 
@@ -74,6 +82,21 @@ def test_bits_do_not_depend_on_threads(name, rows, outputs, weighted, seed):
         other, h = loss_and_gradient(name, z, t, weights if weighted else None, threads)
         assert one.losses[0] == other.losses[0]
         np.testing.assert_array_equal(g, h)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_factor_and_a_gradient_in_the_place_of_the_outputs(name):
+    z, t, weights = problem(name, 37, 3, 1.0, 0)
+    plain, g = loss_and_gradient(name, z, t, weights)
+    program = Program(37)
+    w, targets, outputs = program.gather(weights[:, None]), program.gather(t), program.gather(z)
+    h = program.target_loss(outputs, targets, KINDS[name], halt=False, weights=w, factor=0.25, in_place=True)
+    assert h is outputs
+    out = program.scatter(h, 37)
+    outcome = program.run()
+    assert outcome.losses[0] == plain.losses[0] / 4
+    assert outcome.hits[0] == plain.hits[0]
+    np.testing.assert_array_equal(out, g / 4)
 
 
 def test_logits_far_out_are_finite():

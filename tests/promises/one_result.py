@@ -79,7 +79,8 @@ def result(trainer, x):
     names = [name for name in sorted(arrays) if not name.startswith("history")]
     history = trainer.history
     records = [
-        [v or 0.0 for k, v in sorted(dataclasses.asdict(r).items()) if "second" not in k] for r in history.epochs
+        [v or 0.0 for k, v in sorted(dataclasses.asdict(r).items()) if "second" not in k and "r2" not in k]
+        for r in history.epochs
     ]
     return {
         "weights": digest(*(np.asarray(arrays[name]) for name in names)),

@@ -42,6 +42,7 @@ ELSEWHERE = {
     "tests/data/test_cifar.py": ["fastff/data/tar.py"],
     "tests/data/test_columns.py": ["fastff/data/cells.py", "fastff/data/column.py", "fastff/data/labels.py"],
     "tests/data/test_load.py": ["fastff/data/arrays.py", "fastff/data/idx.py"],
+    "tests/data/test_tables.py": ["fastff/data/decimals.py"],
     "tests/data/test_shards.py": ["fastff/data/statistics.py", "fastff/engine/readahead.py", "kernels/files.py"],
     "tests/distributed/test_distributed.py": [
         "fastff/distributed/follow.py",
@@ -84,7 +85,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 350  # of one module
-ALL_LINES = 19_800  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 21_500  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):

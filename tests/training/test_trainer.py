@@ -17,7 +17,7 @@ def test_names_and_defaults():
     defaults = {name: parameters[name].default for name in ("batch_size", "step_size", "precision", "threads", "seed")}
     assert defaults == {"batch_size": 128, "step_size": 1e-3, "precision": "float32", "threads": None, "seed": 0}
     fit = inspect.signature(Trainer.fit).parameters
-    assert list(fit) == ["self", "X", "Y", "X_val", "Y_val", "epochs", "on_epoch"]
+    assert list(fit) == ["self", "X", "Y", "X_val", "Y_val", "epochs", "on_epoch", "sample_weight"]
     assert fit["epochs"].kind == fit["on_epoch"].kind == inspect.Parameter.KEYWORD_ONLY
 
 
