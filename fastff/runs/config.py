@@ -39,6 +39,7 @@ Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 Log = Annotated[
     Literal["tensorboard", "mlflow"] | None, tyro.conf.arg(metavar="{tensorboard,mlflow}", help_behavior_hint="")
 ]
+Share = Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint=f"(default: {TEST_SHARE})")]
 Weighting = Annotated[Literal["balanced"] | None, tyro.conf.arg(metavar="{balanced}", help_behavior_hint="")]
 Distributed = Annotated[Literal["mpi"] | None, tyro.conf.arg(metavar="{mpi}", help_behavior_hint="")]
 
@@ -76,7 +77,7 @@ class Config(HasPaths):
     class_weight: Weighting = None
     """How much each training row counts: balanced gives every class the same weight in all, however rare it is.
     Then --monitor val_balanced_accuracy suits, as the other figures of validation count all rows alike."""
-    test_share: Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="(default: 0.2)")] = None
+    test_share: Share = None
     """Of a table: the share of its rows that is held out to test the network in the end; 0 for none."""
     test: File = None
     """Of a table: another table with the test rows; then none are held out."""
