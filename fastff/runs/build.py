@@ -4,6 +4,8 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from fastff.data import Dataset
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
@@ -75,6 +77,18 @@ def make_trainer(
         patience=options.patience,
         monitor=options.monitor,
     )
+
+
+def row_weights(options: Config, data: Dataset) -> np.ndarray | None:
+    """How much each training row counts (N,): its weight in the table times that of its class; None: all the same."""
+    if options.class_weight is None:
+        return data.weights
+    if data.task == "regress":
+        raise ArgumentError(f"class_weight: {options.class_weight!r} for numbers to predict, want it left out")
+    counts = np.bincount(data.y_train, minlength=data.n_classes)
+    balanced = len(data.y_train) / (data.n_classes * np.maximum(counts, 1))  # as scikit-learn has it
+    weights: np.ndarray = balanced[data.y_train]
+    return weights if data.weights is None else weights * data.weights
 
 
 def _optimizer(options: Config) -> Optimizer:

@@ -34,7 +34,10 @@ from fastff.system.signals import HeldSignals, Stopped
 from fastff.system.streams import say
 from fastff.training.evaluation import evaluate
 
-FIGURES = ("val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "best_epoch")
+FIGURES = (
+    "val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "val_balanced_accuracy", "test_balanced_accuracy",
+    "val_auc", "test_auc", "best_epoch",
+)  # fmt: skip
 TrainRun = Callable[..., dict[str, Any]]  # fastff.train._train_run
 
 
@@ -112,8 +115,8 @@ class _Several:
         ensemble.save(self.folder / ENSEMBLE, data.description)
         figures: dict[str, Any] = {"dataset": data.name, "seeds": seeds}
         for name in FIGURES:
-            values = [self.summaries[seed][name] for seed in seeds]
-            if None not in values:
+            values = [value for seed in seeds if (value := self.summaries[seed].get(name)) is not None]
+            if len(values) == len(seeds):
                 deviation = statistics.stdev(values) if len(values) > 1 else None
                 figures[name] = {"mean": statistics.fmean(values), "std": deviation, "values": values}
         figures["ensemble"] = evaluate_splits(partial(evaluate, ensemble), data, ("val", "test"))
