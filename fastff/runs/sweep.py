@@ -12,8 +12,6 @@ from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, FastffError
 from fastff.nn.layers import Layer
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.nn.layers import Layer
-from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.runs.build import FRONT, make_trainer, preprocessing, row_weights
 from fastff.runs.config import Config
 from fastff.system.arguments import check_size

@@ -209,7 +209,7 @@ def test_step_sizes_that_are_refused(step_size):
         (-3, np.ones(2), "first: -3, want"),
         (1.5, np.ones(2), "first: 1.5, want"),
         (10**30, np.ones(2), "first: 10+, want"),
-        (np.arange(2), np.ones(2), r"first: array\(\[0, 1\]\), want"),
+        (np.arange(2), np.ones(2), r"first: an array of int64 \(2,\), want"),
         ("1", np.ones(2), "first: '1', want"),
     ],
 )
