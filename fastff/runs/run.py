@@ -46,7 +46,7 @@ class Run:
         if options.checkpoint_minutes is not None:
             check_number("checkpoint_minutes", options.checkpoint_minutes, 0.0, math.inf, above=True)
         self.options, self.trainer = options, trainer
-        self._description = data.description
+        self._description = described(options, data)
         self._batches = len(Batches(len(data.x_train), trainer.batch_size))
         self._epoch_due = self._batch_due = 0.0  # the next times to save, by time.monotonic()
         self._backoffs = 0
@@ -231,3 +231,8 @@ class Run:
         minutes = self.options.checkpoint_minutes
         self._epoch_due = now + pause
         self._batch_due = now + (max(pause, 60 * MINUTES) if minutes is None else 60 * minutes)
+
+
+def described(options: Config, data: Dataset) -> dict[str, Any]:
+    """What is saved with a network beside its layers: what its rows and outputs are, and the loss of numbers."""
+    return data.description if data.task == "classify" else {**data.description, "loss": options.loss}
