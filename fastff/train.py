@@ -37,6 +37,8 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
     if options.shard_optimizer and options.distributed is None:
         raise ArgumentError("shard_optimizer: there is only one process, want --distributed mpi with it")
     data = load_dataset(options.dataset, **options.loading).with_validation()
+    if data.task == "regress":
+        options = parse(arguments, find_run, data.task).with_split()
     options = for_data(options, data)
     if options.seeds is not None:
         print(train_seeds(options, data, _train_run))

@@ -1,7 +1,7 @@
 """Draws a search for options: the accuracy of its trials over time, and how much each option matters for it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from fastff.plots import canvas
 from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED, RULE
+
+LONGEST = 40  # characters of a name beside a bar
 
 
 def draw_history(
@@ -58,20 +60,26 @@ def draw_history(
     canvas.write(figure, path)
 
 
-def draw_importances(path: str | os.PathLike[str], shares: Mapping[str, float], *, title: str) -> None:
-    """Draw a bar for each option, the longest on top; shares: within 0..1, one option or more.
+def per_cent(share: float) -> str:
+    """A share as whole per cent, but for the smallest ones."""
+    return "< 1%" if 0 < 100 * share < 1 else f"{100 * share:.0f}%"
 
-    Raises DataError when the file cannot be written.
+
+def draw_importances(
+    path: str | os.PathLike[str], shares: Mapping[str, float], *, title: str, shown: Callable[[float], str] = per_cent
+) -> None:
+    """Draw a bar for each option or column, the longest on top, and its number as `shown` gives it.
+
+    shares: one or more; what is below 0 is drawn as 0. Raises DataError when the file cannot be written.
     """
     names = sorted(shares, key=lambda name: shares[name])
-    widths = [100 * shares[name] for name in names]
+    widths = [max(0.0, shares[name]) for name in names]
     figure, ax = canvas.chart(8.4, 1.2 + 0.34 * len(names))
     ax.barh(range(len(names)), widths, color=BLUE, height=0.62)
     for i, width in enumerate(widths):
-        number = "< 1" if 0 < width < 1 else f"{width:.0f}"
-        ax.annotate(f"{number}%", (width, i), xytext=(5, 0), textcoords="offset points", va="center", **canvas.text(9))
-    ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-    ax.set_xlim(0, 1.1 * max(*widths, 1))
+        ax.annotate(shown(width), (width, i), xytext=(5, 0), textcoords="offset points", va="center", **canvas.text(9))
+    ax.set_yticks(range(len(names)), [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names])
+    ax.set_xlim(0, 1.1 * max(*widths, 0.01))
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xticks([])
     _frame(ax, title)

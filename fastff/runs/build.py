@@ -19,7 +19,7 @@ from fastff.nn.optim import SGD, Adam, Optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.targets import TargetExp, TargetScale
 from fastff.runs.config import Config
-from fastff.runs.presets import PRESETS, own_options
+from fastff.runs.presets import PRESETS
 from fastff.system import elementary
 from fastff.system.arguments import check_size
 from fastff.training.trainer import Trainer
@@ -124,13 +124,9 @@ def for_data(options: Config, data: Dataset) -> Config:
         return options
     if options.loss == "cross_entropy":
         raise ArgumentError(f"loss: cross_entropy for the numbers of {data.name}, want another, or task classify")
-    preset = {**own_options(options.dataset), **PRESETS.get(options.preset or "", {})}
     changed: dict[str, Any] = {"loss": "squared_error"} if options.loss == "auto" else {}
-    # what no preset and no option has chosen otherwise
-    if options.monitor == preset.get("monitor", Config.monitor) == Config.monitor:
+    if options.monitor == Config.monitor:  # which classes have
         changed["monitor"] = "val_loss"
-    if options.label_smoothing == preset.get("label_smoothing"):
-        changed["label_smoothing"] = 0.0
     return dataclasses.replace(options, **changed)
 
 

@@ -20,7 +20,7 @@ from fastff.data.load import NAMES
 from fastff.data.splits import TEST_SHARE
 from fastff.data.tables import is_table
 from fastff.errors import ArgumentError, DataError
-from fastff.runs.presets import PRESETS, own_options
+from fastff.runs.presets import PRESETS, for_task, own_options
 from fastff.system.arguments import shown
 from fastff.system.files import write_text
 from fastff.system.paths import PATH, HasPaths
@@ -225,10 +225,13 @@ _LOADING = (
 _PROGRAM = "python -m fastff.train"
 
 
-def parse(arguments: list[str], find_run: Callable[[Config], tuple[Path, dict[str, Any]]]) -> Config:
+def parse(
+    arguments: list[str], find_run: Callable[[Config], tuple[Path, dict[str, Any]]], task: str = "classify"
+) -> Config:
     """The Config that a command line asks for; with --resume, options that it leaves out are those of the earlier run.
 
-    find_run: returns the folder of the run to resume, and that run's options as `checked` returns them.
+    find_run: returns the folder of the run to resume, and that run's options as `checked` returns them. task: what the
+    data are for, which presets differ by.
 
     Exits with 2 on bad usage and with 0 after --help, as tyro does. Raises ArgumentError for an unknown preset and
     DataError for a config file that cannot be used.
@@ -241,17 +244,18 @@ def parse(arguments: list[str], find_run: Callable[[Config], tuple[Path, dict[st
         run, saved = find_run(dataclasses.replace(said, dataset=dataset))
         file = {**saved, **file, "out": str(run)}
         dataset = said.dataset or file.get("dataset", Config.dataset)
-    return tyro.cli(Config, args=arguments, prog=_PROGRAM, default=start_from(dataset, said.preset, file))
+    return tyro.cli(Config, args=arguments, prog=_PROGRAM, default=start_from(dataset, said.preset, file, task))
 
 
-def start_from(dataset: str, preset: str | None, file: dict[str, Any]) -> Config:
+def start_from(dataset: str, preset: str | None, file: dict[str, Any], task: str = "classify") -> Config:
     """The Config of a data set without the command line's options: those of `file`, then the preset's, then defaults.
 
     preset: its name; if None, the one in the file, or else the data set's own. file: as `read` returns it. Raises
     ArgumentError for an unknown preset.
     """
     name = preset or file.get("preset")
-    options = {**(own_options(dataset) if name is None else _preset(name)), **file, "dataset": dataset}
+    own = own_options(dataset) if name is None else _preset(name)
+    options = {**for_task(own, task), **file, "dataset": dataset}
     return dataclasses.replace(Config(), **options)
 
 

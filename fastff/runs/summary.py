@@ -13,13 +13,15 @@ from fastff.data.rows import Rows
 from fastff.engine.batches import Batches
 from fastff.nn.preprocessing import Whiten
 from fastff.runs import regression
-from fastff.runs.folder import CONFUSION, CURVES, EXAMPLES, PREDICTED, RESIDUALS, WEIGHTS
+from fastff.runs.folder import CONFUSION, CURVES, EXAMPLES, IMPORTANCE, PREDICTED, RESIDUALS, WEIGHTS
+from fastff.runs.importance import can_measure, column_importances
 from fastff.runs.regression import output_names, regression_splits
 from fastff.runs.run import Run
 from fastff.system import clock
 from fastff.system.blocks import Sliceable
 from fastff.training.figures import class_figures, majority_share
 
+MOST_BARS = 20  # columns in the picture of importances
 _SPLITS = {"test": "test", "val": "validation", "train": "training"}  # and what a person calls them
 
 
@@ -93,6 +95,12 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
     )
     split = "val" if data.x_test is None else "test"
     rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+    if data.columns is not None and can_measure():
+        found = column_importances(trainer.network, data.columns, rows, labels)
+        top = dict(sorted(found.items(), key=lambda pair: -pair[1])[:MOST_BARS])
+        score, form = ("accuracy", "{:.2%}") if data.task == "classify" else ("r2", "{:.3f}")
+        heading = f"{data.name}: {score} lost where a column is shuffled ({_SPLITS[split]} rows)"
+        plots.draw_importances(folder / IMPORTANCE, top, title=heading, shown=form.format)
     if data.task == "regress":
         predictions = trainer.network.predict(rows, context=trainer.context)
         columns = None if data.columns is None else data.columns.target

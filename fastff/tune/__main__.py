@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> None:
         raise MissingExtra('fastff.tune needs optuna: pip install "fastff[tune]"') from None
     start = _start(options)
     data = load_dataset(start.dataset, **start.loading).with_validation()
-    start = for_data(start, data)
+    start = for_data(_start(options, data.task), data)
     make_trainer(start, data)  # raises for bad options before anything is written
     shape = data.image_shape
     name = label(start.dataset)
@@ -152,10 +152,10 @@ def _raised() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-def _start(options: Options) -> Config:
+def _start(options: Options, task: str = "classify") -> Config:
     file = {} if options.config is None else read(Path(options.config))
     said: dict[str, Any] = {name: getattr(options, name) for name in _OF_TRAIN}
-    start = start_from(options.dataset, options.preset, file)
+    start = start_from(options.dataset, options.preset, file, task)
     said = {name: value for name, value in said.items() if value not in (None, (), "auto")}
     return dataclasses.replace(start, **said).with_split()
 

@@ -48,9 +48,8 @@ def write_results(
     names = [BEST, HISTORY, TRIALS]
     if sum(trial.state == TrialState.COMPLETE for trial in trials) < FEWEST:
         return names
-    plots.draw_importances(
-        folder / IMPORTANCES, _importances(study), title=f"{study.study_name}: what the {score} depends on"
-    )
+    shares = {name.replace("_", " "): share for name, share in _importances(study).items()}
+    plots.draw_importances(folder / IMPORTANCES, shares, title=f"{study.study_name}: what the {score} depends on")
     return sorted([*names, IMPORTANCES])
 
 

@@ -23,6 +23,6 @@ def test_importances_are_bars_with_the_longest_on_top(tmp_path, figure):
     shares = {"step_size": 0.7, "layers": 0.296, "mirror": 0.004}
     plots.draw_importances(tmp_path / "i.png", shares, title="search")
     (ax,) = figure().axes
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["mirror", "layers", "step size"]
-    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.4, 29.6, 70])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["mirror", "layers", "step_size"]
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.004, 0.296, 0.7])
     assert texts(ax) == ["< 1%", "30%", "70%"]
