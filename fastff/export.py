@@ -13,7 +13,6 @@ from fastff.nn.onnx_graph import onnx_bytes
 from fastff.runs.model import load_model
 from fastff.system.files import write_bytes
 from fastff.system.paths import PATH, HasPaths
-from fastff.system.streams import say
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Options(HasPaths):
     """Write a run's best network as an ONNX model from raw rows (as in the data set) to class probabilities, or to the
     numbers that it predicts.
 
-    The rows of a table's model are the numbers that its columns become: the metadata feature_names lists them.
+    The model of a table has an input for each column, by its name: docs/export.md says more.
 
     Example: python -m fastff.export runs/digits --out digits.onnx
     """
@@ -45,12 +44,12 @@ def main(arguments: list[str]) -> None:
         }
     if model.task == "regress":
         notes["outputs"] = json.dumps(model.outputs)
-    data = onnx_bytes(model.network, model.class_names, notes)
-    write_bytes(out, data)
-    if model.columns is not None and model.columns.wide:
-        say("rows are float32 in ONNX, which rounds whole numbers beyond 16,777,216: some columns have such")
+    write_bytes(out, onnx_bytes(model.network, model.class_names, notes, model.columns))
     what = "probabilities" if model.task == "classify" else "predictions"
-    print(f"{out}: rows (N, {model.network.input_dim}) to {what} (N, {model.network.output_dim})")
+    of = f"rows (N, {model.network.input_dim})"
+    if model.columns is not None:
+        of = f"{sum(bool(column.features) for column in model.columns.columns)} columns of a table"
+    print(f"{out}: {of} to {what} (N, {model.network.output_dim})")
 
 
 if __name__ == "__main__":

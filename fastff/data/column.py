@@ -63,6 +63,10 @@ class Column:
             values = tuple(f"{self.name}.{part}" for part in self.parts)
         return (*values, f"{self.name}=(gap)") if self.gap else values
 
+    def part_of_median(self, part: str) -> float:
+        """One part of the date that stands in for a gap."""
+        return float(_part(np.array([int(self.median)], "M8[s]"), part)[0])
+
     def fill(self, column: Any, out: np.ndarray) -> None:
         """Compute the features of an Arrow column into out (N, features). Raises DataError for other cells."""
         cells = parse.plain(column, self.name)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastff import __version__
+from fastff.data.columns import Schema
 from fastff.errors import ArgumentError, MissingExtra
 from fastff.kernels.pointwise import HIGHEST
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
@@ -18,19 +19,25 @@ from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.layers import LinearLayer
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.onnx_columns import Columns
 from fastff.nn.preprocessing import Standardize, Whiten
 from fastff.nn.targets import TargetExp, TargetScale
 
-OPSET, IR_VERSION = 13, 8  # old enough for every runtime in use, and new enough for all that is needed
+OPSET, ML_OPSET, IR_VERSION = 13, 2, 8  # old enough for every runtime in use, and new enough for all that is needed
+_FLOAT = 1  # TensorProto.FLOAT
 _FUNCTIONS = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
 
 
 def onnx_bytes(
-    model: FeedForwardNeuralNetwork | Ensemble, class_names: Sequence[str] = (), notes: Mapping[str, str] | None = None
+    model: FeedForwardNeuralNetwork | Ensemble,
+    class_names: Sequence[str] = (),
+    notes: Mapping[str, str] | None = None,
+    columns: Schema | None = None,
 ) -> bytes:
     """The model as an ONNX file: input "rows", float32 (N, input_dim); output "probabilities", float32 (N, classes).
 
-    The output of a model that predicts numbers is "predictions", float32 (N, outputs), in the targets' units.
+    The output of a model that predicts numbers is "predictions", float32 (N, outputs), in the targets' units. With
+    columns there is an input (N, 1) for each column of the table instead of "rows": fastff.nn.onnx_columns says which.
 
     The names of the classes become the model's metadata "class_names", one on each line; notes are more of it. Raises
     MissingExtra if onnx is not installed, and ArgumentError for a layer of somebody's own.
@@ -52,10 +59,15 @@ def onnx_bytes(
         constants.append(numpy_helper.from_array(np.ascontiguousarray(array, kind), name))
         return name
 
+    inputs: list[tuple[str, int]] = [("rows", TensorProto.FLOAT)]
+    width, rows = model.input_dim, "rows"
+    if columns is not None:
+        nodes_of = Columns(add, constant, TensorProto)
+        rows, inputs, width = nodes_of.rows(columns), nodes_of.inputs, 1
     result = "probabilities" if model.task == "classify" else "predictions"
 
     def whole(network: FeedForwardNeuralNetwork, prefix: str = "", output: str = "") -> str:
-        z = _logits(network, add, lambda name, *array: constant(f"{prefix}{name}", *array))
+        z = _logits(network, rows, columns is not None, add, lambda name, *array: constant(f"{prefix}{name}", *array))
         if model.task == "classify":
             return add("Softmax", z, output=output, axis=1)
         return add("Identity", z, output=output)
@@ -67,13 +79,13 @@ def onnx_bytes(
     graph = helper.make_graph(
         nodes,
         "fastff",
-        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", model.input_dim])],
+        [helper.make_tensor_value_info(name, kind, ["N", width]) for name, kind in inputs],
         [helper.make_tensor_value_info(result, TensorProto.FLOAT, ["N", model.output_dim])],
         constants,
     )
     file = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
         ir_version=IR_VERSION,
         producer_name="fastff",
         producer_version=__version__,
@@ -84,14 +96,21 @@ def onnx_bytes(
     return file.SerializeToString()
 
 
-def _logits(network: FeedForwardNeuralNetwork, add: Callable[..., str], constant: Callable[..., str]) -> str:
-    """Add the nodes from "rows" to the network's logits; returns the name of the logits."""
-    value = "rows"
+def _logits(
+    network: FeedForwardNeuralNetwork, value: str, wide: bool, add: Callable[..., str], constant: Callable[..., str]
+) -> str:
+    """Add the nodes from the rows, called `value`, to the network's logits; returns the name of the logits.
+
+    wide: whether rows are float64, of which the first layer's mean is taken before they are rounded.
+    """
+    if wide and not (network.layers and type(network.layers[0]) is Standardize):
+        value = add("Cast", value, to=_FLOAT)
     for i, layer in enumerate(network.layers):
         if type(layer) in (LinearLayer, Whiten):
             value = add("Gemm", value, *[constant(f"{i}.{name}", array) for name, array in layer.arrays().items()])
         elif type(layer) is Standardize:
-            value = add("Sub", value, constant(f"{i}.mean", layer.mean))
+            value = add("Sub", value, constant(f"{i}.mean", layer.mean, np.float64 if wide and i == 0 else np.float32))
+            value = add("Cast", value, to=_FLOAT) if wide and i == 0 else value
             value = add("Mul", value, constant(f"{i}.scale", layer.scale))
         elif type(layer) is PiecewiseLinear:
             value = add("Gather", value, constant(f"{i}.sources", layer.sources, np.int64), axis=1)

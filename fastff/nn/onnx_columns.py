@@ -1,0 +1,79 @@
+"""The columns of a table as the first nodes of an ONNX graph: an input for each column, and rows of numbers from them.
+
+It is what fastff.data.columns.Schema does with a table. A number or a flag is an input of float64, whose gap is NaN; a
+text is a string, whose gap is an empty one or another of the usual spellings. ONNX knows no dates: of those, each part
+that the network learned from is an input of its own, such as born.year.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastff.data.cells import GAPS
+from fastff.data.column import Column
+from fastff.data.columns import Schema
+
+
+class Columns:
+    """Adds the nodes. inputs: a (name, type of TensorProto) for each input, once `rows` has been called.
+
+    add and constant: as in fastff.nn.onnx_graph; proto: onnx.TensorProto.
+    """
+
+    def __init__(self, add: Callable[..., str], constant: Callable[..., str], proto: Any) -> None:
+        self._add, self._constant, self._proto = add, constant, proto
+        self.inputs: list[tuple[str, int]] = []
+
+    def rows(self, schema: Schema) -> str:
+        """The name of the rows, float64 (N, inputs of the network)."""
+        parts = [part for column in schema.columns if column.features for part in self._parts(column)]
+        return self._add("Concat", *parts, axis=1)
+
+    def _parts(self, column: Column) -> list[str]:
+        if column.kind == "text":
+            return [self._text(column)]
+        if column.kind == "date":
+            parts = [self._input(f"{column.name}.{part}", self._proto.DOUBLE) for part in column.parts]
+            return self._filled(column, parts, [column.part_of_median(part) for part in column.parts])
+        value = self._input(column.name, self._proto.DOUBLE)
+        if column.offset:
+            value = self._add("Sub", value, self._number(column, "offset", column.offset))
+        return self._filled(column, [value], [column.median])
+
+    def _filled(self, column: Column, values: list[str], medians: list[float]) -> list[str]:
+        """The values with the median in the place of a gap, and whether there was one where gaps have an input."""
+        gaps = [self._add("IsNaN", value) for value in values]
+        filled = [
+            self._add("Where", gap, self._number(column, f"median{i}", median), value)
+            for i, (gap, median, value) in enumerate(zip(gaps, medians, values, strict=True))
+        ]
+        return [*filled, self._add("Cast", gaps[0], to=self._proto.DOUBLE)] if column.gap else filled
+
+    def _text(self, column: Column) -> str:
+        """A 1 for the text's own input and 0 for the others; a last place, for what has no input, is cut off."""
+        inputs = len(column.features)
+        other = len(column.texts) if column.other else inputs
+        places = {text: i for i, text in enumerate(column.texts)}
+        if column.gap:
+            places |= dict.fromkeys(sorted(GAPS - places.keys()), inputs - 1)
+        place = self._add(
+            "LabelEncoder", self._input(column.name, self._proto.STRING), domain="ai.onnx.ml",
+            keys_strings=list(places), values_int64s=list(places.values()), default_int64=other,
+        )  # fmt: skip
+
+        def whole(name: str, *numbers: int) -> str:
+            return self._constant(f"{column.name}/{name}", np.array(numbers), np.int64)
+
+        flag = self._constant(f"{column.name}/flag", np.array([0.0, 1.0]))
+        flags = self._add("OneHot", place, whole("depth", inputs + 1), flag, axis=-1)
+        flat = self._add("Reshape", flags, whole("shape", -1, inputs + 1))
+        own = self._add("Slice", flat, whole("first", 0), whole("end", inputs), whole("axis", 1))
+        return self._add("Cast", own, to=self._proto.DOUBLE)
+
+    def _input(self, name: str, kind: int) -> str:
+        self.inputs.append((name, kind))
+        return name
+
+    def _number(self, column: Column, name: str, value: float) -> str:
+        return self._constant(f"{column.name}/{name}", np.array(value), np.float64)

@@ -1,0 +1,71 @@
+"""A table's network as ONNX: an input for each column, texts and gaps among them, and the predictions of fastff."""
+
+import numpy as np
+import pytest
+
+from fastff import Config, load_dataset
+from fastff.runs.build import make_trainer
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
+pytest.importorskip("onnx")
+runtime = pytest.importorskip("onnxruntime")
+
+
+def table(rows=200):
+    rng = np.random.default_rng(4)
+    return pd.DataFrame(
+        {
+            "size": np.where(rng.random(rows) < 0.1, np.nan, rng.normal(50, 9, rows)),
+            "id": 10**15 + rng.integers(0, 9, rows),  # float32 would not tell them apart
+            "city": np.where(rng.random(rows) < 0.1, None, rng.choice(["Bern", "Chur", "Genf"], rows)),
+            "kind": np.where(np.arange(rows) < 2, "rare", rng.choice(["a", "b"], rows)),
+            "new": rng.random(rows) < 0.5,
+            "sold": pd.Timestamp("2020-01-30") + pd.to_timedelta(rng.integers(0, 900, rows), "D"),
+            "price": rng.normal(1000, 300, rows),
+        }
+    )
+
+
+def inputs_of(session, frame):
+    found = {}
+    for wanted in session.get_inputs():
+        name, _, part = wanted.name.partition(".")
+        column = frame[name]
+        if part:
+            day = (column - pd.Timestamp("1970-01-01")).dt.days
+            column = {"year": column.dt.year, "month": column.dt.month, "weekday": column.dt.day_of_week, "day": day}[
+                part
+            ]
+        if wanted.type == "tensor(string)":
+            found[wanted.name] = column.fillna("").astype(str).to_numpy(object).reshape(-1, 1)
+        else:
+            found[wanted.name] = column.to_numpy(np.float64).reshape(-1, 1)
+    return found
+
+
+@pytest.mark.parametrize("bins", [0, 6])
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("target", ["price", "city"])
+def test_its_inputs_are_the_columns_and_it_predicts_as_fastff_does(target, bins, standardize):
+    from fastff.nn.onnx_graph import onnx_bytes
+
+    frame = table()
+    if target == "city":
+        frame["city"] = frame["city"].fillna("Genf")
+    if not standardize:
+        frame["id"] %= 9  # which float32 holds as they are
+    data = load_dataset(frame, target=target)
+    config = Config(epochs=3, hidden=(8,), bins=bins, standardize=standardize, step_size=0.001)
+    trainer = make_trainer(config, data.with_validation())
+    trainer.fit(data.x_train, data.y_train, data.x_train, data.y_train, epochs=3)
+    names = [column.name for column in data.columns.columns]
+    session = runtime.InferenceSession(
+        onnx_bytes(trainer.network, data.class_names, columns=data.columns), providers=["CPUExecutionProvider"]
+    )
+    assert {wanted.name.partition(".")[0] for wanted in session.get_inputs()} == set(names)
+    frame.loc[0, "kind"] = "never seen"
+    (found,) = session.run(None, inputs_of(session, frame))
+    rows, network = data.columns.rows(frame), trainer.network
+    expected = network.predict_proba(rows) if target == "city" else network.predict(rows).reshape(-1, 1)
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
