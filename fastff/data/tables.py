@@ -171,30 +171,15 @@ class _Form:
         """The table. Raises DataError for rows of another length, and what pyarrow raises for another encoding."""
         pa = arrow()
         kinds = {raw: pa.string() for raw, name in zip(self.raw_names, self.names, strict=True) if name in texts}
-        # A block of fewer rows than columns would take longer to set up than to read.
-        block, threads = max(PIECE, 2048 * len(self.names)), len(self.names) < 1000
-        options = (
-            pa.csv.ReadOptions(encoding=self.encoding, block_size=block, use_threads=threads),
-            pa.csv.ParseOptions(delimiter=self.separator, newlines_in_values=True),
-            pa.csv.ConvertOptions(
-                column_types=kinds,
-                null_values=sorted(GAPS),
-                decimal_point=self.decimal,
-                auto_dict_encode=True,
-                auto_dict_max_cardinality=10_000,
-            ),
-        )
         try:
             try:
-                with self._open() as raw, pa.csv.open_csv(raw, *options) as blocks:
-                    table = blocks.read_all()
+                table = self._read({**self._first_kinds(kinds), **kinds})
             except pa.ArrowInvalid as error:
                 if "conversion error" not in str(error):
                     raise
-                # The first block decided what a column holds, and a later one has something else. This way decides at
-                # the end, but has all of the file in memory until then.
-                with self._open() as raw:
-                    table = pa.csv.read_csv(raw, *options)
+                table = self._read(
+                    kinds
+                )  # the first block decided what a column holds, and a later one has something else
         except pa.ArrowInvalid as error:
             if "columns, got" in str(error):
                 self._find_ragged()
@@ -211,7 +196,58 @@ class _Form:
                 return self.read(texts)
         if self.decimal == ",":
             table = with_points(table, texts, self.path, shown=self.shows_comma)
-        return table.replace_schema_metadata({DECIMAL: self.decimal.encode()})
+        # Each column in one piece, as it is used. The pieces are freed one column after the other.
+        names, columns = table.column_names, table.columns
+        del table
+        for i, column in enumerate(columns):
+            if column.num_chunks > 1:
+                columns[i] = column.combine_chunks()
+                del column
+                pa.default_memory_pool().release_unused()
+        return pa.table(columns, names=names, metadata={DECIMAL: self.decimal.encode()})
+
+    def _first_kinds(self, kinds: dict[str, Any]) -> dict[str, Any]:
+        """What the columns hold in the first block of a file of more than one.
+
+        To be told saves time and memory: pyarrow otherwise keeps all blocks until it knows what is in the last one.
+        """
+        pa = arrow()
+        if self.path.stat().st_size <= self._block:
+            return {}
+        with self._open() as raw, pa.csv.open_csv(raw, *self._options(kinds)) as blocks:
+            first = next(iter(blocks), None)
+        found = {}
+        for name, cells in zip(self.raw_names, first.columns if first else [], strict=False):
+            kind = cells.type
+            if pa.types.is_dictionary(kind) and len(cells.dictionary) > len(cells) // 2:
+                kind = kind.value_type
+            if not pa.types.is_null(kind):
+                found[name] = kind
+        return found
+
+    def _read(self, kinds: dict[str, Any]) -> Any:
+        with self._open() as raw:
+            return arrow().csv.read_csv(raw, *self._options(kinds))
+
+    @property
+    def _block(self) -> int:
+        """Bytes to read at a time; a block of fewer rows than columns would take longer to set up than to read."""
+        return max(PIECE, 2048 * len(self.names))
+
+    def _options(self, kinds: dict[str, Any]) -> tuple[Any, Any, Any]:
+        csv = arrow().csv
+        return (
+            # More threads read little faster, and hold more blocks in memory.
+            csv.ReadOptions(encoding=self.encoding, block_size=self._block, use_threads=False),
+            csv.ParseOptions(delimiter=self.separator, newlines_in_values=True),
+            csv.ConvertOptions(
+                column_types=kinds,
+                null_values=sorted(GAPS),
+                decimal_point=self.decimal,
+                auto_dict_encode=True,
+                auto_dict_max_cardinality=10_000,
+            ),
+        )
 
     @contextmanager
     def _open(self) -> Iterator["_Bounded"]:
