@@ -63,6 +63,7 @@ __all__ = [
     "evaluate",
     "fit_many",
     "load_dataset",
+    "load_model",
 ]
 
 
@@ -72,6 +73,7 @@ _LATE = {
     "Fitted": "fastff.runs.sweep",
     "display_example": "fastff.plots",
     "fit_many": "fastff.runs.sweep",
+    "load_model": "fastff.runs.model",
 }
 
 

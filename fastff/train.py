@@ -9,7 +9,7 @@ from fastff import command, distributed
 from fastff.data import Dataset, load_dataset
 from fastff.distributed import lead
 from fastff.errors import ArgumentError, DivergenceError
-from fastff.runs.build import for_data, make_trainer
+from fastff.runs.build import for_data, make_trainer, row_weights
 from fastff.runs.config import Config, parse
 from fastff.runs.folder import find_run
 from fastff.runs.log import Log, make_log
@@ -75,7 +75,7 @@ def _fit(run: Run, data: Dataset, log: Log) -> None:
     """
     if run.finished:
         return
-    trainer, context = run.trainer, run.trainer.context
+    trainer, context, weights = run.trainer, run.trainer.context, row_weights(run.options, data)
     with (
         TrainingProgress(run.options.epochs, trainer.progress.epoch, alone=context.beside is None) as progress,
         HeldSignals(run.save_due) as signals,
@@ -93,7 +93,8 @@ def _fit(run: Run, data: Dataset, log: Log) -> None:
                 left = run.options.epochs - trainer.progress.epoch
                 try:
                     signals.check()
-                    trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=left, on_epoch=on_epoch)
+                    splits = data.x_train, data.y_train, data.x_val, data.y_val
+                    trainer.fit(*splits, epochs=left, on_epoch=on_epoch, sample_weight=weights)
                 except SaveDue:
                     run.save()
                 except DivergenceError as error:

@@ -24,13 +24,16 @@ from fastff.runs.regression import all_figures
 from fastff.system import elementary
 from fastff.system.blocks import row_blocks
 from fastff.system.paths import PATH, HasPaths
+from fastff.training.figures import class_figures
 
 MIRRORED = 8192  # rows that are mirrored at a time, to bound the memory
 
 
 @dataclass(frozen=True)
 class Options(HasPaths):
-    """Print how good a run's best network is on a data set, as JSON: mean cross-entropy, accuracy, number of rows.
+    """Print how good a run's best network is on a data set, as JSON: mean cross-entropy (loss), accuracy,
+    balanced accuracy, area under the ROC curve (auc; the mean over the classes, null where one of them has no row), and
+    the number of rows (n).
 
     Of numbers to predict: the mean loss, as in training; rmse, mae and r2 in the targets' units; number of rows.
 
@@ -75,6 +78,7 @@ def main(arguments: list[str]) -> None:
     figures = {
         "loss": math.fsum(-elementary.log(np.maximum(chosen, np.finfo(np.float64).tiny))) / len(labels),
         "accuracy": float((probabilities.argmax(1) == labels).mean()),
+        **class_figures(labels, probabilities),
         "n": len(labels),
     }
     print(json.dumps(figures))

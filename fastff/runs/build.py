@@ -104,6 +104,8 @@ def for_data(options: Config, data: Dataset) -> Config:
         return options
     if options.loss == "cross_entropy":
         raise ArgumentError(f"loss: cross_entropy for the numbers of {data.name}, want another, or task classify")
+    if options.class_weight is not None:
+        raise ArgumentError(f"class_weight: {options.class_weight!r} for numbers to predict, want it left out")
     preset = {**own_options(options.dataset), **PRESETS.get(options.preset or "", {})}
     changed: dict[str, Any] = {"loss": "squared_error"} if options.loss == "auto" else {}
     # what no preset and no option has chosen otherwise
@@ -112,6 +114,16 @@ def for_data(options: Config, data: Dataset) -> Config:
     if options.label_smoothing == preset.get("label_smoothing"):
         changed["label_smoothing"] = 0.0
     return dataclasses.replace(options, **changed)
+
+
+def row_weights(options: Config, data: Dataset) -> np.ndarray | None:
+    """How much each training row counts (N,): its weight in the table times that of its class; None: all the same."""
+    if options.class_weight is None:
+        return data.weights
+    counts = np.bincount(data.y_train, minlength=data.n_classes)
+    balanced = len(data.y_train) / (data.n_classes * np.maximum(counts, 1))  # as scikit-learn has it
+    weights: np.ndarray = balanced[data.y_train]
+    return weights if data.weights is None else weights * data.weights
 
 
 def _optimizer(options: Config) -> Optimizer:

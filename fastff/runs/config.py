@@ -39,6 +39,7 @@ Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 Log = Annotated[
     Literal["tensorboard", "mlflow"] | None, tyro.conf.arg(metavar="{tensorboard,mlflow}", help_behavior_hint="")
 ]
+Share = Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint=f"(default: {TEST_SHARE})")]
 Weighting = Annotated[Literal["balanced"] | None, tyro.conf.arg(metavar="{balanced}", help_behavior_hint="")]
 Distributed = Annotated[Literal["mpi"] | None, tyro.conf.arg(metavar="{mpi}", help_behavior_hint="")]
 
@@ -74,8 +75,9 @@ class Config(HasPaths):
     weight_column: Name = None
     """Of a table: the column that says how much each training row counts; it is no feature."""
     class_weight: Weighting = None
-    """How much each training row counts: balanced gives all classes together the same weight, however rare they are."""
-    test_share: Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="(default: 0.2)")] = None
+    """How much each training row counts: balanced gives every class the same weight in all, however rare it is.
+    Then --monitor val_balanced_accuracy suits, as the other figures of validation count all rows alike."""
+    test_share: Share = None
     """Of a table: the share of its rows that is held out to test the network in the end; 0 for none."""
     test: File = None
     """Of a table: another table with the test rows; then none are held out."""
@@ -158,7 +160,10 @@ class Config(HasPaths):
     """The share of each row's label that is spread evenly over all classes, from 0 to below 1."""
     patience: Count = None
     """Stop once N epochs in a row have not improved --monitor; by default, train all epochs."""
-    monitor: Literal["val_accuracy", "val_loss", "val_r2", "train_accuracy", "train_loss", "train_r2"] = "val_accuracy"
+    monitor: Literal[
+        "val_accuracy", "val_loss", "val_balanced_accuracy", "val_auc", "val_r2", "train_accuracy", "train_loss",
+        "train_r2",
+    ] = "val_accuracy"  # fmt: skip
     """The figure by which the best epoch is chosen; the network keeps that epoch's weights. Numbers to predict have r2
     in the place of the accuracy, and val_loss by default."""
 

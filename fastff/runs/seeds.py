@@ -37,9 +37,12 @@ from fastff.system.streams import say
 from fastff.training.evaluation import evaluate
 
 FIGURES = {
-    "classify": ("val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "best_epoch"),
+    "classify": (
+        "val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "val_balanced_accuracy",
+        "test_balanced_accuracy", "val_auc", "test_auc", "best_epoch",
+    ),
     "regress": (*regression.SUMMARY, "best_epoch"),
-}
+}  # fmt: skip
 TrainRun = Callable[..., dict[str, Any]]  # fastff.train._train_run
 
 
@@ -117,8 +120,8 @@ class _Several:
         ensemble.save(self.folder / ENSEMBLE, described(self.options, data))
         figures: dict[str, Any] = {"dataset": data.name, "seeds": seeds}
         for name in FIGURES[data.task]:
-            values = [self.summaries[seed][name] for seed in seeds]
-            if None not in values:
+            values = [value for seed in seeds if (value := self.summaries[seed].get(name)) is not None]
+            if len(values) == len(seeds):
                 deviation = statistics.stdev(values) if len(values) > 1 else None
                 figures[name] = {"mean": statistics.fmean(values), "std": deviation, "values": values}
         if data.task == "classify":

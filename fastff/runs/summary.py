@@ -18,6 +18,7 @@ from fastff.runs.regression import output_names, regression_splits
 from fastff.runs.run import Run
 from fastff.system import clock
 from fastff.system.blocks import Sliceable
+from fastff.training.figures import class_figures, majority_share
 
 _SPLITS = {"test": "test", "val": "validation", "train": "training"}  # and what a person calls them
 
@@ -38,8 +39,10 @@ def summarise(run: Run, data: Dataset) -> dict[str, Any]:
     """The content of summary.json, for the weights that the trainer holds now: those of the best epoch."""
     trainer, epochs = run.trainer, run.trainer.history.epochs
     names: tuple[str, ...] = "train_accuracy", "val_accuracy", "test_accuracy", "test_loss"
+    ranked: dict[str, Any] = {}
     if data.task == "classify":
         figures = evaluate_splits(trainer.evaluate, data, ("train", "val", "test"))
+        ranked = _class_figures(run, data)
     else:
         predict, names = partial(trainer.network.predict, context=trainer.context), regression.SUMMARY
         figures = regression_splits(predict, trainer.network, run.options.loss, data, tuple(_SPLITS))
@@ -51,6 +54,7 @@ def summarise(run: Run, data: Dataset) -> dict[str, Any]:
         "epochs": len(epochs),
         "best_epoch": None if trainer.best is None else trainer.best.epoch,
         **{name: figures.get(name) for name in names},
+        **ranked,
         "train_seconds": seconds,
         "compile_seconds": trainer.compile_seconds,
         "examples_per_second": clock.per_second(len(data.x_train) * len(epochs), seconds),
@@ -60,6 +64,19 @@ def summarise(run: Run, data: Dataset) -> dict[str, Any]:
         "seed": trainer.seed,
         "version": fastff.__version__,
     }
+
+
+def _class_figures(run: Run, data: Dataset) -> dict[str, Any]:
+    """Balanced accuracy and AUC of validation and test, None without test rows, and the majority's share of those."""
+    found: dict[str, Any] = {}
+    for split in ("val", "test"):
+        rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+        figures: dict[str, Any] = {"balanced_accuracy": None, "auc": None}
+        if rows is not None:
+            figures = class_figures(labels, run.trainer.network.predict_proba(rows, context=run.trainer.context))
+            found["majority_share"] = majority_share(labels)
+        found |= {f"{split}_{name}": figure for name, figure in figures.items()}
+    return found
 
 
 def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
@@ -123,6 +140,17 @@ def scores(figures: Mapping[str, Any], splits: Sequence[str] = ("test", "val")) 
     return ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in found.items() if accuracy is not None)
 
 
+def _beside_accuracy(summary: Mapping[str, Any]) -> str:
+    """What says how much an accuracy is worth, of the test rows or else of validation's; a line, or none."""
+    if summary.get("majority_share") is None:
+        return ""
+    split = "val" if summary["test_balanced_accuracy"] is None else "test"
+    area = summary[f"{split}_auc"]
+    said = [f"majority class {summary['majority_share']:.1%}", "" if area is None else f"AUC {area:.4f}"]
+    said.append(f"balanced accuracy {summary[f'{split}_balanced_accuracy']:.2%}")
+    return f"{_SPLITS[split]}: {', '.join(filter(None, reversed(said)))}\n"
+
+
 def closing_lines(run: Run, summary: dict[str, Any]) -> str:
     """What the command prints at the end: the accuracies, the speed, and the files in the run's folder."""
     files = sorted(path.name for path in run.folder.iterdir() if not path.name.startswith("."))
@@ -130,6 +158,7 @@ def closing_lines(run: Run, summary: dict[str, Any]) -> str:
         f"{summary['dataset']}: {'accuracy' if summary['task'] == 'classify' else 'r2'} "
         f"{scores(summary, ('test', 'val', 'train'))}, "
         f"of epoch {summary['best_epoch']}, the best in {run.options.monitor}\n"
+        f"{_beside_accuracy(summary)}"
         f"{summary['epochs']} epochs of training in {summary['train_seconds']:.2f} s, "
         f"{summary['examples_per_second']:,.0f} rows/s, {summary['parameters']:,} parameters\n"
         f"written to {run.folder}: {', '.join(files)}"

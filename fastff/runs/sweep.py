@@ -12,7 +12,7 @@ from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, FastffError
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.preprocessing import Standardize, Whiten
-from fastff.runs.build import make_trainer, preprocessing
+from fastff.runs.build import make_trainer, preprocessing, row_weights
 from fastff.runs.config import Config
 from fastff.system.arguments import check_size
 from fastff.system.limits import usable_cpus
@@ -132,7 +132,8 @@ class _Fronts:
 def _fit(item: Fitted, data: Dataset, fronts: _Fronts, context: RunContext) -> None:
     trainer = make_trainer(item.config, data, front=fronts.of(item.config))
     trainer.context = context
-    history = trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=item.config.epochs)
+    splits, weights = (data.x_train, data.y_train, data.x_val, data.y_val), row_weights(item.config, data)
+    history = trainer.fit(*splits, epochs=item.config.epochs, sample_weight=weights)
     trainer.restore_best()
     item.network, item.history = trainer.network, history
     if trainer.best is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
 
@@ -16,7 +16,7 @@ from fastff import command
 from fastff.data import load_dataset
 from fastff.errors import MissingExtra
 from fastff.runs.build import for_data, make_trainer
-from fastff.runs.config import Config, Count, File, Folder, Name, read, start_from
+from fastff.runs.config import Config, Count, File, Folder, Name, Share, Weighting, read, start_from
 from fastff.runs.folder import label
 from fastff.runs.progress import announce_compiling
 from fastff.system.arguments import check_seed, check_size
@@ -26,6 +26,10 @@ from fastff.system.paths import PATH, HasPaths
 from fastff.system.shell import command_line
 from fastff.system.signals import STOPPING, Stopped
 from fastff.tune.workers import run_here, run_in_workers
+
+_OF_TRAIN = (
+    "data_dir", "target", "task", "drop", "categorical", "weight_column", "class_weight", "test_share", "epochs"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,19 @@ class Options(HasPaths):
     """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
     """The column of a table that holds the class to be predicted."""
+    task: Literal["auto", "classify", "regress"] = "auto"
+    """Of a table: whether the target holds classes or numbers to predict."""
+    drop: tuple[str, ...] = ()
+    """Of a table: columns to leave out."""
+    categorical: tuple[str, ...] = ()
+    """Of a table: columns whose values are names, also where they are numbers."""
+    weight_column: Name = None
+    """Of a table: the column that says how much each training row counts; it is no feature."""
+    class_weight: Weighting = None
+    """How much each training row counts: balanced gives every class the same weight in all, however rare it is."""
+    test_share: Share = None
+    """Of a table: the share of its rows that no trial sees, so that they can test the network in the end; 0 for none.
+    best.toml has it, too: fastff.train --config leaves out the same rows."""
     preset: Name = None
     """A named set of options of fastff.train from which the search starts."""
     config: File = None
@@ -137,9 +154,10 @@ def _raised() -> Iterator[None]:
 
 def _start(options: Options) -> Config:
     file = {} if options.config is None else read(Path(options.config))
-    said: dict[str, Any] = {name: getattr(options, name) for name in ("data_dir", "target", "epochs")}
+    said: dict[str, Any] = {name: getattr(options, name) for name in _OF_TRAIN}
     start = start_from(options.dataset, options.preset, file)
-    return dataclasses.replace(start, **{name: value for name, value in said.items() if value is not None})
+    said = {name: value for name, value in said.items() if value not in (None, (), "auto")}
+    return dataclasses.replace(start, **said).with_split()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from fastff.data import Dataset, load_dataset
 from fastff.errors import DivergenceError, FastffError
-from fastff.runs.build import make_trainer
+from fastff.runs.build import make_trainer, row_weights
 from fastff.runs.config import Config
 from fastff.system.signals import STOPPING
 from fastff.training.history import EpochRecord
@@ -60,7 +60,8 @@ def train_trial(config: Config, data: Dataset, on_epoch: Callable[[int, float], 
         return stopped
 
     try:
-        trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=config.epochs, on_epoch=look)
+        splits, weights = (data.x_train, data.y_train, data.x_val, data.y_val), row_weights(config, data)
+        trainer.fit(*splits, epochs=config.epochs, on_epoch=look, sample_weight=weights)
     except DivergenceError as error:
         return Outcome(diverged=str(error))
     assert trainer.best is not None

@@ -41,6 +41,11 @@ SUMMARY = [
     "val_accuracy",
     "test_accuracy",
     "test_loss",
+    "majority_share",
+    "val_balanced_accuracy",
+    "val_auc",
+    "test_balanced_accuracy",
+    "test_auc",
     "train_seconds",
     "compile_seconds",
     "examples_per_second",
@@ -112,11 +117,13 @@ def test_the_metrics_have_a_line_an_epoch(digits):
 
 def test_only_the_closing_lines_are_printed(digits):
     folder, printed = digits
-    accuracy = json.loads((folder / "summary.json").read_text())["test_accuracy"]
-    first, second, third = printed.splitlines()
-    assert first.startswith(f"digits: accuracy test {accuracy:.2%}, ")
-    assert second.startswith("40 epochs ")
-    assert third == f"written to {folder}: {', '.join(FILES)}"
+    summary = json.loads((folder / "summary.json").read_text())
+    first, second, third, fourth = printed.splitlines()
+    assert first.startswith(f"digits: accuracy test {summary['test_accuracy']:.2%}, ")
+    balanced, area = summary["test_balanced_accuracy"], summary["test_auc"]
+    assert second == f"test: balanced accuracy {balanced:.2%}, AUC {area:.4f}, majority class 10.3%"
+    assert third.startswith("40 epochs ")
+    assert fourth == f"written to {folder}: {', '.join(FILES)}"
 
 
 def test_runs_are_numbered_where_no_folder_is_named(flowers, tmp_path, monkeypatch):
@@ -318,9 +325,10 @@ def test_ctrl_c_saves_and_resuming_goes_on(flowers, tmp_path, monkeypatch, sched
 def test_evaluate_agrees_with_the_summary(digits, split):
     folder, _ = digits
     figures = json.loads(succeed("evaluate", folder, "digits", "--split", split))
-    assert list(figures) == ["loss", "accuracy", "n"]
+    assert list(figures) == ["loss", "accuracy", "balanced_accuracy", "auc", "n"]
     summary = json.loads((folder / "summary.json").read_text())
-    assert figures["accuracy"] == summary[f"{split}_accuracy"]
+    for name in ("accuracy", "balanced_accuracy", "auc"):
+        assert figures[name] == summary[f"{split}_{name}"]
     assert figures["n"] == len(getattr(load_dataset("digits"), f"y_{split}"))
     if split == "test":
         assert figures["loss"] == pytest.approx(summary["test_loss"], rel=1e-5)
@@ -396,7 +404,7 @@ def test_help_names_every_option(name):
 def test_a_shell_sees_status_and_streams(flowers, tmp_path):
     trained = shell("fastff.train", flowers, *SMALL, "--epochs", 1, "--out", "run", cwd=tmp_path)
     assert trained.returncode == 0
-    assert len(trained.stdout.splitlines()) == 3
+    assert len(trained.stdout.splitlines()) == 4
     evaluated = shell("fastff.evaluate", "run", flowers, cwd=tmp_path)
     assert evaluated.returncode == 0
     assert json.loads(evaluated.stdout)["n"] == 15

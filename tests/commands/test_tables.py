@@ -117,10 +117,107 @@ def test_predict_takes_tables_with_or_without_the_target(trained, tmp_path):
 
 def test_a_tables_model_and_other_data_do_not_go_together(trained, tmp_path, flowers):
     refuse(tmp_path, "evaluate", trained / "run", "digits", status=1, saying="digits: want a table")
-    refuse(tmp_path, "evaluate", trained / "run", trained / "t.csv", "--split", "val", status=1, saying="one split")
     succeed("train", flowers, "--epochs", 1, "--out", tmp_path / "run")
     refuse(tmp_path, "evaluate", tmp_path / "run", trained / "t.csv", "--target", "kind", status=1,
            saying="the model was trained without names of columns")  # fmt: skip
+
+
+def test_the_splits_of_a_table_are_found_again(trained, tmp_path):
+    summary = json.loads((trained / "run" / "summary.json").read_text())
+    counts = {"train": 86, "val": 10, "test": 24}
+    for split, rows in counts.items():
+        figures = evaluated(trained, trained / "t.csv", "--split", split)
+        assert (figures["n"], figures["accuracy"]) == (rows, summary[f"{split}_accuracy"])
+    reordered = {name: COLUMNS[name] for name in ("kind", "noise", "city", "width")}
+    assert evaluated(trained, write(tmp_path / "t.tsv", reordered, "\t"), "--split", "train") == evaluated(
+        trained, trained / "t.csv", "--split", "train"
+    )
+    for columns, found in (
+        ({name: values[1:] for name, values in COLUMNS.items()}, "(119 rows with labels, want the same 120 rows)"),
+        ({name: values[::-1] for name, values in COLUMNS.items()}, "(other values, want the same 120 rows)"),
+    ):
+        path = write(tmp_path / "o.csv", columns)
+        refuse(tmp_path, "evaluate", trained / "run", path, "--split", "test", status=1,
+               saying=["o.csv: another table than the model was trained on", found])  # fmt: skip
+
+
+def test_a_run_that_goes_on_keeps_its_splits(trained, tmp_path):
+    options = ("--target", "kind", "--test-share", 0.3, "--seed", 5)
+    succeed("train", trained / "t.csv", *options, "--epochs", 1, "--out", tmp_path / "run")
+    config = (tmp_path / "run" / "config.toml").read_text()
+    assert "test_share = 0.3\n" in config
+    assert "split_seed = 5\n" in config
+    succeed("train", "--resume", "--epochs", 2, "--out", tmp_path / "run")
+    assert json.loads(succeed("evaluate", tmp_path / "run", trained / "t.csv", "--split", "test"))["n"] == 36
+    for option in (("--test-share", 0.2), ("--split-seed", 4), ("--test", trained / "t.csv", "--test-share", 0)):
+        result = run("train", "--resume", "--epochs", 3, *option, "--out", tmp_path / "run")
+        assert result.status == 1
+        assert "was trained on other rows than these options hold out" in result.err
+    assert run("train", trained / "t.csv", *options, "--epochs", 1, "--seeds", 2, "--out", tmp_path / "s").status == 0
+    splits = [load_model(tmp_path / "s" / name).split for name in ("seed-5", "seed-6", "")]
+    assert splits == [load_model(tmp_path / "run").split] * 3
+
+
+def test_test_rows_may_be_none_or_of_another_file(trained, tmp_path):
+    options = ("--target", "kind", "--epochs", 2)
+    succeed("train", trained / "t.csv", *options, "--test-share", 0, "--out", tmp_path / "none")
+    assert json.loads((tmp_path / "none" / "summary.json").read_text())["test_accuracy"] is None
+    other = write(tmp_path / "other.csv", {name: values[:50] for name, values in COLUMNS.items()})
+    succeed("train", trained / "t.csv", *options, "--test", other, "--out", tmp_path / "file")
+    summary = json.loads((tmp_path / "file" / "summary.json").read_text())
+    assert json.loads(succeed("evaluate", tmp_path / "file", other))["accuracy"] == summary["test_accuracy"]
+    for name, cure in (("none", "want another --split"), ("file", f"want {other} without --split")):
+        refuse(tmp_path, "evaluate", tmp_path / name, trained / "t.csv", "--split", "test", status=1,
+               saying=f"no test rows were held out of its table, {cure}")  # fmt: skip
+    both = ("--test", other, "--test-share", 0.2)
+    refuse(tmp_path, "train", trained / "t.csv", *options, *both, "--out", tmp_path / "x", status=2,
+           saying="test_share: 0.2 beside the test rows in")  # fmt: skip
+    for option in (("--test-share", 0.1), ("--test", other), ("--weight-column", "noise"), ("--split-seed", 1)):
+        refuse(tmp_path, "train", "digits", *option, "--out", tmp_path / "x", status=2, saying="only for tables")
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_rows_without_a_target_are_left_out_but_of_predictions(trained, tmp_path):
+    kinds = [None if i % 10 == 0 else kind for i, kind in enumerate(COLUMNS["kind"])]
+    path = write(tmp_path / "gaps.csv", {**COLUMNS, "kind": kinds})
+    result = run("train", path, "--target", "kind", "--epochs", 2, "--out", tmp_path / "run")
+    assert result.err == f"warning: {path}: 12 of 120 rows have no 'kind' and are left out\n"
+    result = run("evaluate", tmp_path / "run", path)
+    assert json.loads(result.out)["n"] == 108
+    assert result.err == f"warning: {path}: 12 of 120 rows have no label and are left out\n"
+    succeed("predict", tmp_path / "run", path, "--out", tmp_path / "o.csv")
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == 121
+
+
+def test_weights_of_classes_and_rows_change_what_is_learned(tmp_path):
+    rng = np.random.default_rng(0)
+    rare = rng.random(600) < 0.1
+    columns = {"a": np.round(rng.normal(size=600) + 1.2 * rare, 3), "w": np.where(rare, 9.0, 1.0), "kind": rare}
+    path = write(tmp_path / "t.csv", columns)
+    found = {}
+    for name, options in (
+        ("plain", ("--drop", "w")),
+        ("balanced", ("--drop", "w", "--class-weight", "balanced")),
+        ("weighted", ("--weight-column", "w")),
+        ("both", ("--weight-column", "w", "--class-weight", "balanced")),
+    ):
+        succeed("train", path, "--target", "kind", "--monitor", "train_loss", *options, "--out", tmp_path / name)
+        model = load_model(tmp_path / name)
+        assert model.columns.feature_names == ("a",)
+        found[name] = model.predict_proba(pa.table({"a": [0.6]}))[0, 1]
+    assert found["plain"] < 0.3 < found["balanced"] < found["both"]
+    assert found["weighted"] == pytest.approx(found["balanced"], abs=0.05)
+    assert found["both"] > 0.8
+
+
+def test_the_epoch_of_the_best_auc_is_kept(trained, tmp_path):
+    options = ("--target", "kind", "--epochs", 3, "--monitor", "val_auc")
+    out = succeed("train", trained / "t.csv", *options, "--out", tmp_path / "run")
+    assert "the best in val_auc\n" in out
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["val_auc"] == max(line["val_auc"] for line in lines)
+    succeed("train", "--resume", "--epochs", 4, "--out", tmp_path / "run")
 
 
 def test_a_price_is_not_trained_as_classes(tmp_path):

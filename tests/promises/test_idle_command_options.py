@@ -23,6 +23,8 @@ OPTIONS = {
     "tune": tune.Options,
 }
 SEARCH = "{npz} --trials 3 --epochs 1 --jobs 1 --out {out}"
+IN_TABLE = SEARCH.replace("{npz}", "{csv} --target y")
+RARE = SEARCH.replace("{npz}", "{csv} --target rare")
 NAMED = SEARCH.replace("{npz}", "mnist --data-dir {idx}")
 # Of each option two command lines that differ in it alone, and must not end in the same
 CHANGES = {
@@ -30,7 +32,7 @@ CHANGES = {
         "run_dir": ("{digits} digits", "{other} digits"),
         "dataset": ("{digits} digits", "{digits} {npz64}"),
         "data_dir": ("{digits} mnist --data-dir {idx}", "{digits} mnist --data-dir {idx2}"),
-        "target": ("{table} {csv} --split train --target y", "{table} {csv} --split train --target z"),
+        "target": ("{table} {csv} --target y", "{table} {csv} --target z"),
         "split": ("{digits} digits", "{digits} digits --split val"),
         "tta": ("{digits} digits", "{digits} digits --tta"),
     },
@@ -49,6 +51,11 @@ CHANGES = {
         "trials": (SEARCH, SEARCH.replace("3", "2")),
         "data_dir": (NAMED, NAMED.replace("{idx}", "{idx2}")),
         "target": (SEARCH.replace("{npz}", "{csv} --target y"), SEARCH.replace("{npz}", "{csv} --target z")),
+        "drop": (IN_TABLE, IN_TABLE + " --drop a"),
+        "categorical": (IN_TABLE, IN_TABLE + " --categorical z"),
+        "weight_column": (IN_TABLE + " --drop w", IN_TABLE + " --weight-column w"),
+        "class_weight": (RARE, RARE + " --class-weight balanced"),
+        "test_share": (IN_TABLE, IN_TABLE + " --test-share 0.4"),
         "preset": (SEARCH, SEARCH + " --preset course"),
         "config": (SEARCH, SEARCH + " --config {config}"),
         "epochs": (SEARCH, SEARCH.replace("--epochs 1", "--epochs 2")),
@@ -74,6 +81,9 @@ REFUSED = {
         SEARCH + " --data-dir {idx}": "data_dir",
         SEARCH.replace("{npz}", "digits") + " --data-dir {idx}": "data_dir",
         SEARCH + " --target y": "target",
+        SEARCH + " --test-share 0.1": "test_share",
+        SEARCH + " --drop a": "drop",
+        IN_TABLE + " --task regress": "regress, as was asked for",
         SEARCH + " --preset none": "preset",
         SEARCH + " --seed -1": "seed",
         SEARCH.replace("--jobs 1", "--jobs 0"): "jobs",
@@ -103,8 +113,8 @@ def places(tmp_path_factory):
     found |= {"csv": folder / "table.csv", "config": folder / "start.toml", "npz64": folder / "npz64.npz"}
     with found["csv"].open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["a", "b", "y", "z"])
-        writer.writerows([*rng.normal(size=2), i % 3, i // 2 % 3] for i in range(90))
+        writer.writerow(["a", "b", "y", "z", "w", "rare"])
+        writer.writerows([*rng.normal(size=2), i % 3, i // 2 % 3, 1 + i % 4 * 5, i % 5 == 0] for i in range(90))
     found["config"].write_text("hidden = [7]\n")
     np.savez(found["npz64"], **{
         f"{a}_{split}": rng.random((30, 64), np.float32) if a == "x" else np.arange(30) % 10
@@ -153,7 +163,7 @@ def ended(command, text, places, out):
 def test_every_option_is_tried():
     for command, options in OPTIONS.items():
         names = {field.name for field in dataclasses.fields(options)}
-        assert names - {"jobs"} == set(CHANGES[command]), command
+        assert names - {"jobs", "task"} == set(CHANGES[command]), command
 
 
 @pytest.mark.parametrize(("command", "name"), [(command, name) for command in CHANGES for name in CHANGES[command]])

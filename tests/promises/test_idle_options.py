@@ -8,7 +8,7 @@ import pytest
 from trainers import Through
 
 from fastff import SGD, ArgumentError, Config, FeedForwardNeuralNetwork, Trainer, fit_many, load_dataset
-from fastff.runs.build import make_trainer
+from fastff.runs.build import make_trainer, row_weights
 from fastff.runs.sweep import COMMAND_ONLY
 from fastff.system.limits import usable_cpus
 
@@ -21,6 +21,7 @@ OPTIONS = {
     "whiten": (5, {}),
     "mirror": (True, {}),
     "shift": (1, {}),
+    "class_weight": ("balanced", {}),
     "epochs": (3, {}),
     "batch_size": (32, {}),
     "optimizer": ("sgd", {}),
@@ -70,7 +71,8 @@ def shown(network, history, best):
 
 def by_trainer(config, data):
     trainer = make_trainer(config, data)
-    history = trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=config.epochs)
+    splits, weights = (data.x_train, data.y_train, data.x_val, data.y_val), row_weights(config, data)
+    history = trainer.fit(*splits, epochs=config.epochs, sample_weight=weights)
     trainer.restore_best()
     return shown(trainer.network, history, trainer.best.value)
 

@@ -150,7 +150,8 @@ def test_what_is_no_failure_of_a_config_ends_all(flowers, monkeypatch):
 
 UNUSED = {
     "dataset": "mnist", "data_dir": "x", "target": "y", "task": "classify", "drop": ("a",),
-    "categorical": ("b",), "preset": "fast", "config": "c.toml", "out": "runs",
+    "categorical": ("b",), "weight_column": "w", "test_share": 0.1, "test": "b.csv", "split_seed": 3,
+    "preset": "fast", "config": "c.toml", "out": "runs",
     "resume": True, "log": "mlflow", "distributed": "mpi", "shard_optimizer": True, "seeds": 3, "checkpoint_epochs": 2,
     "checkpoint_minutes": 1.5, "on_divergence": "backoff",
 }  # fmt: skip

@@ -239,7 +239,8 @@ def test_ctrl_c_keeps_what_is_finished_and_the_trial_under_way_comes_again(flowe
 def test_help_names_every_option():
     result = run("tune", "--help")
     assert result.status == 0
-    names = ["trials", "jobs", "data-dir", "target", "preset", "config", "epochs", "seed", "storage", "out"]
+    names = ["trials", "jobs", "data-dir", "target", "task", "drop", "categorical", "weight-column", "class-weight"]
+    names += ["test-share", "preset", "config", "epochs", "seed", "storage", "out"]
     assert re.findall(r"^[^\w-]+--([a-z][a-z-]+) ", result.out, re.MULTILINE) == names
 
 
