@@ -24,6 +24,7 @@ from fastff.nn.loss import AbsoluteError, CrossEntropySoftmax, Loss, PoissonLoss
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
+from fastff.nn.targets import TargetExp, TargetScale
 from fastff.training.trainer import Trainer
 
 __version__ = "0.1.0"
@@ -54,6 +55,8 @@ __all__ = [
     "StalledError",
     "Standardize",
     "Tanh",
+    "TargetExp",
+    "TargetScale",
     "Trainer",
     "Whiten",
     "display_example",

@@ -18,7 +18,8 @@ from fastff.system.streams import say
 
 @dataclass(frozen=True)
 class Options(HasPaths):
-    """Write a run's best network as an ONNX model from raw rows (as in the data set) to class probabilities.
+    """Write a run's best network as an ONNX model from raw rows (as in the data set) to class probabilities, or to the
+    numbers that it predicts.
 
     The rows of a table's model are the numbers that its columns become: the metadata feature_names lists them.
 
@@ -42,11 +43,14 @@ def main(arguments: list[str]) -> None:
             "feature_names": json.dumps(model.columns.feature_names),
             "columns": json.dumps(model.columns.description()),
         }
+    if model.task == "regress":
+        notes["outputs"] = json.dumps(model.outputs)
     data = onnx_bytes(model.network, model.class_names, notes)
     write_bytes(out, data)
     if model.columns is not None and model.columns.wide:
         say("rows are float32 in ONNX, which rounds whole numbers beyond 16,777,216: some columns have such")
-    print(f"{out}: rows (N, {model.network.input_dim}) to probabilities (N, {model.network.output_dim})")
+    what = "probabilities" if model.task == "classify" else "predictions"
+    print(f"{out}: rows (N, {model.network.input_dim}) to {what} (N, {model.network.output_dim})")
 
 
 if __name__ == "__main__":

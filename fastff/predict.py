@@ -3,6 +3,7 @@
 import csv
 import io
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,8 @@ FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and th
 
 @dataclass(frozen=True)
 class Options(HasPaths):
-    """Write the class and the probabilities that a run's best network gives to each row of INPUT.
+    """Write the class and the probabilities that a run's best network gives to each row of INPUT, or the numbers that
+    it predicts.
 
     Example: python -m fastff.predict runs/digits new.npy --out guesses.csv
     """
@@ -35,7 +37,8 @@ class Options(HasPaths):
     """New rows: for a model of a table a table, whose columns go by name, the target or not. For others an .npy file
     (rows, features), an .npz with one such array or one called x, or a table of as many numbers."""
     out: Annotated[str, tyro.conf.arg(metavar="FILE"), PATH]
-    """The file to write: .csv (class and all probabilities of each row), .npy (classes) or .npz (both, as arrays).
+    """The file to write: .csv (class and all probabilities of each row), .npy (classes) or .npz (both, as arrays). Of
+    predicted numbers: .csv with a column for each target, .npy or .npz (predictions).
     So that no spreadsheet runs the name of a class, one that begins with = + - @ and is no number gets a ' before it in
     the .csv, and control characters are written as in Python (\\n)."""
 
@@ -48,10 +51,13 @@ def main(arguments: list[str]) -> None:
     model = load_model(options.run_dir)
     rows = _rows(Path(options.input), model)
     announce_compiling()
-    probabilities = model.network.predict_proba(rows)
+    if model.task == "classify":
+        found, names, writers = model.network.predict_proba(rows), model.class_names, _WRITERS
+    else:
+        found, names, writers = model.network.predict(rows), model.outputs, _NUMBERS
     del rows  # which may be mapped from the file that is to be replaced: Windows would refuse
-    _WRITERS[out.suffix](out, probabilities, model.class_names)
-    print(f"{len(probabilities):,} rows written to {out}")
+    writers[out.suffix](out, found, names)
+    print(f"{len(found):,} rows written to {out}")
 
 
 def _rows(path: Path, model: TrainedModel) -> np.ndarray:
@@ -103,7 +109,28 @@ def _write_npz(path: Path, probabilities: np.ndarray, _: tuple[str, ...]) -> Non
         np.savez(file, classes=probabilities.argmax(1), probabilities=probabilities)
 
 
-_WRITERS = {".csv": _write_csv, ".npy": _write_npy, ".npz": _write_npz}
+def _write_numbers(path: Path, predictions: np.ndarray, names: tuple[str, ...]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", *map(_cell, names)])
+    for i, row in enumerate(predictions.reshape(len(predictions), -1)):
+        writer.writerow([i, *(f"{value:.9g}" for value in row)])
+    write_text(path, text.getvalue())
+
+
+def _write_numbers_npy(path: Path, predictions: np.ndarray, _: tuple[str, ...]) -> None:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, predictions)
+
+
+def _write_numbers_npz(path: Path, predictions: np.ndarray, _: tuple[str, ...]) -> None:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, predictions=predictions)
+
+
+_Writers = dict[str, Callable[[Path, np.ndarray, tuple[str, ...]], None]]
+_WRITERS: _Writers = {".csv": _write_csv, ".npy": _write_npy, ".npz": _write_npz}
+_NUMBERS: _Writers = {".csv": _write_numbers, ".npy": _write_numbers_npy, ".npz": _write_numbers_npz}
 
 if __name__ == "__main__":
     command.run(main)

@@ -9,7 +9,7 @@ from fastff import command, distributed
 from fastff.data import Dataset, load_dataset
 from fastff.distributed import lead
 from fastff.errors import ArgumentError, DivergenceError
-from fastff.runs.build import make_trainer, row_weights
+from fastff.runs.build import for_data, make_trainer, row_weights
 from fastff.runs.config import Config, parse
 from fastff.runs.folder import find_run
 from fastff.runs.log import Log, make_log
@@ -37,6 +37,7 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
     if options.shard_optimizer and options.distributed is None:
         raise ArgumentError("shard_optimizer: there is only one process, want --distributed mpi with it")
     data = load_dataset(options.dataset, **options.loading).with_validation()
+    options = for_data(options, data)
     if options.seeds is not None:
         print(train_seeds(options, data, _train_run))
         return

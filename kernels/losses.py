@@ -27,7 +27,7 @@ from .emit import IVEC, VEC, address, emits, load_f32, load_f64, load_i32, load_
 from .operation import array, operation
 from .optimizer import SCALE
 from .panels import batch, batch_size, padded, round_up, vector_offset
-from .pointwise import exp, logarithm, magnitude, sigmoid
+from .pointwise import exp, exp_below, logarithm, magnitude, sigmoid
 
 BLOCK = 16  # rows whose loss is summed at once; LANES divides it
 # What softmax_vector leaves for the loss of LANES rows, each LANES floats
@@ -39,7 +39,6 @@ SQUARED, LOGISTIC, POISSON, ABSOLUTE = range(4)
 # What target_vector leaves: for the loss, log(PRODUCT) + LINEAR, and the sum of the squared errors
 LINEAR, PRODUCT, SQUARES = range(3)
 GROUP = 64  # outputs of a row whose product fits float32: each factor is at most 2
-HIGHEST = 88.0  # e^z of more is beyond float32
 
 
 @emits(types.void, address, address, types.int64, address, types.float32, address, types.float32, address)
@@ -206,7 +205,7 @@ def target_vector(e, kind, z, g, t, outputs, weights, scale, out):
         return error, e.fma(b.fneg(t), z, positive), b.fadd(one, least), error
 
     def poisson(z, t):
-        power = exp(e, e.select(">", z, e.const(HIGHEST), e.const(HIGHEST), z))
+        power = exp_below(e, z)
         error = b.fsub(power, t)
         return error, e.fma(b.fneg(t), z, power), one, error
 

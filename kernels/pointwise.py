@@ -16,7 +16,7 @@ from .emit import F64, I64, IVEC, VEC, address, emits, f64, i64
 from .operation import operation
 from .panels import batch, padded
 
-IDENTITY, RELU, SIGMOID, TANH = range(4)  # activations
+IDENTITY, RELU, SIGMOID, TANH, EXPONENTIAL = range(5)  # activations
 
 _EXP = (0.5000000014291087, 0.16666666722230108, 0.04166645677792292, 0.008333297063813737, 0.0013934544520099392,
         0.00019900443826413055)  # fmt: skip
@@ -24,6 +24,7 @@ _TANH = (-0.333333331778503, 0.1333330427785474, -0.05395940590746895, 0.0217699
          0.002295841252788669)  # fmt: skip
 _ROOT_OF_HALF = 0x3FE6A09E667F3BCD  # the bits of sqrt(1/2)
 _LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # the first has zeros enough for whole multiples of it
+HIGHEST = 88.0  # e^x of more is beyond float32
 LOWEST = -87.0  # exp of less is taken as 0: the true value is below 1.7e-38, near where float32 loses its precision
 
 
@@ -48,6 +49,11 @@ def exp(e, x):
     bits = b.add(b.shl(b.bitcast(shifted, IVEC), e.iconst(23)), e.iconst(127 << 23))
     # a product, not an addition to p's exponent bits: it leaves a NaN a NaN
     return e.select("<", x, e.const(LOWEST), e.const(0.0), b.fmul(p, b.bitcast(bits, VEC)))
+
+
+def exp_below(e, x):
+    """exp of a vector, with HIGHEST in the place of what is above it."""
+    return exp(e, e.select(">", x, e.const(HIGHEST), e.const(HIGHEST), x))
 
 
 @emits(i64, f64)
@@ -149,9 +155,11 @@ FORWARD = {  # the function of `by`
     RELU: _pass("relu_forward", _relu),
     SIGMOID: _pass("sigmoid_forward", lambda e, _, x: sigmoid(e, x)),
     TANH: _pass("tanh_forward", lambda e, _, x: _tanh(e, x)),
+    EXPONENTIAL: _pass("exponential_forward", lambda e, _, x: exp_below(e, x)),
 }
 BACKWARD = {  # `to` times the slope where the function's value is `by`
     RELU: _pass("relu_backward", _relu_backward),
     SIGMOID: _pass("sigmoid_backward", _sigmoid_backward),
     TANH: _pass("tanh_backward", _tanh_backward),
+    EXPONENTIAL: _pass("exponential_backward", lambda e, g, h: e.b.fmul(g, h)),
 }

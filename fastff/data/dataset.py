@@ -12,7 +12,7 @@ import numpy as np
 
 from fastff.data.cells import numbers, plain
 from fastff.data.columns import Schema
-from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows
+from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows, target_array
 from fastff.data.splits import TableSplit, digest_of, split_rows, stratified
 from fastff.data.tables import naming
 from fastff.errors import DataError
@@ -114,11 +114,13 @@ def make_dataset(
     source: object,
     class_names: Sequence[str] | None = None,
     image_shape: tuple[int, int, int] | None = None,
+    task: str = "auto",
 ) -> Dataset:
     """Check the splits ("train", and "val" and "test" if there are such) and make a Dataset of them.
 
     source: the file or folder with which error messages start. Without class_names there are as many classes as the
-    largest training label says, named by their numbers. Raises DataError for arrays that no network can be trained on.
+    largest training label says, named by their numbers. task: "regress" for numbers to predict. Raises DataError for
+    arrays that no network can be trained on.
     """
     features = None if image_shape is None else math.prod(image_shape)
     classes = None if class_names is None else len(class_names)
@@ -130,8 +132,13 @@ def make_dataset(
         # NaN and infinity in the training rows of shards are found by training, so that these are not read twice.
         if split != "train" or not isinstance(x, Shards):
             check_finite(x, f"{source}: x_{split}")
-        y = check_labels(splits[split][1], f"{source}: y_{split}", rows=len(x), classes=classes)
-        if classes is None:
+        y, what = splits[split][1], f"{source}: y_{split}"
+        if task == "regress":
+            y = _numbers(y, what, rows=len(x), like=arrays["y_train"])
+        else:
+            otherwise = "task regress" if task == "auto" and class_names is None else ""
+            y = check_labels(y, what, rows=len(x), classes=classes, otherwise=otherwise)
+        if classes is None and task != "regress":
             classes = int(y.max()) + 1
             if classes > max(FEW_CLASSES, len(x)):
                 raise DataError(
@@ -143,7 +150,15 @@ def make_dataset(
         arrays[f"y_{split}"] = np.ascontiguousarray(y)
     if class_names is None:
         class_names = [str(i) for i in range(classes or 0)]
-    return Dataset(name=name, **arrays, class_names=tuple(class_names), image_shape=image_shape)  # type: ignore[arg-type]
+    kind = "regress" if task == "regress" else "classify"
+    return Dataset(name=name, **arrays, class_names=tuple(class_names), image_shape=image_shape, task=kind)  # type: ignore[arg-type]
+
+
+def _numbers(y: Any, name: str, *, rows: int, like: Any) -> np.ndarray:
+    """Numbers to predict, float64, with as many columns as the training's; DataError, starting with name, if none."""
+    outputs = None if like is None else like[:1].size
+    values = target_array(y, name, rows=rows, outputs=outputs).astype(np.float64)
+    return values[:, 0] if values.shape[1] == 1 else values
 
 
 def make_table_dataset(

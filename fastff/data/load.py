@@ -85,7 +85,8 @@ def load_dataset(
     shards = path.is_dir() and has_parquet(path)
     for name, value in {**options, **held_out}.items():
         said = task != "auto" if name == "task" else columns.get(name, value is not None)
-        if said and (known or not (is_table(path) or shards)):
+        arrays = name == "task" and known is None and _has_arrays(path)
+        if said and not arrays and (known or not (is_table(path) or shards)):
             raise ArgumentError(f"{name}: {value!r} for {name_or_path}, want a {name} only for tables")
         if said and shards and (name != "target" or not isinstance(value, str)):
             raise ArgumentError(f"{name}: {value!r} for the folder {path}, want one target alone, or a single table")
@@ -96,13 +97,13 @@ def load_dataset(
     if known is not None:
         return _load_known(str(known), None if data_dir is None else expanded(data_dir, "data_dir"))
     if path.is_dir():
-        return _load_folder(path, target if target is None else str(target))
+        return _load_folder(path, target if target is None else str(target), task)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder, and not one of the names {', '.join(NAMES)}")
     if is_table(path):
         table = read_table(path, (*columns["categorical"], *targets))  # are kept as they are written
         return _load_table(table_name(path), table, path, options, **held_out)
-    return _load_file(path)
+    return _load_file(path, task)
 
 
 def _load_table(
@@ -179,14 +180,21 @@ def _load_known(name: str, data_dir: Path | None) -> Dataset:
     return cifar.load_hst(found) if name == "cifar10-hst" else cifar.load_cifar10(found)
 
 
-def _load_folder(folder: Path, target: str | None) -> Dataset:
+def _has_arrays(path: Path) -> bool:
+    """Whether a path is an .npz file or a folder of .npy files, of anybody's."""
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return path.name != cifar.COURSE_NPZ
+    return path.is_dir() and not has_shards(path) and bool(NPY_NAMES & contents(path))
+
+
+def _load_folder(folder: Path, target: str | None, task: str) -> Dataset:
     if has_shards(folder):
         return make_dataset(folder.resolve().name, read_shard_folder(folder), source=folder)
     if has_parquet(folder):
         shards, names = parquet_shards(folder, target)
         return make_dataset(folder.resolve().name, read_shard_folder(shards), source=folder, class_names=names)
     if NPY_NAMES & contents(folder):
-        return make_dataset(folder.resolve().name, read_npy_folder(folder), source=folder)
+        return make_dataset(folder.resolve().name, read_npy_folder(folder), source=folder, task=task)
     if (course := _load_course(folder)) is not None:
         return course
     found = cifar.find_cifar(folder)
@@ -200,12 +208,12 @@ def _load_folder(folder: Path, target: str | None) -> Dataset:
     )
 
 
-def _load_file(path: Path) -> Dataset:
+def _load_file(path: Path, task: str = "auto") -> Dataset:
     suffix = path.suffix.lower()
     if path.name == cifar.COURSE_NPZ:
         return cifar.make_hst(read_npz(path), path)
     if suffix == ".npz":
-        return make_dataset(path.stem, read_npz(path), source=path)
+        return make_dataset(path.stem, read_npz(path), source=path, task=task)
     if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
         return cifar.load_cifar10(path)
     raise DataError(

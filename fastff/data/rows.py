@@ -150,11 +150,11 @@ def check_finite(X: Rows, name: str) -> None:
         start += len(block)
 
 
-def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) -> np.ndarray:
+def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None, otherwise: str = "") -> np.ndarray:
     """y as class numbers: a new int64 (N,) from an array (N,) or (N, 1) of integers, or of floats with whole values.
 
     Raises DataError, starting with `name`, unless there are `rows` of them, or if one is fractional, not finite,
-    negative, or not below `classes`.
+    negative, or not below `classes`. otherwise: what to ask for where fractions are numbers to predict.
     """
     array = _as_array(y, name)
     if array.dtype.kind not in "biuf":
@@ -173,7 +173,8 @@ def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None) ->
     if not good.all():
         row = int(np.argmin(good))
         wanted = "of 0 or more" if classes is None else f"from 0 to {classes - 1}"
-        raise DataError(f"{name}: {flat[row]} at row {row}, want a whole number {wanted}")
+        cure = f", or {otherwise} for numbers to predict" if otherwise and flat[row] % 1 > 0 else ""
+        raise DataError(f"{name}: {flat[row]} at row {row}, want a whole number {wanted}{cure}")
     return np.array(flat, np.int64)  # a copy: what the kernels read stays as it was checked
 
 

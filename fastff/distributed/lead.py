@@ -30,6 +30,8 @@ def run(command: Callable[[list[str], Callable[[Config, Dataset], Trainer]], Non
 
 def _make(group: Group, options: Config, data: Dataset) -> Trainer:
     """make_trainer for all ranks, which read the data too. Raises ArgumentError for what cannot be distributed."""
+    if data.task == "regress":
+        raise ArgumentError(f"distributed: {data.name} holds numbers to predict, want it left out, or task classify")
     precision: str = options.precision
     if precision != "float32":
         raise ArgumentError(f"precision: {precision!r} with --distributed, want 'float32'")

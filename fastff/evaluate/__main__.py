@@ -14,12 +14,13 @@ from fastff import command
 from fastff.data import load_dataset
 from fastff.data.columns import Schema
 from fastff.data.load import NAMES
-from fastff.data.rows import Shards, check_finite, check_labels, check_rows
+from fastff.data.rows import Shards, check_finite, check_labels, check_rows, target_array
 from fastff.data.splits import TableSplit
 from fastff.data.tables import ENDINGS, is_table, read_table
 from fastff.errors import ArgumentError, DataError
 from fastff.runs.config import Folder, Name
 from fastff.runs.model import TrainedModel, load_model
+from fastff.runs.regression import all_figures
 from fastff.system import elementary
 from fastff.system.blocks import row_blocks
 from fastff.system.paths import PATH, HasPaths
@@ -33,6 +34,8 @@ class Options(HasPaths):
     """Print how good a run's best network is on a data set, as JSON: mean cross-entropy (loss), accuracy,
     balanced accuracy, area under the ROC curve (auc; the mean over the classes, null where one of them has no row), and
     the number of rows (n).
+
+    Of numbers to predict: the mean loss, as in training; rmse, mae and r2 in the targets' units; number of rows.
 
     Example: python -m fastff.evaluate runs/digits digits --split val
     """
@@ -57,6 +60,12 @@ def main(arguments: list[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="python -m fastff.evaluate")
     model = load_model(options.run_dir)
     rows, labels = _table(options, model, model.columns) if model.columns is not None else _arrays(options, model)
+    if model.task == "regress":
+        if options.tta:
+            raise DataError(f"{options.run_dir}: --tta mirrors pictures, want it left out for numbers to predict")
+        found = all_figures(model.network, model.loss, labels, model.network.predict(rows))
+        print(json.dumps({**found, "n": len(labels)}))
+        return
     probabilities = model.network.predict_proba(rows).astype(np.float64)
     if options.tta:
         if model.image_shape is None:
@@ -111,7 +120,8 @@ def _arrays(options: Options, model: TrainedModel) -> tuple[Any, np.ndarray]:
     """The rows and labels of the chosen split of a data set."""
     if is_table(Path(options.dataset)):
         raise DataError(f"{options.dataset}: a table, but the model was trained without names of columns, want arrays")
-    data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target)
+    task = "regress" if model.task == "regress" else "auto"
+    data = load_dataset(options.dataset, data_dir=options.data_dir, target=options.target, task=task)
     split = options.split or "test"
     rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
     if rows is None:
@@ -120,6 +130,8 @@ def _arrays(options: Options, model: TrainedModel) -> tuple[Any, np.ndarray]:
     rows = check_rows(rows, options.dataset, features=model.network.input_dim)
     if split == "train" and isinstance(rows, Shards):  # loading does not check the values of training shards
         check_finite(rows, options.dataset)
+    if model.task == "regress":
+        return rows, target_array(labels, f"{options.dataset} labels", rows=len(rows), outputs=len(model.outputs))
     return rows, check_labels(labels, f"{options.dataset} labels", rows=len(rows), classes=len(model.class_names))
 
 

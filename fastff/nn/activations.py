@@ -8,7 +8,7 @@ from fastff.kernels import pointwise
 from fastff.nn.layers import Layer
 
 
-class _Activation(Layer):
+class Activation(Layer):
     """A function of each value by itself, whose derivative can be computed from the function's value."""
 
     function: int  # its number in fastff.kernels.pointwise
@@ -21,19 +21,19 @@ class _Activation(Layer):
         return program.derive(g, saved, self.function)
 
 
-class ReLU(_Activation, saved_as="relu"):
+class ReLU(Activation, saved_as="relu"):
     """max(0, x) of each value, with the derivative 0 where x <= 0 (Nair & Hinton 2010). A NaN stays a NaN."""
 
     function = pointwise.RELU
 
 
-class Sigmoid(_Activation, saved_as="sigmoid"):
+class Sigmoid(Activation, saved_as="sigmoid"):
     """The logistic function 1 / (1 + e^-x) of each value."""
 
     function = pointwise.SIGMOID
 
 
-class Tanh(_Activation, saved_as="tanh"):
+class Tanh(Activation, saved_as="tanh"):
     """The hyperbolic tangent of each value."""
 
     function = pointwise.TANH

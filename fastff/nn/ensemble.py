@@ -14,10 +14,10 @@ from fastff.system.blocks import Sliceable
 
 
 class Ensemble:
-    """A model whose probabilities are the mean of several networks' probabilities.
+    """A model whose probabilities, or predicted numbers, are the mean of those of several networks.
 
-    networks: at least one, all for rows of the same width and for the same number of classes; ArgumentError otherwise.
-    They are not copied. fastff.evaluate takes an ensemble as it takes a network.
+    networks: at least one, all for rows of the same width, for the same number of classes or outputs, and of one task;
+    ArgumentError otherwise. They are not copied. fastff.evaluate takes an ensemble as it takes a network.
     """
 
     def __init__(self, networks: Sequence[FeedForwardNeuralNetwork]) -> None:
@@ -29,12 +29,17 @@ class Ensemble:
         for i, network in enumerate(self.networks):
             if not isinstance(network, FeedForwardNeuralNetwork):
                 raise ArgumentError(f"networks[{i}]: {type(network).__name__}, want a FeedForwardNeuralNetwork")
-            for name in ("input_dim", "output_dim"):
+            for name in ("input_dim", "output_dim", "task"):
                 own, first = getattr(network, name), getattr(self.networks[0], name)
                 if own is None or own != first:
                     raise ArgumentError(f"networks[{i}]: {name} {own}, want {first} as networks[0] has it")
         self.input_dim: int = self.networks[0].input_dim  # type: ignore[assignment]
         self.output_dim: int = self.networks[0].output_dim  # type: ignore[assignment]
+
+    @property
+    def task(self) -> str:
+        """ "classify", or "regress" where the networks predict numbers."""
+        return self.networks[0].task
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """The mean probability of each class for each row of X (N, input_dim): float32 (N, output_dim)."""
@@ -45,11 +50,25 @@ class Ensemble:
         return (total / len(self.networks)).astype(np.float32)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """The number of the most likely class of each row of X (N, input_dim): int64 (N,)."""
-        return self.predict_proba(X).argmax(1)
+        """The number of the most likely class of each row of X (N, input_dim): int64 (N,).
+
+        Where the task is "regress", the mean of the numbers that are predicted: float64 (N,), or (N, outputs).
+        """
+        if self.task == "classify":
+            return self.predict_proba(X).argmax(1)
+        X = check_rows(X, "X", features=self.input_dim)
+        total = self.networks[0].predict(X)
+        for network in self.networks[1:]:
+            total += network.predict(X)
+        return total / len(self.networks)
 
     def forward(self, X: np.ndarray) -> np.ndarray:
-        """Logits of the rows X (N, input_dim), the logarithms of the mean probabilities: float32 (N, output_dim)."""
+        """Logits of the rows X (N, input_dim), the logarithms of the mean probabilities: float32 (N, output_dim).
+
+        Where the task is "regress", the numbers that are predicted.
+        """
+        if self.task == "regress":
+            return self.predict(X).reshape(-1, self.output_dim).astype(np.float32)
         return elementary.log(np.maximum(self.predict_proba(X), np.finfo(np.float32).tiny)).astype(np.float32)
 
     def save(self, path: str | PathLike[str], description: dict[str, Any] | None = None) -> None:
@@ -63,7 +82,7 @@ class Ensemble:
             own, description_of_layers = network.contents()
             arrays |= {f"{i}/{name}": array for name, array in own.items()}
             layers.append(description_of_layers)
-        checkpoint.save(path, arrays, {"networks": layers, **(description or {})})
+        checkpoint.save(path, arrays, {"networks": layers, **self.networks[0].notes(), **(description or {})})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Ensemble":
@@ -78,7 +97,7 @@ class Ensemble:
             raise DataError(f"{path}: has no list of networks, want a file that Ensemble.save wrote")
         for i, layers in enumerate(descriptions):
             own = {name.removeprefix(f"{i}/"): array for name, array in arrays.items() if name.startswith(f"{i}/")}
-            networks.append(FeedForwardNeuralNetwork.holding(own, layers, f"{path}, network {i}"))
+            networks.append(FeedForwardNeuralNetwork.holding(own, layers, f"{path}, network {i}", metadata))
         try:
             return cls(networks)
         except ArgumentError as error:

@@ -41,7 +41,7 @@ class Loss(Closed):
     def check(self, targets: Any, name: str, *, rows: int, outputs: int | None) -> np.ndarray:
         """The targets as forward takes them; DataError, starting with `name`, for what it could not use."""
         if self.task == "classify":
-            return check_labels(targets, name, rows=rows, classes=outputs)
+            return check_labels(targets, name, rows=rows, classes=outputs, otherwise='loss="squared_error"')
         return check_targets(targets, name, rows=rows, outputs=outputs)
 
     def score(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -1,8 +1,8 @@
 """The network: a list of layers, called one by one by hand, or run together as one program of the kernels."""
 
+import copy
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from fastff.nn.layers import Layer, LinearLayer, backward_all, check_parameter, 
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.predictor import FEW_ROWS, Predictor
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
-from fastff.nn.saved import contents, layers_from, named_parameters
-from fastff.nn.stack import Summary, as_made, check_layers, groups_by_hand, summary_of
+from fastff.nn.saved import contents, layers_from, named_parameters, task_in
+from fastff.nn.stack import Summary, as_made, check_layers, groups_by_hand, hidden_widths, inference, summary_of
+from fastff.nn.targets import TARGET_LAYERS
 from fastff.system import checkpoint, elementary
-from fastff.system.arguments import check_seed, check_size
+from fastff.system.arguments import check_choice, check_seed, check_size
 from fastff.system.attributes import Checked, Closed
 from fastff.system.blocks import Sliceable, copied
 from fastff.system.limits import check_room
@@ -45,6 +46,7 @@ class FeedForwardNeuralNetwork(Closed):
 
     layers: list[Any]
     optimizer = Checked(check_optimizer)
+    _task = "classify"  # of the loss that has trained it last
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class FeedForwardNeuralNetwork(Closed):
         seed: int | None = None,
     ) -> None:
         check_seed(seed)
-        hidden = _hidden_widths(hidden_dim, num_layers)
+        hidden = hidden_widths(hidden_dim, num_layers)
         widths = [check_size("input_dim", input_dim), *hidden, check_size("output_dim", output_dim)]
         sizes = itertools.pairwise(widths)
         count = sum((n_in + 1) * n_out for n_in, n_out in sizes)
@@ -70,10 +72,13 @@ class FeedForwardNeuralNetwork(Closed):
         self.optimizer = Adam() if optimizer is None else optimizer
 
     @classmethod
-    def holding(cls, arrays: Mapping[str, np.ndarray], description: Any, path: object) -> "FeedForwardNeuralNetwork":
-        """The network with the contents() that the file at path holds; DataError, naming it, where they don't fit."""
+    def holding(
+        cls, arrays: Mapping[str, np.ndarray], description: Any, path: object, notes: Mapping[str, Any] | None = None
+    ) -> "FeedForwardNeuralNetwork":
+        """The network with contents() and notes() of the file at path; DataError, naming it, where they don't fit."""
         network = cls.__new__(cls)
         network.layers, network.optimizer = layers_from(arrays, description, path), Adam()
+        network._task = task_in(notes or {}, path)
         return network
 
     @classmethod
@@ -117,6 +122,23 @@ class FeedForwardNeuralNetwork(Closed):
         """How many logits a row has that forward gives; None if the layers don't say."""
         known = itertools.takewhile(lambda layer: isinstance(layer, Layer), reversed(self.layers))
         return next((layer.output_dim for layer in known if layer.output_dim is not None), None)
+
+    @property
+    def task(self) -> str:
+        """ "classify", or "regress": predict gives numbers, after training with such a loss or by the last layer."""
+        return "regress" if self.layers and isinstance(self.layers[-1], TARGET_LAYERS) else self._task
+
+    @task.setter
+    def task(self, value: str) -> None:
+        self._task = check_choice("task", value, ("classify", "regress"))
+        if value != self.task:
+            raise ArgumentError(f"loss: of labels, but {self.layers[-1]!r} is last, want a loss of numbers to predict")
+
+    def without_last(self) -> "FeedForwardNeuralNetwork":
+        """The same network without its last layer; the others are the same objects."""
+        other = copy.copy(self)
+        other.layers = self.layers[:-1]
+        return other
 
     @property
     def linear_layers(self) -> list[LinearLayer]:
@@ -234,17 +256,31 @@ class FeedForwardNeuralNetwork(Closed):
         self._few = few  # now that no thread uses it
         return out
 
-    def predict(self, X: Rows) -> np.ndarray:
-        """The number of the most likely class of each row of X (N, input_dim): int64 (N,)."""
-        return self.logits(X).argmax(1)
+    def predict(self, X: Rows, *, context: RunContext = ALONE) -> np.ndarray:
+        """The number of the most likely class of each row of X (N, input_dim): int64 (N,).
+
+        Where the task is "regress", the numbers that are predicted: float64 (N,), or (N, outputs) for several.
+        """
+        if self.task == "classify":
+            return self.logits(X, context=context).argmax(1)
+        if self.layers and isinstance(self.layers[-1], TARGET_LAYERS):
+            inner = self.__dict__.get("_inner")
+            if inner is None or inner.layers != self.layers[:-1]:
+                inner = self._inner = self.without_last()  # kept, as it keeps programs for a few rows
+            values = self.layers[-1].outer(inner.logits(X, context=context))
+        else:
+            values = self.logits(X, context=context).astype(np.float64)
+        return values[:, 0] if values.shape[1] == 1 else values
 
     def predict_proba(self, X: Rows, *, context: RunContext = ALONE) -> np.ndarray:
         """The probability of each class for each row of X (N, input_dim): float32 (N, output_dim); rows sum to 1."""
+        if self.task == "regress":
+            raise ArgumentError("predict_proba: the network predicts numbers, which have no classes, want predict")
         return elementary.softmax(self.logits(X, context=context))
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy must not keep the addresses of the original's memory
-        return {name: value for name, value in self.__dict__.items() if name != "_few"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_few", "_inner")}
 
     # --- on disk ---
 
@@ -292,7 +328,11 @@ class FeedForwardNeuralNetwork(Closed):
         Raises ArgumentError for a layer that can't be saved, and DataError if the file can't be written.
         """
         arrays, description = self.contents()
-        checkpoint.save(path, arrays, {"layers": description})
+        checkpoint.save(path, arrays, {"layers": description, **self.notes()})
+
+    def notes(self) -> dict[str, str]:
+        """What files hold of the network beside its layers: its task, where the layers do not say it."""
+        return {"task": self._task} if self._task != "classify" else {}
 
     load = _LoadMethod()
 
@@ -301,36 +341,5 @@ class FeedForwardNeuralNetwork(Closed):
         arrays, metadata = checkpoint.load(path)
         self.layers = layers_from(arrays, metadata.get("layers"), path)
         self.optimizer = self.__dict__.get("optimizer", Adam())
+        self._task = task_in(metadata, path)
         return self
-
-
-@contextmanager
-def inference(network: Any) -> Iterator[None]:
-    """A context in which the layers of a network change nothing at random, as in prediction."""
-    layers = [layer for layer in getattr(network, "layers", []) if hasattr(layer, "training")]
-    modes = [layer.training for layer in layers]
-    for layer in layers:
-        layer.training = False
-    try:
-        yield
-    finally:
-        for layer, mode in zip(layers, modes, strict=True):
-            layer.training = mode
-
-
-def _hidden_widths(hidden_dim: int | Sequence[int], num_layers: int | None) -> list[int]:
-    """The widths of the hidden layers, from the arguments of FeedForwardNeuralNetwork."""
-    if isinstance(hidden_dim, int | np.integer):
-        if num_layers is None:
-            raise ArgumentError("num_layers: missing, want the number of linear layers, or a sequence as hidden_dim")
-        layers = check_size("num_layers", num_layers)
-        check_room(f"a network of {layers:,} layers", 4096 * layers)  # bytes, however narrow they are
-        return [check_size("hidden_dim", hidden_dim)] * (layers - 1)
-    if not isinstance(hidden_dim, list | tuple | np.ndarray):
-        raise ArgumentError(f"hidden_dim: {hidden_dim!r}, want a whole number or a sequence of them")
-    widths = [check_size("hidden_dim", width) for width in hidden_dim]
-    if num_layers is not None and num_layers != len(widths) + 1:
-        raise ArgumentError(
-            f"num_layers: {num_layers}, want {len(widths) + 1} for the {len(widths)} widths of hidden_dim"
-        )
-    return widths

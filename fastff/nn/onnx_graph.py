@@ -1,4 +1,4 @@
-"""A network as an ONNX graph, from raw rows to probabilities, for onnxruntime and other programs that read the format.
+"""A network as an ONNX graph, from raw rows to probabilities or predicted numbers, for onnxruntime and other programs.
 
 The graph includes the preprocessing, and leaves out Augment and Dropout, which prediction does not use. No other module
 imports onnx.
@@ -11,12 +11,14 @@ import numpy as np
 
 from fastff import __version__
 from fastff.errors import ArgumentError, MissingExtra
+from fastff.kernels.pointwise import HIGHEST
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import RandomLayer
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.layers import LinearLayer
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.preprocessing import Standardize, Whiten
+from fastff.nn.targets import TargetExp, TargetScale
 
 OPSET, IR_VERSION = 13, 8  # old enough for every runtime in use, and new enough for all that is needed
 _FUNCTIONS = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
@@ -26,6 +28,8 @@ def onnx_bytes(
     model: FeedForwardNeuralNetwork | Ensemble, class_names: Sequence[str] = (), notes: Mapping[str, str] | None = None
 ) -> bytes:
     """The model as an ONNX file: input "rows", float32 (N, input_dim); output "probabilities", float32 (N, classes).
+
+    The output of a model that predicts numbers is "predictions", float32 (N, outputs), in the targets' units.
 
     The names of the classes become the model's metadata "class_names", one on each line; notes are more of it. Raises
     MissingExtra if onnx is not installed, and ArgumentError for a layer of somebody's own.
@@ -47,19 +51,23 @@ def onnx_bytes(
         constants.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
         return name
 
+    result = "probabilities" if model.task == "classify" else "predictions"
+
+    def whole(network: FeedForwardNeuralNetwork, prefix: str = "", output: str = "") -> str:
+        z = _logits(network, add, lambda name, array: constant(f"{prefix}{name}", array))
+        if model.task == "classify":
+            return add("Softmax", z, output=output, axis=1)
+        return add("Identity", z, output=output)
+
     if isinstance(model, Ensemble):
-        members = [
-            add("Softmax", _logits(network, add, lambda name, array, i=i: constant(f"{i}/{name}", array)), axis=1)
-            for i, network in enumerate(model.networks)
-        ]
-        add("Mean", *members, output="probabilities")
+        add("Mean", *(whole(network, f"{i}/") for i, network in enumerate(model.networks)), output=result)
     else:
-        add("Softmax", _logits(model, add, constant), output="probabilities", axis=1)
+        whole(model, output=result)
     graph = helper.make_graph(
         nodes,
         "fastff",
         [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", model.input_dim])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", model.output_dim])],
+        [helper.make_tensor_value_info(result, TensorProto.FLOAT, ["N", model.output_dim])],
         constants,
     )
     file = helper.make_model(
@@ -84,6 +92,11 @@ def _logits(network: FeedForwardNeuralNetwork, add: Callable[..., str], constant
         elif type(layer) is Standardize:
             value = add("Sub", value, constant(f"{i}.mean", layer.mean))
             value = add("Mul", value, constant(f"{i}.scale", layer.scale))
+        elif type(layer) is TargetScale:
+            value = add("Mul", value, constant(f"{i}.std", layer.factor))
+            value = add("Add", value, constant(f"{i}.mean", layer.mean))
+        elif type(layer) is TargetExp:
+            value = add("Exp", add("Min", value, constant(f"{i}.highest", np.array(HIGHEST))))
         elif type(layer) in _FUNCTIONS:
             value = add(_FUNCTIONS[type(layer)], value)
         elif not isinstance(layer, RandomLayer):

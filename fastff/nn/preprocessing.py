@@ -78,7 +78,7 @@ class Standardize(Layer, saved_as="standardize"):
     mean, std, scale, features_in = Fixed(), Fixed(), Fixed(), Fixed()
 
     def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
-        self.mean, self.std = _feature_vector(mean, "mean"), _feature_vector(std, "std")
+        self.mean, self.std = feature_vector(mean, "mean"), feature_vector(std, "std")
         if self.mean.shape != self.std.shape:
             raise ArgumentError(f"std: {self.std.size} values, want as many as mean has, {self.mean.size}")
         if (self.std < 0).any():
@@ -86,7 +86,7 @@ class Standardize(Layer, saved_as="standardize"):
         self.features_in = self.mean.size
         most = np.finfo(np.float32).max
         inverse = np.minimum(1 / np.where(self.std > 1 / most, self.std, 1 / most), most)
-        self.scale = _kept(np.where(self.std > 0, inverse, 1), np.float32)
+        self.scale = kept(np.where(self.std > 0, inverse, 1), np.float32)
 
     @classmethod
     def fit(cls, X: Rows) -> "Standardize":
@@ -141,7 +141,7 @@ class Whiten(Layer, saved_as="whiten"):
             )
         if not (np.isfinite(matrix).all() and np.isfinite(vector).all()):
             raise ArgumentError("projection: holds a value that is not finite, want finite numbers")
-        self.projection, self.shift = _kept(matrix, np.float32), _kept(vector, np.float32)
+        self.projection, self.shift = kept(matrix, np.float32), kept(vector, np.float32)
         self.features_in, self.output_dim = matrix.shape
         self._panels = panels.aligned(panels.panel_size(matrix.shape))
         self._shift = panels.aligned(panels.round_up(vector.size, panels.NR))
@@ -183,17 +183,17 @@ class Whiten(Layer, saved_as="whiten"):
         return program.linear_backward(g, self._panels, self.features_in, barrier=True)
 
 
-def _feature_vector(values: np.ndarray, name: str) -> np.ndarray:
+def feature_vector(values: np.ndarray, name: str) -> np.ndarray:
     """values (D,) or (1, D) as float64 (D,), a copy; ArgumentError if one is not finite, or there is none."""
     vector = check_numbers(name, values, np.float64, "one finite number a feature").reshape(-1)
     bad = vector[~np.isfinite(vector)]
     if bad.size or not vector.size:
         found = f"holds {bad[0]}" if bad.size else "empty"
         raise ArgumentError(f"{name}: {found}, want one finite number a feature")
-    return _kept(vector, np.float64)
+    return kept(vector, np.float64)
 
 
-def _kept(array: np.ndarray, dtype: type) -> np.ndarray:
+def kept(array: np.ndarray, dtype: type) -> np.ndarray:
     """A copy that nobody can write to or resize: what was made from it would not change with it."""
     array = np.array(array, dtype, order="C")
     hold(array)

@@ -77,3 +77,11 @@ def layers_from(arrays: Mapping[str, np.ndarray], description: Any, path: object
     if width is None:
         raise DataError(f"{path}: no layer says how wide it is; is it a network that fastff saved?")
     return layers
+
+
+def task_in(notes: Mapping[str, Any], path: object) -> str:
+    """The task in what the file at path holds beside layers; DataError, naming it, where there can be no such one."""
+    task = notes.get("task", "classify")
+    if task not in ("classify", "regress"):
+        raise DataError(f"{path}: task {task!r}, want classify or regress")
+    return str(task)

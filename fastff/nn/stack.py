@@ -1,11 +1,16 @@
 """Layers one behind the other: whether they fit, which of them run as one program by hand, and a table of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from fastff.errors import ArgumentError
 from fastff.nn.layers import Layer, LinearLayer
 from fastff.nn.preprocessing import Standardize
+from fastff.system.arguments import check_size
+from fastff.system.limits import check_room
 
 BY_HAND = ("forward", "backward", "step")  # what any layer has
 
@@ -81,3 +86,35 @@ def groups_by_hand(layers: list[Any]) -> list[tuple[bool, list[Any]]]:
         else:
             groups.append((alike, [layer]))
     return groups
+
+
+@contextmanager
+def inference(network: Any) -> Iterator[None]:
+    """A context in which the layers of a network change nothing at random, as in prediction."""
+    layers = [layer for layer in getattr(network, "layers", []) if hasattr(layer, "training")]
+    modes = [layer.training for layer in layers]
+    for layer in layers:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.training = mode
+
+
+def hidden_widths(hidden_dim: int | Sequence[int], num_layers: int | None) -> list[int]:
+    """The widths of the hidden layers, from the arguments of FeedForwardNeuralNetwork."""
+    if isinstance(hidden_dim, int | np.integer):
+        if num_layers is None:
+            raise ArgumentError("num_layers: missing, want the number of linear layers, or a sequence as hidden_dim")
+        layers = check_size("num_layers", num_layers)
+        check_room(f"a network of {layers:,} layers", 4096 * layers)  # bytes, however narrow they are
+        return [check_size("hidden_dim", hidden_dim)] * (layers - 1)
+    if not isinstance(hidden_dim, list | tuple | np.ndarray):
+        raise ArgumentError(f"hidden_dim: {hidden_dim!r}, want a whole number or a sequence of them")
+    widths = [check_size("hidden_dim", width) for width in hidden_dim]
+    if num_layers is not None and num_layers != len(widths) + 1:
+        raise ArgumentError(
+            f"num_layers: {num_layers}, want {len(widths) + 1} for the {len(widths)} widths of hidden_dim"
+        )
+    return widths

@@ -1,4 +1,4 @@
-"""Draws the curves of a run: loss (left axis) and accuracy (right axis) of every batch and every epoch."""
+"""Draws the curves of a run: loss (left axis), and accuracy or r2 (right axis), of every batch and every epoch."""
 
 import math
 import os
@@ -27,15 +27,19 @@ def draw_curves(
 ) -> None:
     """Draw loss (left axis) and accuracy (right axis): faint lines for training batches, strong ones for validation.
 
+    Where numbers are predicted there is r2 in the place of the accuracy, of epochs only.
+
     batch_losses, batch_accuracies: (N,) each, accuracies within 0..1; losses may end in infinities and NaNs.
     epochs: records with epoch (from 1), train_loss, train_accuracy, val_loss, val_accuracy; the last two may be None,
-        and if they are in all records, the training means of the epochs are drawn instead.
+        and if they are in all records, the training means of the epochs are drawn instead. If the accuracies are None
+        they have train_r2 and val_r2, and batch_accuracies is empty.
     batches_per_epoch: places the batches on the axis of epochs; by default they are spread evenly over the records.
 
     Raises ArgumentError when there is nothing to draw or the lengths differ, DataError when the file cannot be written.
     """
     losses, accuracies = (np.array(values, np.float64).reshape(-1) for values in (batch_losses, batch_accuracies))
-    if losses.size == 0 or losses.size != accuracies.size:
+    score = "r2" if epochs and epochs[0].train_accuracy is None else "accuracy"
+    if losses.size == 0 or accuracies.size != (0 if score == "r2" else losses.size):
         found = f"{losses.size} and {accuracies.size} values"
         raise ArgumentError(f"batch_losses and batch_accuracies hold {found}, wanted as many in both, at least one")
     accuracies *= 100
@@ -44,7 +48,8 @@ def draw_curves(
     marked = validated or epochs
     epoch_at = [record.epoch for record in marked]
     epoch_losses = np.array([getattr(record, f"{source}_loss") for record in marked], np.float64)
-    epoch_accuracies = 100 * np.array([getattr(record, f"{source}_accuracy") for record in marked], np.float64)
+    epoch_scores = np.array([getattr(record, f"{source}_{score}") for record in marked], np.float64)
+    epoch_scores *= 100 if score == "accuracy" else 1
 
     start = epochs[0].epoch - 1 if epochs else 0
     if batches_per_epoch is None:
@@ -59,11 +64,12 @@ def draw_curves(
     lines = []
     for ax, name, colour, marker, batches, means, scale in (
         (left, "loss", BLUE, "o", losses, epoch_losses, (0, _loss_step(top))),
-        (right, "accuracy", RED, "s", accuracies, epoch_accuracies, _accuracy_scale(accuracies, epoch_accuracies)),
+        (right, score, RED, "s", accuracies, epoch_scores, _score_scale(score, accuracies, epoch_scores)),
     ):
-        _set_scale(ax, "accuracy (%)" if ax is right else name, colour, *scale)
+        _set_scale(ax, "accuracy (%)" if name == "accuracy" else name, colour, *scale)
         highest = 3 * ax.get_ylim()[1]  # outside the frame, yet small enough for the canvas to draw
-        lines += _draw_batches(ax, at, batches, highest, color=colour, label=f"{name}, training batch")
+        if batches.size:
+            lines += _draw_batches(ax, at, batches, highest, color=colour, label=f"{name}, training batch")
         if marked:
             shape = marker if len(marked) <= 30 else "none"
             look: dict[str, Any] = {"linewidth": 2, "linestyle": "-", "marker": shape, "markersize": 6.5, "zorder": 4}
@@ -134,8 +140,11 @@ def _loss_step(top: float) -> float:
     return next(step * unit for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * unit * STEPS >= 0.999 * top)
 
 
-def _accuracy_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
-    """Return (lowest tick, step) of the narrowest axis that shows all epochs and 95% of the batches."""
+def _score_scale(score: str, batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
+    """Return (lowest tick, step) of the narrowest axis that shows all epochs and 95% of the batches; r2 from 0 on."""
+    if score == "r2":
+        low = np.percentile(means, 10) if means.size else 0.0
+        return next(((1 - step * STEPS, step) for step in (0.02, 0.04, 0.1) if 1 - step * STEPS <= low), (0.0, 0.2))
     batches, means = batches[np.isfinite(batches)], means[np.isfinite(means)]
     low = min(float(np.percentile(batches, 5)) if batches.size else 100, means.min(initial=100))
     high = max(batches.max(initial=0), means.max(initial=0))
@@ -165,7 +174,12 @@ def _final_figures(epochs: Sequence[Any], losses: np.ndarray, accuracies: np.nda
     if not epochs:
         return f"batch {losses.size:,}: training loss {losses[-1]:.3g}, accuracy {accuracies[-1]:.1f}%"
     last = epochs[-1]
-    text = f"epoch {last.epoch}: training loss {last.train_loss:.3g}, accuracy {last.train_accuracy:.1%}"
+    text = f"epoch {last.epoch}: training loss {last.train_loss:.3g}, {_said(last, 'train')}"
     if last.val_loss is not None:
-        text += f"; validation loss {last.val_loss:.3g}, accuracy {last.val_accuracy:.1%}"
+        text += f"; validation loss {last.val_loss:.3g}, {_said(last, 'val')}"
     return text
+
+
+def _said(record: Any, split: str) -> str:
+    accuracy = getattr(record, f"{split}_accuracy")
+    return f"r2 {getattr(record, f'{split}_r2'):.3f}" if accuracy is None else f"accuracy {accuracy:.1%}"

@@ -13,13 +13,19 @@ from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED, RULE
 
 
 def draw_history(
-    path: str | os.PathLike[str], trials: Sequence[int], accuracies: Any, whole: Sequence[bool], *, title: str
+    path: str | os.PathLike[str],
+    trials: Sequence[int],
+    accuracies: Any,
+    whole: Sequence[bool],
+    *,
+    title: str,
+    score: str = "accuracy",
 ) -> None:
     """Draw the accuracy of each trial, and a line of the best accuracy so far among trials not stopped early.
 
-    trials: (N,) ascending numbers, N at least 1. accuracies: (N,) within 0..1. whole: (N,), False for a trial that was
-    stopped early. Accuracies far below the others are drawn at the lower edge. Raises DataError when the file cannot be
-    written.
+    trials: (N,) ascending numbers, N at least 1. accuracies: (N,) of at most 1. whole: (N,), False for a trial that was
+    stopped early. score: what accuracies are, "accuracy" or "r2". Those far below the others are drawn at the lower
+    edge. Raises DataError when the file cannot be written.
     """
     at, values, ended = np.array(trials), 100 * np.array(accuracies, np.float64), np.array(whole, bool)
     figure, ax = canvas.chart(8.4, 4.4)
@@ -38,12 +44,13 @@ def draw_history(
     if below.any():
         edge = np.full(below.sum(), low)
         ax.scatter(at[below], edge, s=26, color=GREY, marker="v", zorder=4, label=f"below {low:.0f}%", clip_on=False)
-    ax.set_ylim(low, np.max(values) + 0.04 * (np.max(values) - low) + 0.1)
+    top = max(np.max(values), low)  # an r2 may be negative
+    ax.set_ylim(low, top + 0.04 * (top - low) + 0.1)
     ax.set_xlim(at[0] - 0.02 * (at[-1] - at[0]) - 0.5, at[-1] + 0.02 * (at[-1] - at[0]) + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
     ax.grid(axis="y", color=RULE, linewidth=0.8)
     ax.set_xlabel("trial", **canvas.text(10))
-    ax.set_ylabel("validation accuracy (%)", **canvas.text(10))
+    ax.set_ylabel(f"validation {score} (%)", **canvas.text(10))
     _frame(ax, title)
     fonts = {"prop": {"family": FONT, "size": 9}, "labelcolor": INK}
     handles, labels = ax.get_legend_handles_labels()

@@ -23,14 +23,14 @@ def contents(run: FinishedRun) -> dict[str, Any]:
     options = {name: run.options[name] for name in defaults if name in run.options}  # in the order of the help
     return {
         "title": f"{summary['dataset']}: a feed-forward network {'–'.join(map(str, widths))}",
-        "kind": f"{'Image c' if model.image_shape else 'C'}lassifier, trained with fastff {summary['version']}.",
+        "kind": f"{_kind(run)}, trained with fastff {summary['version']}.",
         "dataset": summary["dataset"],
         "result": _result(run),
         "interval": _interval_note(summary),
         "changed": [[n, _toml(v), _toml(defaults[n])] for n, v in options.items() if v != defaults[n]],
         "config": [[n, _toml(v)] for n, v in options.items()],
         "ablation": ablation_of(summary["dataset"], studies()),
-        "split": "validation" if summary["test_accuracy"] is None else "test",
+        "split": "validation" if summary["test_rows"] is None else "test",
         "optimizer": _optimizer({**defaults, **options}),
     }
 
@@ -76,6 +76,8 @@ def _points(difference: float) -> str:
 
 def _result(run: FinishedRun) -> list[list[str]]:
     summary, names = run.summary, run.model.class_names
+    if summary["task"] == "regress":
+        return _regression(run)
     test = "the data set has no test rows"
     if summary["test_accuracy"] is not None:
         rows = summary["test_rows"]
@@ -87,6 +89,35 @@ def _result(run: FinishedRun) -> list[list[str]]:
         ["Test accuracy", test],
         ["Validation accuracy", f"{summary['val_accuracy']:.2%}"],
         ["Training accuracy", f"{summary['train_accuracy']:.2%}"],
+        *_training(run),
+        ["Classes", f"{len(names)}: {classes}"],
+    ]
+
+
+def _kind(run: FinishedRun) -> str:
+    if run.summary["task"] == "regress":
+        return "Regression"
+    return f"{'Image c' if run.model.image_shape else 'C'}lassifier"
+
+
+def _regression(run: FinishedRun) -> list[list[str]]:
+    summary, test = run.summary, "the data set has no test rows"
+    if summary["test_r2"] is not None:
+        test = f"{summary['test_r2']:.4f}, of {summary['test_rows']:,} rows"
+    errors = {name: summary.get(f"test_{name}") for name in ("rmse", "mae")}
+    return [
+        ["Test r2", test],
+        *([f"Test {name}", f"{value:.6g}"] for name, value in errors.items() if value is not None),
+        ["Validation r2", f"{summary['val_r2']:.4f}"],
+        ["Training r2", f"{summary['train_r2']:.4f}"],
+        *_training(run),
+        ["Predicted", ", ".join(run.model.outputs)],
+    ]
+
+
+def _training(run: FinishedRun) -> list[list[str]]:
+    summary = run.summary
+    return [
         [
             "Epochs",
             f"{summary['epochs']}; the weights are those of epoch {summary['best_epoch']}, "
@@ -98,11 +129,12 @@ def _result(run: FinishedRun) -> list[list[str]]:
             f"{summary['threads']} thread{'s' if summary['threads'] > 1 else ''}",
         ],
         ["Parameters", f"{summary['parameters']:,}"],
-        ["Classes", f"{len(names)}: {classes}"],
     ]
 
 
 def _interval_note(summary: dict[str, Any]) -> str:
+    if summary["task"] == "regress":
+        return "r2 is the share of the variation of the true values that the predictions explain."
     if summary["test_accuracy"] is None:
         return "Validation chose the weights, so its accuracy is no estimate for new rows, and no interval is given."
     return (

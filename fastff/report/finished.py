@@ -52,14 +52,19 @@ def _summary(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not a JSON file: {error}, want that of a finished run") from None
     if not isinstance(figures, dict):
         raise DataError(f"{path}: holds {type(figures).__name__}, want the figures of a finished run")
+    if figures.setdefault("task", "classify") not in ("classify", "regress"):
+        raise DataError(f"{path}: task = {figures['task']!r}, want classify or regress")
+    score, other = ("accuracy", "r2") if figures["task"] == "classify" else ("r2", "accuracy")
     for name, wanted in _FIGURES.items():
+        if name.endswith(other):
+            continue
         if name not in figures:
             raise DataError(f"{path}: has no {name}, want that of a finished run")
         kind = wanted.removesuffix(", or null")
         if not (_KINDS[kind](figures[name]) or (kind != wanted and figures[name] is None)):
             raise DataError(f"{path}: {name} = {figures[name]!r}, want {wanted}")
-    if (figures["test_rows"] is None) != (figures["test_accuracy"] is None):
-        raise DataError(f"{path}: test_rows = {figures['test_rows']!r}, want it exactly where there is a test_accuracy")
+    if (figures["test_rows"] is None) != (figures[f"test_{score}"] is None):
+        raise DataError(f"{path}: test_rows = {figures['test_rows']!r}, want it exactly where there is a test_{score}")
     return figures
 
 
@@ -82,6 +87,9 @@ _FIGURES = {
     "train_accuracy": "a number from 0 to 1",
     "val_accuracy": "a number from 0 to 1",
     "test_accuracy": "a number from 0 to 1, or null",
+    "train_r2": "a number",
+    "val_r2": "a number",
+    "test_r2": "a number, or null",
     "train_seconds": "a number",
     "examples_per_second": "a number",
     "parameters": "a whole number of at least 1",

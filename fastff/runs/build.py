@@ -1,21 +1,25 @@
 """Builds the network and the trainer that a Config describes; every command that trains begins with this."""
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from fastff.data import Dataset
-from fastff.errors import ArgumentError, DataError
+from fastff.errors import ArgumentError
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
 from fastff.nn.layers import LinearLayer
+from fastff.nn.loss import PoissonLoss
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam, Optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
+from fastff.nn.targets import TargetExp, TargetScale
 from fastff.runs.config import Config
-from fastff.runs.presets import PRESETS
+from fastff.runs.presets import PRESETS, own_options
+from fastff.system import elementary
 from fastff.system.arguments import check_size
 from fastff.training.trainer import Trainer
 
@@ -39,18 +43,19 @@ def make_trainer(
     """The trainer that the options describe, with its network, for this data.
 
     kind: the class of the trainer. front: what `preprocessing` returned for such options, where that was called
-    before; the layers are copied. Raises ArgumentError for bad values, DataError for data to regress on.
+    before; the layers are copied. Raises ArgumentError for bad values.
     """
-    if data.task == "regress" and data.columns is not None:
-        raise DataError(f"{data.name}: {data.columns.reason}; training on numbers is not there yet, want task classify")
+    options = for_data(options, data)
     network = FeedForwardNeuralNetwork(
         options.whiten or data.n_features,
-        data.n_classes,
+        data.n_classes if data.task == "classify" else data.y_train[:1].size,
         options.hidden,
         optimizer=_optimizer(options),
         seed=options.seed,
     )
     network.layers = list(_dress(network.layers, options))
+    if data.task == "regress":
+        _predict_numbers(network, data, options.loss)
     network.layers[:0] = preprocessing(options, data) if front is None else map(copy.copy, front)
     if options.mirror or options.shift:
         if data.image_shape is None:
@@ -67,18 +72,54 @@ def make_trainer(
         precision=options.precision,
         threads=options.threads,
         seed=options.seed,
+        loss="cross_entropy" if options.loss == "auto" else options.loss,
         label_smoothing=options.label_smoothing,
         patience=options.patience,
         monitor=options.monitor,
     )
 
 
+def _predict_numbers(network: FeedForwardNeuralNetwork, data: Dataset, loss: str) -> None:
+    """Give the network a last layer for targets in their own units, and let it predict about their mean at first.
+
+    With its last weights as they are it would be far off, and so would be Adam's first squared gradients, of which it
+    keeps the mean for long. A tenth of them was worth 0.02 to 0.04 of r2 on three data sets, with the preset tabular.
+    """
+    last = network.linear_layers[-1]
+    last.weights = 0.1 * last.weights
+    if loss == "poisson":
+        counts = PoissonLoss().check(data.y_train, f"{data.name}: y_train", rows=len(data.y_train), outputs=None)
+        means = elementary.sum_rows(counts.astype(np.float64)) / len(counts)
+        last.bias = elementary.log(np.maximum(means, 1 / len(counts)))
+    network.layers.append(TargetExp() if loss == "poisson" else TargetScale.fit(data.y_train))
+
+
+def for_data(options: Config, data: Dataset) -> Config:
+    """The options with what they mean by default for numbers to predict. ArgumentError for what only classes have."""
+    if data.task == "classify":
+        if options.loss not in ("auto", "cross_entropy"):
+            raise ArgumentError(
+                f"loss: {options.loss} for the classes of {data.name}, want cross_entropy, or task regress"
+            )
+        return options
+    if options.loss == "cross_entropy":
+        raise ArgumentError(f"loss: cross_entropy for the numbers of {data.name}, want another, or task classify")
+    if options.class_weight is not None:
+        raise ArgumentError(f"class_weight: {options.class_weight!r} for numbers to predict, want it left out")
+    preset = {**own_options(options.dataset), **PRESETS.get(options.preset or "", {})}
+    changed: dict[str, Any] = {"loss": "squared_error"} if options.loss == "auto" else {}
+    # what no preset and no option has chosen otherwise
+    if options.monitor == preset.get("monitor", Config.monitor) == Config.monitor:
+        changed["monitor"] = "val_loss"
+    if options.label_smoothing == preset.get("label_smoothing"):
+        changed["label_smoothing"] = 0.0
+    return dataclasses.replace(options, **changed)
+
+
 def row_weights(options: Config, data: Dataset) -> np.ndarray | None:
     """How much each training row counts (N,): its weight in the table times that of its class; None: all the same."""
     if options.class_weight is None:
         return data.weights
-    if data.task == "regress":
-        raise ArgumentError(f"class_weight: {options.class_weight!r} for numbers to predict, want it left out")
     counts = np.bincount(data.y_train, minlength=data.n_classes)
     balanced = len(data.y_train) / (data.n_classes * np.maximum(counts, 1))  # as scikit-learn has it
     weights: np.ndarray = balanced[data.y_train]

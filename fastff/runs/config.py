@@ -153,14 +153,19 @@ class Config(HasPaths):
     """The strength of weight decay, 0 for none; biases are never decayed."""
     momentum: float = 0.9
     """SGD: the share of the previous step that each step repeats, from 0 to below 1."""
+    loss: Literal["auto", "cross_entropy", "squared_error", "absolute_error", "poisson"] = "auto"
+    """What training makes small. auto: cross_entropy for classes, squared_error for numbers to predict; for them also
+    absolute_error, or poisson for counts. The targets are scaled for the first two, and given back in their units."""
     label_smoothing: float = 0.0
     """The share of each row's label that is spread evenly over all classes, from 0 to below 1."""
     patience: Count = None
     """Stop once N epochs in a row have not improved --monitor; by default, train all epochs."""
-    monitor: Literal["val_accuracy", "val_loss", "val_balanced_accuracy", "val_auc", "train_accuracy", "train_loss"] = (
-        "val_accuracy"
-    )
-    """The figure by which the best epoch is chosen; the network keeps that epoch's weights."""
+    monitor: Literal[
+        "val_accuracy", "val_loss", "val_balanced_accuracy", "val_auc", "val_r2", "train_accuracy", "train_loss",
+        "train_r2",
+    ] = "val_accuracy"  # fmt: skip
+    """The figure by which the best epoch is chosen; the network keeps that epoch's weights. Numbers to predict have r2
+    in the place of the accuracy, and val_loss by default."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """The format of the numbers that the layers multiply; auto is bfloat16 on CPUs made for it (docs/bfloat16.md)."""

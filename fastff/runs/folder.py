@@ -17,7 +17,9 @@ METRICS = "metrics.jsonl"  # a line of figures for each epoch
 CHECKPOINT = "checkpoint.safetensors"  # all that training needs to go on; --resume reads it
 BEST = "best.safetensors"  # the network with the weights of the best epoch
 SUMMARY = "summary.json"  # the final figures
-PICTURES = CURVES, CONFUSION, EXAMPLES, WEIGHTS = "curves.png", "confusion.png", "examples.png", "weights.png"
+PICTURES = CURVES, CONFUSION, EXAMPLES, WEIGHTS, PREDICTED, RESIDUALS = (
+    "curves.png", "confusion.png", "examples.png", "weights.png", "predicted.png", "residuals.png"
+)  # fmt: skip
 # Of --seeds, above the folders of the single runs
 ENSEMBLE = "ensemble.safetensors"  # the networks of all seeds as one model
 SEEDS = "seeds.json"  # mean and standard deviation of the figures of all seeds

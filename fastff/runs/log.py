@@ -20,6 +20,8 @@ _TAGS = {
     "train_accuracy": "accuracy/train",
     "val_loss": "loss/val",
     "val_accuracy": "accuracy/val",
+    "train_r2": "r2/train",
+    "val_r2": "r2/val",
     "examples_per_second": "examples_per_second",
 }
 
@@ -84,7 +86,8 @@ class TensorBoardLog(Log):
         self._scalars(record.epoch, {tag: getattr(record, name) for name, tag in _TAGS.items()})
 
     def summary(self, figures: dict[str, Any]) -> None:
-        self._scalars(figures["epochs"], {"loss/test": figures["test_loss"], "accuracy/test": figures["test_accuracy"]})
+        tests = {f"{name}/test": figures.get(f"test_{name}") for name in ("loss", "accuracy", "r2", "rmse", "mae")}
+        self._scalars(figures["epochs"], tests)
 
     def _scalars(self, step: int, values: dict[str, float | None]) -> None:
         with _one_line("tensorboard"):

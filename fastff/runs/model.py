@@ -11,8 +11,10 @@ from fastff.data.columns import Schema
 from fastff.data.splits import TableSplit, split_from
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.ensemble import Ensemble
+from fastff.nn.loss import LOSSES
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.runs.folder import BEST, ENSEMBLE
+from fastff.runs.regression import output_names
 from fastff.system import checkpoint
 from fastff.system.paths import expanded
 
@@ -22,7 +24,9 @@ class TrainedModel:
     """A trained network or ensemble, a name for each class, and (channels, height, width) if its rows are pictures.
 
     columns: of a model that was trained on a table, what the table's columns are; otherwise None. split: which of its
-    rows were held out, if any.
+    rows were held out, if any. loss: by which it was trained.
+
+    A model that predicts numbers has no classes.
     """
 
     network: FeedForwardNeuralNetwork | Ensemble
@@ -30,16 +34,35 @@ class TrainedModel:
     image_shape: tuple[int, int, int] | None
     columns: Schema | None = None
     split: TableSplit | None = None
+    loss: str = "cross_entropy"
+
+    @property
+    def task(self) -> str:
+        """ "classify" or "regress"."""
+        return self.network.task
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the numbers that are predicted: of a table its targets."""
+        return output_names(None if self.columns is None else self.columns.target, self.network.output_dim or 0)
 
     def predict_proba(self, frame: Any) -> np.ndarray:
         """The probability of each class, float32 (N, classes), for the rows of a frame whose columns go by name."""
-        if self.columns is None:
-            raise ArgumentError("frame: the model was not trained on a table, want network.predict_proba of an array")
-        return self.network.predict_proba(self.columns.rows(frame, "frame"))
+        return self.network.predict_proba(self._rows(frame, "predict_proba"))
 
     def predict(self, frame: Any) -> np.ndarray:
-        """The name of the most likely class of each row of a frame whose columns go by name: an array of texts (N,)."""
+        """The name of the most likely class of each row of a frame whose columns go by name: an array of texts (N,).
+
+        Of a model that predicts numbers, the numbers: float64 (N,), or (N, outputs) for several targets.
+        """
+        if self.task == "regress":
+            return self.network.predict(self._rows(frame, "predict"))
         return np.array(self.class_names)[self.predict_proba(frame).argmax(1)]
+
+    def _rows(self, frame: Any, method: str) -> np.ndarray:
+        if self.columns is None:
+            raise ArgumentError(f"frame: the model was not trained on a table, want network.{method} of an array")
+        return self.columns.rows(frame, "frame")
 
 
 def load_model(place: str | os.PathLike[str]) -> TrainedModel:
@@ -58,12 +81,13 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
     if "networks" in metadata:
         network = Ensemble.holding(arrays, metadata, path)
     else:
-        network = FeedForwardNeuralNetwork.holding(arrays, metadata.get("layers"), path)
+        network = FeedForwardNeuralNetwork.holding(arrays, metadata.get("layers"), path, metadata)
+    count = network.output_dim or 0 if network.task == "classify" else 0
     if a_file:  # save() of a network or an ensemble need not name the classes
-        metadata.setdefault("class_names", [str(i) for i in range(network.output_dim or 0)])
+        metadata.setdefault("class_names", [str(i) for i in range(count)])
     names, shape = metadata.get("class_names"), metadata.get("image_shape")
-    if not isinstance(names, list) or len(names) != network.output_dim:
-        raise DataError(f"{path}: class_names {names!r}, want {network.output_dim} names")
+    if not isinstance(names, list) or len(names) != count:
+        raise DataError(f"{path}: class_names {names!r}, want {count} names")
     if shape is not None and not _is_shape(shape, network.input_dim):
         raise DataError(f"{path}: image_shape {shape!r}, want (channels, height, width) of {network.input_dim} values")
     columns = metadata.get("columns")
@@ -72,9 +96,14 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
         raise DataError(
             f"{path}: a table's columns with {len(schema.feature_names)} features, which the network has not"
         )
+    if schema is not None and (schema.task, count or network.output_dim) != (network.task, count or len(schema.target)):
+        raise DataError(f"{path}: a table with other targets than the network, {len(schema.target)} to {schema.task}")
+    loss = metadata.get("loss", "cross_entropy" if network.task == "classify" else "squared_error")
+    if loss not in LOSSES or (LOSSES[loss].task != network.task):
+        raise DataError(f"{path}: loss {loss!r}, want one to {network.task}")
     split = None if metadata.get("split") is None else split_from(metadata["split"], path)
     image_shape = None if shape is None else (shape[0], shape[1], shape[2])
-    return TrainedModel(network, tuple(names), image_shape, schema, split)
+    return TrainedModel(network, tuple(names), image_shape, schema, split, loss)
 
 
 def _is_shape(shape: Any, values: int | None) -> bool:

@@ -46,9 +46,12 @@ class TrainingProgress:
 
     def show(self, record: EpochRecord) -> None:
         """Show an epoch that has ended."""
-        text = f"loss {record.train_loss:.3f}  accuracy {record.train_accuracy:.1%}"
-        if record.val_accuracy is not None:
-            text += f"  validation {record.val_accuracy:.1%}"
+        if record.train_accuracy is not None:
+            text = f"loss {record.train_loss:.3f}  accuracy {record.train_accuracy:.1%}"
+            text += "" if record.val_accuracy is None else f"  validation {record.val_accuracy:.1%}"
+        else:
+            text = f"loss {record.train_loss:.3f}  r2 {record.train_r2:.3f}"
+            text += "" if record.val_r2 is None else f"  validation {record.val_r2:.3f}"
         self._bar.update(
             self._task, completed=record.epoch, description=f"{text}  {record.examples_per_second:,.0f} rows/s"
         )

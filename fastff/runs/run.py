@@ -1,7 +1,6 @@
 """A training run and its files: what is written when, so that a process killed at any moment loses little work."""
 
 import contextlib
-import dataclasses
 import json
 import math
 import time
@@ -19,7 +18,6 @@ from fastff.system import checkpoint
 from fastff.system.arguments import check_number, check_size
 from fastff.system.blocks import Sliceable, all_finite
 from fastff.system.files import locked, make_folder, remove_leftovers, write_text
-from fastff.training.history import Progress
 from fastff.training.state import Copy, State, best_network, copied_state, restore_trainer, trainer_state
 from fastff.training.trainer import Trainer
 
@@ -48,7 +46,7 @@ class Run:
         if options.checkpoint_minutes is not None:
             check_number("checkpoint_minutes", options.checkpoint_minutes, 0.0, math.inf, above=True)
         self.options, self.trainer = options, trainer
-        self._description = data.description
+        self._description = described(options, data)
         self._batches = len(Batches(len(data.x_train), trainer.batch_size))
         self._epoch_due = self._batch_due = 0.0  # the next times to save, by time.monotonic()
         self._backoffs = 0
@@ -135,7 +133,7 @@ class Run:
         """Save if the checkpoint is behind; False if this run has trained nothing that could be saved."""
         progress = self._to_save()[1]["progress"]
         if progress != self._saved:
-            if progress == dataclasses.asdict(Progress()):  # nothing trained: keep an earlier run's files
+            if progress["epoch"] == progress["batch"] == 0:  # nothing trained: keep an earlier run's files
                 return False
             self.save()
         return True
@@ -233,3 +231,8 @@ class Run:
         minutes = self.options.checkpoint_minutes
         self._epoch_due = now + pause
         self._batch_due = now + (max(pause, 60 * MINUTES) if minutes is None else 60 * minutes)
+
+
+def described(options: Config, data: Dataset) -> dict[str, Any]:
+    """What is saved with a network beside its layers: what its rows and outputs are, and the loss of numbers."""
+    return data.description if data.task == "classify" else {**data.description, "loss": options.loss}

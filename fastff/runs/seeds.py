@@ -19,13 +19,15 @@ from fastff.engine.side_by_side import SideBySide
 from fastff.errors import ArgumentError, DataError, FastffError
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.runs import regression
 from fastff.runs.build import make_trainer, preprocessing
 from fastff.runs.config import Config
 from fastff.runs.folder import ENSEMBLE, SEEDS, choose_folder, has_run, seed_folder
 from fastff.runs.log import make_log
 from fastff.runs.progress import announce_compiling
-from fastff.runs.run import Run
-from fastff.runs.summary import accuracies, evaluate_splits
+from fastff.runs.regression import regression_splits
+from fastff.runs.run import Run, described
+from fastff.runs.summary import evaluate_splits, scores
 from fastff.system.arguments import check_size
 from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
@@ -34,10 +36,13 @@ from fastff.system.signals import HeldSignals, Stopped
 from fastff.system.streams import say
 from fastff.training.evaluation import evaluate
 
-FIGURES = (
-    "val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "val_balanced_accuracy", "test_balanced_accuracy",
-    "val_auc", "test_auc", "best_epoch",
-)  # fmt: skip
+FIGURES = {
+    "classify": (
+        "val_accuracy", "test_accuracy", "test_loss", "train_accuracy", "val_balanced_accuracy",
+        "test_balanced_accuracy", "val_auc", "test_auc", "best_epoch",
+    ),
+    "regress": (*regression.SUMMARY, "best_epoch"),
+}  # fmt: skip
 TrainRun = Callable[..., dict[str, Any]]  # fastff.train._train_run
 
 
@@ -106,29 +111,34 @@ class _Several:
             say(f"seed {seed}: {error}")
             return
         self.networks[seed], self.summaries[seed] = run.trainer.network, summary
-        say(f"seed {seed}: {accuracies(summary)}, of epoch {summary['best_epoch']}")
+        say(f"seed {seed}: {scores(summary)}, of epoch {summary['best_epoch']}")
 
     def write_summary(self) -> str:
         """Write seeds.json and the ensemble; returns lines for the user that say what they hold."""
         seeds, data = sorted(self.summaries), self.data
         ensemble = Ensemble([self.networks[seed] for seed in seeds])
-        ensemble.save(self.folder / ENSEMBLE, data.description)
+        ensemble.save(self.folder / ENSEMBLE, described(self.options, data))
         figures: dict[str, Any] = {"dataset": data.name, "seeds": seeds}
-        for name in FIGURES:
+        for name in FIGURES[data.task]:
             values = [value for seed in seeds if (value := self.summaries[seed].get(name)) is not None]
             if len(values) == len(seeds):
                 deviation = statistics.stdev(values) if len(values) > 1 else None
                 figures[name] = {"mean": statistics.fmean(values), "std": deviation, "values": values}
-        figures["ensemble"] = evaluate_splits(partial(evaluate, ensemble), data, ("val", "test"))
+        if data.task == "classify":
+            figures["ensemble"] = evaluate_splits(partial(evaluate, ensemble), data, ("val", "test"))
+        else:
+            loss = self.options.loss
+            figures["ensemble"] = regression_splits(ensemble.predict, ensemble, loss, data, ("val", "test"))
         figures["version"] = fastff.__version__
         write_text(self.folder / SEEDS, json.dumps(figures, indent=2) + "\n")
+        score, form = ("accuracy", ".2%") if data.task == "classify" else ("r2", ".4f")
         spread = ", ".join(
-            f"{name} {figures[key]['mean']:.2%}" + (f" ± {figures[key]['std']:.2%}" if len(seeds) > 1 else "")
-            for name, key in (("test", "test_accuracy"), ("validation", "val_accuracy"))
+            f"{name} {figures[key]['mean']:{form}}" + (f" ± {figures[key]['std']:{form}}" if len(seeds) > 1 else "")
+            for name, key in (("test", f"test_{score}"), ("validation", f"val_{score}"))
             if key in figures
         )
         return (
-            f"{data.name}: accuracy {spread} (mean ± standard deviation over {len(seeds)} seeds)\n"
-            f"as one model, {ENSEMBLE}: {accuracies(figures['ensemble'])}\n"
+            f"{data.name}: {score} {spread} (mean ± standard deviation over {len(seeds)} seeds)\n"
+            f"as one model, {ENSEMBLE}: {scores(figures['ensemble'])}\n"
             f"written to {self.folder}: {ENSEMBLE}, {SEEDS}, and the runs of seeds {seeds[0]} to {seeds[-1]}"
         )

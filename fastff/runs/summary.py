@@ -1,6 +1,7 @@
 """What a finished run says about itself: the content of summary.json, the pictures, and a command's last lines."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from fastff.data import Dataset
 from fastff.data.rows import Rows
 from fastff.engine.batches import Batches
 from fastff.nn.preprocessing import Whiten
-from fastff.runs.folder import CONFUSION, CURVES, EXAMPLES, WEIGHTS
+from fastff.runs import regression
+from fastff.runs.folder import CONFUSION, CURVES, EXAMPLES, PREDICTED, RESIDUALS, WEIGHTS
+from fastff.runs.regression import output_names, regression_splits
 from fastff.runs.run import Run
 from fastff.system import clock
 from fastff.system.blocks import Sliceable
@@ -35,15 +38,22 @@ def evaluate_splits(
 def summarise(run: Run, data: Dataset) -> dict[str, Any]:
     """The content of summary.json, for the weights that the trainer holds now: those of the best epoch."""
     trainer, epochs = run.trainer, run.trainer.history.epochs
-    figures = evaluate_splits(trainer.evaluate, data, ("train", "val", "test"))
-    ranked = _class_figures(run, data) if data.task == "classify" else {}
+    names: tuple[str, ...] = "train_accuracy", "val_accuracy", "test_accuracy", "test_loss"
+    ranked: dict[str, Any] = {}
+    if data.task == "classify":
+        figures = evaluate_splits(trainer.evaluate, data, ("train", "val", "test"))
+        ranked = _class_figures(run, data)
+    else:
+        predict, names = partial(trainer.network.predict, context=trainer.context), regression.SUMMARY
+        figures = regression_splits(predict, trainer.network, run.options.loss, data, tuple(_SPLITS))
     seconds = sum(record.seconds for record in epochs)
     return {
         "dataset": data.name,
+        "task": data.task,
         "test_rows": None if data.x_test is None else len(data.x_test),
         "epochs": len(epochs),
         "best_epoch": None if trainer.best is None else trainer.best.epoch,
-        **{name: figures.get(name) for name in ("train_accuracy", "val_accuracy", "test_accuracy", "test_loss")},
+        **{name: figures.get(name) for name in names},
         **ranked,
         "train_seconds": seconds,
         "compile_seconds": trainer.compile_seconds,
@@ -72,9 +82,7 @@ def _class_figures(run: Run, data: Dataset) -> dict[str, Any]:
 def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
     """Draw the run's pictures into its folder; those of single rows only where rows are pictures themselves."""
     folder, trainer, history = run.folder, run.trainer, run.trainer.history
-    title = f"{data.name}: validation {summary['val_accuracy']:.1%}"
-    if summary["test_accuracy"] is not None:
-        title += f", test {summary['test_accuracy']:.1%}"
+    title = _title(summary)
     plots.draw_curves(
         folder / CURVES,
         history.batch_losses,
@@ -85,6 +93,14 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
     )
     split = "val" if data.x_test is None else "test"
     rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+    if data.task == "regress":
+        predictions = trainer.network.predict(rows, context=trainer.context)
+        columns = None if data.columns is None else data.columns.target
+        names = output_names(columns, trainer.network.output_dim or 0)
+        of = f"{title} ({_SPLITS[split]} rows)"
+        plots.draw_predicted(folder / PREDICTED, labels, predictions, names=names, title=of)
+        plots.draw_residuals(folder / RESIDUALS, labels, predictions, names=names, title=of)
+        return
     probabilities = trainer.network.predict_proba(rows, context=trainer.context)
     guesses = probabilities.argmax(1)
     matrix = np.zeros((data.n_classes, data.n_classes), np.int64)
@@ -108,8 +124,18 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
         )
 
 
-def accuracies(figures: Mapping[str, Any], splits: Sequence[str] = ("test", "val")) -> str:
-    """The accuracies among the figures, for a person: "test 97.50%, validation 98.00%"."""
+def _title(summary: Mapping[str, Any]) -> str:
+    """The heading of pictures: the scores on validation and test rows."""
+    score, form = ("accuracy", ".1%") if summary["task"] == "classify" else ("r2", ".3f")
+    found = {_SPLITS[split]: summary[f"{split}_{score}"] for split in ("val", "test")}
+    shown = [f"{name} {value:{form}}" for name, value in found.items() if value is not None]
+    return f"{summary['dataset']}: {'' if score == 'accuracy' else 'r2 '}{', '.join(shown)}"
+
+
+def scores(figures: Mapping[str, Any], splits: Sequence[str] = ("test", "val")) -> str:
+    """The accuracies among the figures, for a person: "test 97.50%, validation 98.00%"; of a regression r2 and rmse."""
+    if any(f"{split}_r2" in figures for split in splits):
+        return regression.said(figures, splits, _SPLITS)
     found = {_SPLITS[split]: figures.get(f"{split}_accuracy") for split in splits}
     return ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in found.items() if accuracy is not None)
 
@@ -129,7 +155,8 @@ def closing_lines(run: Run, summary: dict[str, Any]) -> str:
     """What the command prints at the end: the accuracies, the speed, and the files in the run's folder."""
     files = sorted(path.name for path in run.folder.iterdir() if not path.name.startswith("."))
     return (
-        f"{summary['dataset']}: accuracy {accuracies(summary, ('test', 'val', 'train'))}, "
+        f"{summary['dataset']}: {'accuracy' if summary['task'] == 'classify' else 'r2'} "
+        f"{scores(summary, ('test', 'val', 'train'))}, "
         f"of epoch {summary['best_epoch']}, the best in {run.options.monitor}\n"
         f"{_beside_accuracy(summary)}"
         f"{summary['epochs']} epochs of training in {summary['train_seconds']:.2f} s, "

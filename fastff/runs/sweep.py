@@ -30,8 +30,9 @@ COMMAND_ONLY = (
 class Fitted:
     """The result of one config of fit_many: a network with the weights of its best epoch, or an error.
 
-    history: the figures of every batch and epoch. best_epoch: counted from 1. best: the value of the config's `monitor`
-    in that epoch, by default the validation accuracy (0..1). If there is an error, all of these are None.
+    history: the figures of every batch and epoch. best_epoch: counted from 1. best: the value of `monitor` in that
+    epoch, by default the validation accuracy (0..1), or for numbers to predict the validation loss.
+    If there is an error, all of these are None.
     """
 
     config: Config
@@ -40,6 +41,7 @@ class Fitted:
     best_epoch: int | None = None
     best: float | None = None
     error: FastffError | None = None
+    monitor: str | None = None
 
     def __repr__(self) -> str:
         """The options that are not as by default, and the best epoch, or the error."""
@@ -48,7 +50,7 @@ class Fitted:
         if self.error is not None:
             said.append(shorten(f"{type(self.error).__name__}: {self.error}", 120))
         elif self.best is not None:
-            said.append(f"{self.config.monitor} {self.best:.3f} in epoch {self.best_epoch}")
+            said.append(f"{self.monitor} {self.best:.3f} in epoch {self.best_epoch}")
         return f"Fitted({', '.join(said)})"
 
 
@@ -135,4 +137,4 @@ def _fit(item: Fitted, data: Dataset, fronts: _Fronts, context: RunContext) -> N
     trainer.restore_best()
     item.network, item.history = trainer.network, history
     if trainer.best is not None:
-        item.best_epoch, item.best = trainer.best.epoch, trainer.best.value
+        item.best_epoch, item.best, item.monitor = trainer.best.epoch, trainer.best.value, trainer.monitor

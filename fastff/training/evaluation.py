@@ -6,31 +6,49 @@ from typing import Any
 
 import numpy as np
 
-from fastff.data.rows import Rows, check_labels, check_rows
+from fastff.data.rows import Rows, check_rows
 from fastff.engine.batches import Batches
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
-from fastff.nn.loss import CrossEntropySoftmax, Loss
-from fastff.nn.network import FeedForwardNeuralNetwork, inference
+from fastff.nn.loss import CrossEntropySoftmax, Loss, PoissonLoss, SquaredError, check_loss
+from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.stack import inference
+from fastff.nn.targets import TargetExp
 from fastff.system.arguments import check_size
 from fastff.system.hold import references
-from fastff.training.given import r2, variation
+from fastff.training.given import check_pair, in_front_of_loss, r2, variation
 
 EVALUATION_ROWS = 1024  # rows that validation takes through the network at a time
 
 
-def evaluate(model: Any, X_val: Rows, Y_val: np.ndarray, batch_size: int = EVALUATION_ROWS) -> tuple[float, float]:
-    """(mean cross-entropy, accuracy in 0..1) over all rows, exact whatever batch_size is.
+def evaluate(
+    model: Any, X_val: Rows, Y_val: np.ndarray, batch_size: int = EVALUATION_ROWS, *, loss: str | Loss | None = None
+) -> tuple[float, float]:
+    """(mean cross-entropy, accuracy in 0..1) over all rows, or (mean loss, r2), exact whatever batch_size is.
 
     model: a FeedForwardNeuralNetwork, or anything with forward(X) -> logits (B, C). X_val (N, D), also as
-    Shards; Y_val (N,) or (N, 1).
+    Shards; Y_val (N,) or (N, 1), or numbers to predict (N, outputs). loss: as in Trainer, and in the same units; None
+    takes cross-entropy, or for a model that predicts numbers the squared error (poisson where TargetExp is last). r2
+    is of all outputs together.
     """
     if not callable(getattr(model, "forward", None)):
         raise ArgumentError(f"model: {type(model).__name__}, want one with forward(X) -> logits (B, C)")
     X = check_rows(X_val, "X_val", features=getattr(model, "input_dim", None))
-    Y = check_labels(Y_val, "Y_val", rows=len(X), classes=getattr(model, "output_dim", None))
-    return Evaluation(model, X, Y, check_size("batch_size", batch_size)).run()
+    criterion = _usual_loss(model) if loss is None else check_loss(loss)
+    if isinstance(model, FeedForwardNeuralNetwork):
+        Y = check_pair(model, criterion, X, Y_val, "X_val", "Y_val")[1]
+        model = in_front_of_loss(model, criterion)
+    else:
+        Y = criterion.check(Y_val, "Y_val", rows=len(X), outputs=getattr(model, "output_dim", None))
+    return Evaluation(model, X, Y, check_size("batch_size", batch_size), criterion).run()
+
+
+def _usual_loss(model: Any) -> Loss:
+    if getattr(model, "task", "classify") != "regress":
+        return CrossEntropySoftmax()
+    last = model.layers[-1] if isinstance(model, FeedForwardNeuralNetwork) else None
+    return PoissonLoss() if isinstance(last, TargetExp) else SquaredError()
 
 
 class Evaluation:

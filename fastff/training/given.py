@@ -9,6 +9,7 @@ from fastff.data.rows import Rows, Shards, check_finite, check_rows, check_weigh
 from fastff.errors import ArgumentError
 from fastff.nn.loss import Loss
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.targets import TARGET_LAYERS, TargetExp, TargetScale
 from fastff.system import elementary
 
 
@@ -50,9 +51,23 @@ def check_given(
 def check_pair(
     network: FeedForwardNeuralNetwork, criterion: Loss, X: Any, Y: Any, X_name: str, Y_name: str
 ) -> tuple[Rows, np.ndarray]:
-    """Rows and their targets as they are used; DataError, which begins with a name, for what could not be."""
+    """Rows and their targets as the loss takes them; DataError, which begins with a name, for what could not be."""
     X = check_rows(X, X_name, features=network.input_dim)
+    last = layer_behind_loss(network, criterion)
+    if last is not None:
+        return X, last.inner(criterion, Y, Y_name, rows=len(X))
     return X, criterion.check(Y, Y_name, rows=len(X), outputs=network.output_dim)
+
+
+def layer_behind_loss(network: FeedForwardNeuralNetwork, criterion: Loss) -> TargetScale | TargetExp | None:
+    """The network's last layer, if it is one in front of which this loss is computed; otherwise None."""
+    last = network.layers[-1] if network.layers else None
+    return last if type(last) in TARGET_LAYERS and isinstance(criterion, last.made_for) else None  # type: ignore[union-attr]
+
+
+def in_front_of_loss(network: FeedForwardNeuralNetwork, criterion: Loss) -> FeedForwardNeuralNetwork:
+    """The network without layer_behind_loss; its layers are the same objects."""
+    return network if layer_behind_loss(network, criterion) is None else network.without_last()
 
 
 def variation(Y: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -1,7 +1,8 @@
 """A trainer's state: named arrays and a dictionary, from which training goes on with the same bits.
 
 The names: those of the network's parameters, "0.weight" and so on; Adam's and SGD's two moments of each,
-"0.weight.moment1"; "history.batch_losses" and "history.batch_accuracies"; and the best weights, "best.0.weight".
+"0.weight.moment1"; "history.batch_losses" and "history.batch_accuracies", empty
+where numbers are predicted; and the best weights, "best.0.weight".
 Nothing random has a state to be kept: the order of rows, dropout and changed pictures follow from the seed, the epoch
 and the batch.
 """
@@ -40,8 +41,8 @@ def trainer_state(trainer: Trainer) -> State:
     metadata = {
         "layers": layers,
         "updates": [layer.updates for layer in trainer.network.linear_layers],
-        "progress": dataclasses.asdict(trainer.progress),
-        "epochs": [dataclasses.asdict(record) for record in trainer.history.epochs],
+        "progress": _fields(trainer.progress),
+        "epochs": [_fields(record) for record in trainer.history.epochs],
         "best": None if trainer.best is None else {"value": trainer.best.value, "epoch": trainer.best.epoch},
         "seed": trainer.seed,
         "batch_size": trainer.batch_size,
@@ -124,6 +125,12 @@ def best_network(arrays: Mapping[str, Sliceable], metadata: dict[str, Any]) -> d
     """The network's own arrays of a state, with the best weights so far, or the last ones where none are the best."""
     own = {name: array for name, array in arrays.items() if re.fullmatch(r"\d+\.\w+", name)}
     return own | ({name: arrays[BEST + name] for name in own if BEST + name in arrays} if metadata["best"] else {})
+
+
+def _fields(record: EpochRecord | Progress) -> dict[str, Any]:
+    """A record's fields, without those that only another task has."""
+    empty = ("train_r2", None), ("val_r2", None), ("squares", 0.0)
+    return {name: value for name, value in dataclasses.asdict(record).items() if (name, value) not in empty}
 
 
 def _like(own: Sliceable, found: Sliceable) -> Sliceable:

@@ -27,7 +27,7 @@ from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
 from fastff.training.figures import RANKED, class_figures
-from fastff.training.given import Given, check_given, check_pair
+from fastff.training.given import Given, check_given, check_pair, in_front_of_loss
 from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
 from fastff.training.schedules import SCHEDULES
 from fastff.training.steps import Fit, LayerSteps, ProgramSteps, Steps, Trained
@@ -194,7 +194,8 @@ class Trainer(Closed):
     def evaluate(self, X: Rows, Y: np.ndarray) -> tuple[float, float]:
         """(mean loss, accuracy in 0..1 or r2) of the network over all rows, with the trainer's threads."""
         X, Y = check_pair(self.network, self.criterion, X, Y, "X", "Y")
-        return Evaluation(self.network, X, Y, EVALUATION_ROWS, self.criterion).run(self.threads, self.context)
+        front = in_front_of_loss(self.network, self.criterion)
+        return Evaluation(front, X, Y, EVALUATION_ROWS, self.criterion).run(self.threads, self.context)
 
     def restore_best(self) -> None:
         """Give the network the weights of the best epoch so far, where a monitor has kept them."""
@@ -217,6 +218,7 @@ class Trainer(Closed):
 
     def _checked(self, X: Any, Y: Any, X_val: Any, Y_val: Any, sample_weight: Any) -> Given:
         """What fit is given, as it is used; raises as fit does."""
+        self.network.task = self.criterion.task
         given, batch = check_given(self.network, self.criterion, X, Y, X_val, Y_val, sample_weight), self.progress.batch
         if X_val is None and self.monitor is not None and self.monitor.startswith("val"):
             raise ArgumentError(f"monitor: {self.monitor}, want X_val and Y_val in fit, or another monitor")
@@ -257,7 +259,7 @@ class Trainer(Closed):
         """All that steps on these rows and targets, which are checked, need to know."""
         batches = Batches(len(X), min(self.batch_size, len(X)))
         how = self.seed, self.precision, self.threads, self.context, weights
-        return Fit(self.network, self.criterion, X, Y, batches, *how)
+        return Fit(in_front_of_loss(self.network, self.criterion), self.criterion, X, Y, batches, *how)
 
     def _build(
         self, fit: Fit, X_val: Rows | None, Y_val: np.ndarray | None, epochs: int
@@ -265,7 +267,7 @@ class Trainer(Closed):
         """The steps, of which a call may train so many epochs, and validation where there are rows for it."""
         evaluation, validate = None, None
         if X_val is not None and Y_val is not None:
-            evaluation = Evaluation(self.network, X_val, Y_val, EVALUATION_ROWS, self.criterion)
+            evaluation = Evaluation(fit.network, X_val, Y_val, EVALUATION_ROWS, self.criterion)
             validate = partial(evaluation.run, self.threads, self.context)
         if not self._one_program():
             return LayerSteps(fit), validate
@@ -306,6 +308,7 @@ class Trainer(Closed):
         """Train for `count` epochs from where the first of them stands; the last still waits for its record."""
         epoch, first, batches = self.progress.epoch, self.progress.batch, fit.batches
         orders = np.array([self._order(number, batches.rows) for number in range(epoch, epoch + count)])
+        fit.network.optimizer = self.network.optimizer  # which on_epoch may have set
         start = clock.now()
         try:
             trained = steps(epoch, orders, first, self._step_sizes(len(batches), count))

@@ -15,7 +15,7 @@ import tyro
 from fastff import command
 from fastff.data import load_dataset
 from fastff.errors import MissingExtra
-from fastff.runs.build import make_trainer
+from fastff.runs.build import for_data, make_trainer
 from fastff.runs.config import Config, Count, File, Folder, Name, Share, Weighting, read, start_from
 from fastff.runs.folder import label
 from fastff.runs.progress import announce_compiling
@@ -34,7 +34,8 @@ _OF_TRAIN = (
 
 @dataclass(frozen=True)
 class Options(HasPaths):
-    """Search for the network and the options with the highest accuracy on a data set's validation rows.
+    """Search for the network and the options with the highest accuracy on a data set's validation rows, or the highest
+    r2 where numbers are predicted.
 
     Each trial trains a network with options that Optuna chooses: hidden layers, step size and its schedule, weight
     decay, batch size, dropout, label smoothing and, for pictures, whitening and changes in training. A trial that is
@@ -106,6 +107,7 @@ def main(arguments: list[str]) -> None:
         raise MissingExtra('fastff.tune needs optuna: pip install "fastff[tune]"') from None
     start = _start(options)
     data = load_dataset(start.dataset, **start.loading).with_validation()
+    start = for_data(start, data)
     make_trainer(start, data)  # raises for bad options before anything is written
     shape = data.image_shape
     name = label(start.dataset)
@@ -128,7 +130,7 @@ def main(arguments: list[str]) -> None:
             again = command_line(["python", "-m", "fastff.tune", *arguments])
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             raise Stopped(number, f"finished trials are kept; {again} goes on")
-        print(closing_lines(folder, names, study))
+        print(closing_lines(folder, names, study, start))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from fastff.runs import config
 from fastff.runs.config import Config
 from fastff.system.files import write_text
 from fastff.system.shell import command_line
-from fastff.tune.search import best_trial, finished
+from fastff.tune.search import best_trial, finished, scored_by, shown
 from fastff.tune.space import suggest
 
 BEST = "best.toml"  # the best options, for fastff.train --config
@@ -30,36 +30,37 @@ def write_results(
     folder: Path, study: optuna.Study, start: Config, image_shape: tuple[int, int, int] | None
 ) -> list[str]:
     """Write the files for which there are enough trials, and return their names. Raises DataError."""
-    trials = study.get_trials(deepcopy=False)
-    write_text(folder / TRIALS, _table(trials))
+    trials, score = study.get_trials(deepcopy=False), scored_by(start)
+    write_text(folder / TRIALS, _table(trials, score))
     best = best_trial(study)
     if best is None:
         return [TRIALS]
     config.write(config.settings(suggest(best, start, image_shape)), folder / BEST)
-    shown = [trial for trial in trials if _accuracy(trial) is not None and trial.state.is_finished()]
+    drawn = [trial for trial in trials if _accuracy(trial) is not None and trial.state.is_finished()]
     plots.draw_history(
         folder / HISTORY,
-        [trial.number for trial in shown],
-        [_accuracy(trial) for trial in shown],
-        [trial.state == TrialState.COMPLETE for trial in shown],
-        title=f"{study.study_name}: best validation accuracy {best.value:.2%}, trial {best.number}",
+        [trial.number for trial in drawn],
+        [_accuracy(trial) for trial in drawn],
+        [trial.state == TrialState.COMPLETE for trial in drawn],
+        title=f"{study.study_name}: best validation {score} {shown(best.value, start)}, trial {best.number}",
+        score=score,
     )
     names = [BEST, HISTORY, TRIALS]
     if sum(trial.state == TrialState.COMPLETE for trial in trials) < FEWEST:
         return names
     plots.draw_importances(
-        folder / IMPORTANCES, _importances(study), title=f"{study.study_name}: what the accuracy depends on"
+        folder / IMPORTANCES, _importances(study), title=f"{study.study_name}: what the {score} depends on"
     )
     return sorted([*names, IMPORTANCES])
 
 
-def closing_lines(folder: Path, names: list[str], study: optuna.Study) -> str:
+def closing_lines(folder: Path, names: list[str], study: optuna.Study, start: Config) -> str:
     """What the command says at its end, when the files `names` are written. Raises DataError without a best trial."""
     best, count = best_trial(study), len(finished(study.get_trials(deepcopy=False)))
     if best is None:
         raise DataError(f"{study.study_name}: none of {count} trials trained to its end; {folder / TRIALS} says why")
     lines = [
-        f"{study.study_name}: best validation accuracy {best.value:.2%}, "
+        f"{study.study_name}: best validation {scored_by(start)} {shown(best.value, start)}, "
         f"of trial {best.number} at epoch {best.user_attrs['best_epoch']}; {count} trials",
         f"train with it: {command_line(['python', '-m', 'fastff.train', '--config', str(folder / BEST)])}",
         f"written to {folder}: {', '.join(names)}",
@@ -74,11 +75,11 @@ def _accuracy(trial: FrozenTrial) -> float | None:
     return max(trial.intermediate_values.values(), default=None)
 
 
-def _table(trials: list[FrozenTrial]) -> str:
+def _table(trials: list[FrozenTrial], score: str) -> str:
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([*_COLUMNS, *names])
+    table.writerow([*(f"val_{score}" if name == "val_accuracy" else name for name in _COLUMNS), *names])
     for trial in trials:
         row: list[Any] = [
             trial.number,

@@ -60,6 +60,16 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
     return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
+def scored_by(start: Config) -> str:
+    """What trials are compared by: "accuracy", or "r2" where numbers are predicted."""
+    return "accuracy" if start.loss in ("auto", "cross_entropy") else "r2"
+
+
+def shown(value: float | None, start: Config) -> str:
+    """The accuracy or r2 of a trial, for a person."""
+    return f"{value:.2%}" if scored_by(start) == "accuracy" else f"{value:.4f}"
+
+
 class Search:
     """Hands out trials until `total` are finished, by this and other processes, and prints a line about each.
 
@@ -146,10 +156,10 @@ class Search:
             what = "diverged"
         elif outcome.stopped:
             ended = self._end(task.trial, state=TrialState.PRUNED, best_epoch=outcome.epoch)
-            what = f"{outcome.accuracy:.2%}, not promising, stopped"
+            what = f"{shown(outcome.accuracy, self.start)}, not promising, stopped"
         else:
             ended = self._end(task.trial, outcome.accuracy, best_epoch=outcome.epoch)
-            what = f"{outcome.accuracy:.2%} at epoch {outcome.epoch}"
+            what = f"{shown(outcome.accuracy, self.start)} at epoch {outcome.epoch}"
         self._say(task.trial.number, what if ended else "taken over by another process, which missed its heartbeat")
 
     def lost(self, task: Task, reason: str) -> None:
@@ -219,7 +229,7 @@ class Search:
 
     def _say(self, number: int, what: str) -> None:
         best = best_trial(self.study)
-        ending = "" if best is None else f"; best {best.value:.2%}, trial {best.number}"
+        ending = "" if best is None else f"; best {shown(best.value, self.start)}, trial {best.number}"
         self._print(f"trial {number}: {what}{ending}")
 
     def _print(self, what: str) -> None:

@@ -31,6 +31,8 @@ def _options(start: Config, image_shape: tuple[int, int, int] | None) -> dict[st
         "label_smoothing": Real(0.0, 0.3),
         "schedule": OneOf(("constant", "step", "cosine", "one-cycle")),
     }
+    if start.loss not in ("auto", "cross_entropy"):
+        del found["label_smoothing"]  # of numbers to predict
     if image_shape is not None:
         found["mirror"] = OneOf((False, True))
         found["shift"] = Whole(0, min(image_shape[1:]) // 8)  # an eighth of a picture

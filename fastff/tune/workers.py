@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, Literal
 
 from fastff.data import Dataset, load_dataset
 from fastff.errors import DivergenceError, FastffError
@@ -29,7 +29,7 @@ _OF_TERMINALS = [number for number in STOPPING if number != signal.SIGTERM]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: its best validation accuracy (0..1), in which epoch, and whether it was stopped early.
+    """How a training ended: its best validation accuracy (0..1) or r2, in which epoch, and whether it stopped early.
 
     diverged: the message of the DivergenceError that ended it, or None.
     """
@@ -49,14 +49,14 @@ class Task:
 
 
 def train_trial(config: Config, data: Dataset, on_epoch: Callable[[int, float], bool]) -> Outcome:
-    """Train in one thread until on_epoch(epoch, validation accuracy) returns True. Raises what make_trainer raises."""
-    trainer = make_trainer(dataclasses.replace(config, threads=1, monitor="val_accuracy"), data)
+    """Train in one thread until on_epoch(epoch, validation accuracy or r2) is True. Raises what make_trainer raises."""
+    score: Literal["val_accuracy", "val_r2"] = "val_accuracy" if data.task == "classify" else "val_r2"
+    trainer = make_trainer(dataclasses.replace(config, threads=1, monitor=score), data)
     stopped = False
 
     def look(record: EpochRecord) -> bool:
         nonlocal stopped
-        assert record.val_accuracy is not None
-        stopped = on_epoch(record.epoch, record.val_accuracy) and record.epoch < config.epochs
+        stopped = on_epoch(record.epoch, getattr(record, score)) and record.epoch < config.epochs
         return stopped
 
     try:

@@ -1,4 +1,4 @@
-"""CrossEntropySoftmax as its users see it: a float, a gradient, any label shape, any finite logit, clear refusals."""
+"""The losses as their users see them: a float, a gradient, any shape of labels, any finite logit, clear refusals."""
 
 import warnings
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from reference import MAX, U
 
-from fastff import ArgumentError, CrossEntropySoftmax, DataError
+from fastff import AbsoluteError, ArgumentError, CrossEntropySoftmax, DataError, PoissonLoss, SquaredError
 
 # Hypothesis also makes rows such as 0, 1, of which the loss warns
 pytestmark = pytest.mark.filterwarnings("ignore:logits. each row holds:UserWarning")
@@ -174,3 +174,79 @@ def test_logits_are_not_taken_for_probabilities(rows):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         CrossEntropySoftmax().forward(np.array(rows), np.zeros(len(rows), int))
+
+
+# --- losses on numbers to predict ---
+
+TWINS = {"squared_error": (SquaredError, "squared", 2.0), "absolute_error": (AbsoluteError, "absolute", 1.0),
+         "poisson": (PoissonLoss, "poisson", 1.0)}  # fmt: skip
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", TWINS)
+def test_a_loss_of_numbers_is_a_mean_over_rows_and_outputs(name, weighted):
+    kind, twin, share = TWINS[name]
+    rng = np.random.default_rng(0)
+    z, t = rng.normal(size=(37, 3)).astype(np.float32), rng.integers(0, 4, (37, 3))
+    w = rng.integers(0, 3, 37) if weighted else np.ones(37)
+    loss, slope, _ = reference.target_loss(twin, z.astype(np.float64), t)
+    criterion = kind()
+    found = criterion.forward(z, t, *([w] if weighted else []))
+    assert found == pytest.approx(share * (w[:, None] * loss).sum() / (w.sum() * 3), rel=1e-5)
+    expected = share * w[:, None] * slope / (w.sum() * 3)
+    np.testing.assert_allclose(criterion.backward(), expected, rtol=1e-5, atol=1e-7)
+    errors = (np.exp(z) if name == "poisson" else z) - t
+    scale = 1.0 if not weighted else 0.25  # the largest weight, 2, is kept as 1/2
+    assert criterion.score(z, t) == pytest.approx(scale * (w[:, None] * errors.astype(float) ** 2).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_gradient_is_that_of_finite_differences(name):
+    criterion, rng = TWINS[name][0](), np.random.default_rng(1)
+    z, t = rng.normal(size=(5, 2)), rng.integers(0, 4, (5, 2))
+    criterion.forward(z, t)
+    gradient, step = criterion.backward(), 1e-2
+    for i, k in np.ndindex(z.shape):
+        up, down = z.copy(), z.copy()
+        up[i, k] += step
+        down[i, k] -= step
+        assert gradient[i, k] == pytest.approx(
+            (criterion.forward(up, t) - criterion.forward(down, t)) / (2 * step), abs=2e-4
+        )
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_same_as_torch(name):
+    torch = pytest.importorskip("torch")
+    other = {"squared_error": torch.nn.MSELoss(), "absolute_error": torch.nn.L1Loss(),
+             "poisson": torch.nn.PoissonNLLLoss(log_input=True)}[name]  # fmt: skip
+    rng, criterion = np.random.default_rng(2), TWINS[name][0]()
+    z, t = rng.normal(size=(9, 4)).astype(np.float32), rng.integers(0, 4, (9, 4)).astype(np.float32)
+    z[0, 0] = t[0, 0]
+    outputs = torch.tensor(z, requires_grad=True)
+    loss = other(outputs, torch.tensor(t))
+    loss.backward()
+    assert criterion.forward(z, t) == pytest.approx(loss.item(), rel=1e-6)
+    np.testing.assert_allclose(criterion.backward(), outputs.grad.numpy(), rtol=1e-5, atol=1e-8)
+
+
+def test_targets_of_one_output_may_be_flat():
+    criterion = SquaredError()
+    assert criterion.forward([[1.0], [3.0]], [0, 1]) == criterion.forward([[1.0], [3.0]], [[0], [1]]) == 2.5
+    np.testing.assert_array_equal(criterion.backward(), [[1.0], [2.0]])
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (["a", "b"], "targets: holds <U1 values, want numbers to predict"),
+        ([1.0, np.nan], "targets: nan at row 1, want finite numbers within float32"),
+        ([1.0, 1e39], "targets: inf at row 1, want finite numbers within float32"),
+        ([1.0], "targets: 1 targets for 2 rows, want one a row"),
+        ([[1.0, 2.0]] * 2, "targets: 2 numbers a row, want 1, one for each output of the network"),
+        (np.zeros((2, 1, 1)), r"targets: shape \(2, 1, 1\), want \(rows, outputs\), or \(rows,\) for one output"),
+    ],
+)
+def test_bad_targets_are_refused(targets, message):
+    with pytest.raises(DataError, match=f"^{message}$"):
+        SquaredError().forward([[1.0], [2.0]], targets)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from trainers import X_VAL, Y_VAL, N, Through, X, Y, assert_same_history, assert_same_weights, make
 
-from fastff import SGD, ArgumentError, DataError, Loss, SquaredError, Trainer
+from fastff import SGD, AbsoluteError, ArgumentError, DataError, Loss, PoissonLoss, SquaredError, Trainer
 from fastff.training.given import r2, variation
+from fastff.training.state import restore_trainer, trainer_state
 
 WEIGHTS = np.random.default_rng(2).random(N) * 3
 WEIGHTS[5:9] = 0
@@ -118,3 +119,33 @@ def test_r2_is_the_share_of_the_variation():
     assert variation(targets, weights) == pytest.approx((weights[:, None] * (targets - mean) ** 2).sum())
     assert variation(targets) == pytest.approx(targets.var(0).sum() * 50)
     assert (r2(1.0, 4.0), r2(0.0, 0.0), r2(1.0, 0.0)) == (0.75, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("kind", [SquaredError, AbsoluteError, PoissonLoss])
+def test_an_interrupted_epoch_goes_on_with_the_same_bits(kind):
+    class Interrupted(kind):
+        def forward(self, outputs, targets, weights=None):
+            calls.append(1)
+            if len(calls) == 11:
+                raise KeyboardInterrupt
+            return super().forward(outputs, targets, weights)
+
+    targets, calls, options = np.abs(X[:, :3]), [], {"batch_size": 16, "monitor": "val_r2"}
+
+    def fit(trainer, epochs):
+        return trainer.fit(X, targets, X_VAL, targets, epochs=epochs, sample_weight=WEIGHTS)
+
+    whole = Trainer(make(), loss=kind(), **options)
+    history = fit(whole, 3)
+    first, second = Trainer(make(), loss=Interrupted(), **options), Trainer(make(), loss=kind(), **options)
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, 3)
+    assert (first.progress.epoch, first.progress.batch) == (1, 2)
+    assert first.progress.squares > 0
+    restore_trainer(second, *trainer_state(first), "a file")
+    again = fit(second, 2)
+    assert_same_weights(whole.network, second.network)
+    assert_same_history(history, again)
+    assert [(r.train_r2, r.val_r2) for r in history.epochs] == [(r.train_r2, r.val_r2) for r in again.epochs]
+    assert again.batch_accuracies == []
+    assert second.best.value == whole.best.value

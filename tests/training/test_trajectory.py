@@ -155,3 +155,40 @@ def test_training_follows_torch(data, name, activation):
     losses = train_by_hand(net, X, Y, smoothing=0.1)
     weights, biases = parameters(net)
     assert_as_close_as_float32_gets([*weights, *biases, np.array(losses)], *results)
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "adam constant"])
+def test_training_on_numbers_follows_torch(data, name):
+    torch = pytest.importorskip("torch")
+    net, X = network(OPTIMIZERS[name][0], "relu"), data[0]
+    T = np.random.default_rng(3).normal(2.0, 1.0, (len(X), net.output_dim))
+    results = []
+    for dtype in (torch.float64, torch.float32):
+        layers = []
+        for linear in net.linear_layers:
+            layer = torch.nn.Linear(linear.input_dim, linear.output_dim, dtype=dtype)
+            with torch.no_grad():
+                layer.weight.copy_(torch.tensor(linear.weights.T.copy()))
+                layer.bias.copy_(torch.tensor(linear.bias[0].copy()))
+            layers += [layer, torch.nn.ReLU()]
+        other = torch.nn.Sequential(*layers[:-1])
+        optimizer, losses = torch_optimizer(torch, name, other), []
+        for i in range(0, len(X), BATCH):
+            optimizer.zero_grad()
+            outputs = other(torch.tensor(X[i : i + BATCH], dtype=dtype))
+            loss = torch.nn.functional.mse_loss(outputs, torch.tensor(T[i : i + BATCH], dtype=dtype))
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        trained = [layer for layer in other if isinstance(layer, torch.nn.Linear)]
+        weights = [layer.weight.detach().numpy().T for layer in trained]
+        results.append([*weights, *(layer.bias.detach().numpy()[None] for layer in trained), np.array(losses)])
+
+    class InOrder(Trainer):
+        def order(self, epoch, rows):
+            return np.arange(rows)
+
+    trainer = InOrder(net, batch_size=BATCH, step_size=STEP_SIZE, loss="squared_error")
+    losses = trainer.fit(X, T, epochs=1).batch_losses
+    weights, biases = parameters(net)
+    assert_as_close_as_float32_gets([*weights, *biases, np.array(losses)], *results)

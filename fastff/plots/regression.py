@@ -1,0 +1,91 @@
+"""Draws how well numbers are predicted: predicted against true values, and the errors against the predictions."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from fastff.errors import ArgumentError
+from fastff.plots import canvas
+from fastff.plots.canvas import BLUE, DPI, FONT, GREY, INK, RED, RULE
+
+MOST_POINTS = 4000  # of one target that are drawn
+MOST_TARGETS = 4  # that are drawn, side by side
+
+
+def draw_predicted(
+    path: str | os.PathLike[str], targets: Any, predictions: Any, *, names: Sequence[str], title: str
+) -> None:
+    """Draw predicted against true values, one chart for each of the first MOST_TARGETS targets.
+
+    targets, predictions: (N, outputs), or (N,) for one. names: of the targets. Of many rows MOST_POINTS are drawn,
+    evenly spaced. Raises ArgumentError when shapes do not fit, DataError when the file cannot be written.
+    """
+
+    def one(ax: Axes, t: np.ndarray, p: np.ndarray, name: str) -> None:
+        ends = float(min(t.min(), p.min())), float(max(t.max(), p.max()))
+        ax.plot(ends, ends, color=RED, linewidth=1.5, linestyle="-", marker="none", zorder=2)
+        _points(ax, t, p)
+        _label(ax, f"{name}, true", "predicted")
+
+    _draw(path, targets, predictions, names, title, one)
+
+
+def draw_residuals(
+    path: str | os.PathLike[str], targets: Any, predictions: Any, *, names: Sequence[str], title: str
+) -> None:
+    """Draw the errors, predicted minus true, against the predicted values; the rest is as in draw_predicted."""
+
+    def one(ax: Axes, t: np.ndarray, p: np.ndarray, name: str) -> None:
+        ax.axhline(0.0, color=RED, linewidth=1.5, linestyle="-", zorder=2)
+        _points(ax, p, p - t)
+        _label(ax, f"{name}, predicted", "predicted minus true")
+
+    _draw(path, targets, predictions, names, title, one)
+
+
+def _draw(
+    path: str | os.PathLike[str],
+    targets: Any,
+    predictions: Any,
+    names: Sequence[str],
+    title: str,
+    one: Callable[[Axes, np.ndarray, np.ndarray, str], None],
+) -> None:
+    t, p = (np.asarray(values, np.float64).reshape(len(values), -1) for values in (targets, predictions))
+    if t.shape != p.shape or t.size == 0 or len(names) != t.shape[1]:
+        raise ArgumentError(
+            f"targets of shape {t.shape}, predictions of {p.shape} and {len(names)} names, wanted as many of each"
+        )
+    rows = np.unique(np.linspace(0, len(t) - 1, MOST_POINTS).astype(np.int64))
+    count = min(MOST_TARGETS, t.shape[1])
+    figure = Figure(
+        figsize=(5.2 * count, 4.8), dpi=DPI, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+    )
+    for i in range(count):
+        ax = figure.add_subplot(1, count, i + 1, facecolor="white")
+        ax.grid(False)
+        one(ax, t[rows, i], p[rows, i], " ".join(names[i].split())[:40])
+    heading = figure.suptitle(" ".join(title.split()), **canvas.text(12.5, weight="bold", parse_math=False))
+    canvas.shrink([heading], 5.0 * count)
+    canvas.write(figure, path)
+
+
+def _points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    few = len(x) <= 500
+    ax.scatter(x, y, s=18 if few else 7, color=BLUE, alpha=0.6 if few else 0.3, linewidths=0, marker="o", zorder=3)
+
+
+def _label(ax: Axes, below: str, left: str) -> None:
+    ax.grid(color=RULE, linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.set_xlabel(below, **canvas.text(10, parse_math=False))
+    ax.set_ylabel(left, **canvas.text(10))
+    ax.spines[["left", "right", "top"]].set_visible(False)
+    ax.spines["bottom"].set_color(GREY)
+    ax.tick_params(axis="both", length=0, labelcolor=INK, labelsize=9, labelfontfamily=FONT)
+    ax.locator_params(nbins=6)
