@@ -39,6 +39,8 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
     data = load_dataset(options.dataset, **options.loading).with_validation()
     if data.task == "regress":
         options = parse(arguments, find_run, data.task).with_split()
+        if options.monitor == Config.monitor:
+            raise ArgumentError(f"monitor: {options.monitor} for numbers to predict, want val_r2 or val_loss")
     options = for_data(options, data)
     if options.seeds is not None:
         print(train_seeds(options, data, _train_run))

@@ -165,15 +165,9 @@ class Config(HasPaths):
     patience: Count = None
     """Stop once N epochs in a row have not improved --monitor; by default, train all epochs."""
     monitor: Literal[
-        "val_accuracy",
-        "val_loss",
-        "val_balanced_accuracy",
-        "val_auc",
-        "val_r2",
-        "train_accuracy",
-        "train_loss",
+        "val_accuracy", "val_loss", "val_balanced_accuracy", "val_auc", "val_r2", "train_accuracy", "train_loss",
         "train_r2",
-    ] = "val_accuracy"
+    ] = "val_accuracy"  # fmt: skip
     """The figure by which the best epoch is chosen; the network keeps that epoch's weights. Numbers to predict have r2
     in the place of the accuracy, and val_loss by default."""
 

@@ -107,7 +107,7 @@ def for_task(preset: Options, task: str) -> Options:
     """
     if task == "classify":
         return preset
-    numbers = {name: value for name, value in preset.items() if name not in ("label_smoothing", "monitor")}
+    numbers = {**preset, "label_smoothing": 0.0, "monitor": "val_loss"}
     return {**numbers, "dropout": 0.0, "weight_decay": 0.2} if preset.get("bins") else numbers
 
 
