@@ -27,19 +27,26 @@ THOUSANDS = r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$"  # 1,234 is 1234 to some and 1.23
 GROUPED = r"^[+-]?([0-9]+|[1-9][0-9]{0,2}(,[0-9]{3})+)(\.[0-9]+)?$"
 # What shows that GROUPED commas are those of thousands: 1,234,567 or 1,234.5 or 0.123
 _COMMAS_OF_THOUSANDS = r",[0-9]{3}[,.]|\.([0-9]{1,2}|[0-9]{4,})$|^[+-]?0\.|[0-9]{4}\."
-CODE = r"^0[0-9]"  # 01 is a name that is written in digits
+CODE = r"^0[0-9][^:]*$"  # 01 is a name that is written in digits
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y")
-_NAMED = ("%b %d %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %Y")  # Apr 1 2005 or April 1, 2005, and so on
+_NAMED = ("%b %d %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %Y", "%Y %b")  # Apr 1 2005 or April 1, 2005, and so on
 _LIKE_A_DATE = (
     r"^([0-9]{4}[-./][0-9]{1,2}[-./][0-9]{1,2}|[0-9]{1,2}[-./][0-9]{1,2}[-./][0-9]{4}"
-    r"|([0-9]{1,2}[- ])?[A-Za-z]{3,9}\.?[- ]([0-9]{1,2},? )?[0-9]{2,4})([ T][0-9:]+)?$"
+    r"|([0-9]{1,2}[- ])?[A-Za-z]{3,9}\.?[- ]([0-9]{1,2},? )?[0-9]{2,4}|[0-9]{4} [A-Za-z]{3,9})"
+    r"([ T][0-9:]+(\.[0-9]+)?(Z|[+-][0-9:]{4,5})?)?$"
 )
 _MONTHS = (
     "jan(uary)?", "feb(ruary)?", "mar(ch)?", "apr(il)?", "may", "june?", "july?", "aug(ust)?", "sept?(ember)?",
     "oct(ober)?", "nov(ember)?", "dec(ember)?",
 )  # fmt: skip
-FORMATS = tuple(day + time for day in (*_DAYS, *_NAMED) for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S"))
+_EXACT_TIMES = ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S%z")  # ISO 8601 with a fraction; with a zone, perhaps both
+_TIMES = ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S")
+_ISO = (*("%Y-%m-%d" + time for time in _TIMES), *_EXACT_TIMES)
+_DATED = tuple(day + time for day in (*_DAYS, *_NAMED) for time in _TIMES)
+FORMATS = (*_DATED, *_EXACT_TIMES)
 LOOK = 1000  # cells of a column that are looked at before all
+_TIME_OF_DAY = r"^([0-9]{1,2}):([0-9]{2})(:[0-9]{2}(\.[0-9]+)?)?$"
+_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 EXACT = 1 << 53  # float64 holds every whole number up to this one
 
 
@@ -148,10 +155,11 @@ def dates(cells: Any, name: str, form: str) -> np.ndarray:
     pa = arrow()
     if is_text(cells):
         words = _words(cells)
-        known = (form, *FORMATS[:5]) if form else FORMATS[:5]  # as in training, or as in ISO 8601
-        values = next((v for form in known if (v := _strptime(words, form)) is not None), None)
+        # As in training, or as in ISO 8601, or where training had no texts in the only form that fits.
+        known = (form,) if form else (forms if len(forms := date_format(cells)) == 1 else ())
+        values = next((v for form in (*known, *_ISO) if (v := _strptime(words, form)) is not None), None)
         if values is None:
-            raise DataError(f"column {name!r}: texts that are no dates like {known[0]}, want dates")
+            raise DataError(f"column {name!r}: texts that are no dates like {form or _ISO[0]}, want dates")
         cells = values if words is cells else values.take(cells.indices)
     if pa.types.is_null(cells.type):
         return np.full(len(cells), "NaT", "M8[s]")
@@ -169,8 +177,12 @@ def date_format(cells: Any) -> list[str]:
     first = next((w for w in values[:LOOK].to_pylist() if w is not None and w.strip() not in GAPS), "")
     if not re.match(_LIKE_A_DATE, first.strip()):
         return []
-    named = any(character.isalpha() and character != "T" for character in first)
-    return [form for form in FORMATS if ("%b" in form) == named and _strptime(values, form) is not None]
+    named = any(character.isalpha() and character not in "TZ" for character in first)
+    for forms in (_DATED, _EXACT_TIMES):
+        found = [form for form in forms if ("%b" in form) == named and _strptime(values, form) is not None]
+        if found:
+            return found
+    return []
 
 
 def as_number(text: str) -> Decimal | None:
@@ -189,8 +201,9 @@ def _values(cells: Any, name: str, offset: int) -> np.ndarray:
         raise DataError(f"column {name!r}: {kind} values, want numbers")
     if pa.types.is_null(kind):
         return np.full(len(cells), np.nan)
-    if pa.types.is_time(kind) or pa.types.is_duration(kind):
-        cells = cells.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64())
+    if pa.types.is_time(kind) or pa.types.is_duration(kind):  # in seconds, whatever the file counts them in
+        counts = cells.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()).cast(pa.float64())
+        cells = pa.compute.divide(counts, _PER_SECOND[kind.unit])
     elif kind == pa.bool_():
         cells = cells.cast(pa.uint8())
     elif pa.types.is_decimal(kind) or kind == pa.float16():
@@ -214,9 +227,11 @@ def _finite(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _parsed(values: Any) -> Any:
-    """Texts as an Arrow array of numbers, null for gaps; None if one is no number."""
+    """Texts as an Arrow array of numbers, null for gaps; None if one is no number. Times of day are seconds."""
     pa = arrow()
     pc = pa.compute
+    if _any(trimmed(values[:LOOK]), _TIME_OF_DAY):
+        return _seconds(trimmed(values))
     if not _all(trimmed(values[:LOOK]), r"^[+-]?[.0-9]"):
         return None
     if (found := _cast(values)) is not None:  # without copies of all texts
@@ -225,6 +240,15 @@ def _parsed(values: Any) -> Any:
     if (found := _cast(values)) is None:
         found = _cast(pc.replace_substring_regex(with_points(values), r"^\+", ""))
     return found
+
+
+def _seconds(texts: Any) -> Any:
+    """Trimmed texts such as 7:05 or 07:05:30 as an Arrow array of seconds; None if one is no such text."""
+    pa = arrow()
+    if not _all(texts, _TIME_OF_DAY):
+        return None
+    parts = [None if text is None else [float(part) for part in text.split(":")] for text in texts.to_pylist()]
+    return pa.array([part and 3600 * part[0] + 60 * part[1] + sum(part[2:]) for part in parts], pa.float64())
 
 
 def trimmed(texts: Any) -> Any:
@@ -290,6 +314,11 @@ def _strptime(values: Any, form: str) -> Any:
     pa = arrow()
     pc = pa.compute
     texts = trimmed(values.cast(pa.string()))
+    if form in _EXACT_TIMES:
+        try:
+            return texts.cast(pa.timestamp("us", "UTC" if form.endswith("%z") else None))
+        except pa.ArrowInvalid:
+            return None
     written = texts
     if "%b" in form:  # numbers for the names of months: what the system knows by %b depends on its language
         written = pc.replace_substring(texts, ",", "")

@@ -236,7 +236,7 @@ def test_ids_of_16_digits_are_named_in_a_warning_and_keep_their_differences(tmp_
         f"warning: {tmp_path / 't.csv'}: column 'id': is another whole number in every row: an id? then drop it\n"
     )
     arrays, _ = checkpoint.load(tmp_path / "run" / "best.safetensors")
-    assert arrays["0.std"][0] == pytest.approx(120 / 12**0.5, rel=0.05)
+    assert arrays["0.std"][0] == pytest.approx(120 / 2, rel=0.15)  # the distance between the quarters
     options = ("--target", "kind", "--epochs", 2, "--drop", "id", "noise", "--categorical", "width")
     succeed("train", tmp_path / "t.csv", *options, "--out", tmp_path / "other")
     assert 'drop = [\n    "id",\n    "noise",\n]' in (tmp_path / "other" / "config.toml").read_text()

@@ -397,3 +397,28 @@ def test_a_damaged_column_is_refused(schema, change):
         Schema.from_description(description, "f")
     with pytest.raises(DataError, match=r"^f: "):
         Schema.from_description([description], "f")
+
+
+# --- times
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (pa.array([0, 3661, 86399], pa.time32("s")), ["00:00:00", "01:01:01", "23:59:59"]),
+        (pa.array([0, 3_661_500, 60_000], pa.time32("ms")), ["0:00", "01:01:01.5", "00:01"]),
+        (pa.array([0, 3_661_500_000, 60_000_000], pa.time64("us")), ["0:00", "01:01:01.5", "00:01"]),
+        (pa.array([0, 1, 2], pa.timestamp("s", "UTC")), [f"1970-01-01T00:00:0{i}Z" for i in range(3)]),
+        (pa.array([0, 1, 2], pa.timestamp("s", "UTC")), [f"1970-01-01T02:00:0{i}+02:00" for i in range(3)]),
+        (pa.array([0, 1500, 2250], pa.timestamp("ms")), [f"1970-01-01 00:00:0{t}" for t in ("0.0", "1.5", "2.25")]),
+        (pa.array([0, 31, 59], pa.date32()), ["1970 Jan", "1970 February", "1970 Mar"]),
+    ],
+)
+def test_times_are_the_same_as_texts_and_in_whatever_unit_a_file_has_them(values, texts):
+    many, written = pa.chunked_array([values] * 13 + [values[:1]]), [*texts * 13, texts[0]]
+    of_values, of_texts = fit(a=many), fit(a=written)
+    rows = of_values.rows(table(a=many))
+    assert of_texts.feature_names == of_values.feature_names
+    np.testing.assert_array_equal(of_texts.rows(table(a=written)), rows)
+    np.testing.assert_array_equal(of_values.rows(table(a=written)), rows)
+    np.testing.assert_array_equal(of_texts.rows(table(a=many)), rows)
