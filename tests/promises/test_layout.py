@@ -42,7 +42,7 @@ ELSEWHERE = {
     "tests/data/test_cifar.py": ["fastff/data/tar.py"],
     "tests/data/test_columns.py": ["fastff/data/cells.py", "fastff/data/column.py", "fastff/data/labels.py"],
     "tests/data/test_load.py": ["fastff/data/arrays.py", "fastff/data/idx.py"],
-    "tests/data/test_tables.py": ["fastff/data/decimals.py"],
+    "tests/data/test_tables.py": ["fastff/data/decimals.py", "fastff/data/names.py"],
     "tests/data/test_shards.py": ["fastff/data/statistics.py", "fastff/engine/readahead.py", "kernels/files.py"],
     "tests/distributed/test_distributed.py": [
         "fastff/distributed/follow.py",
