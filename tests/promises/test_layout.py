@@ -47,7 +47,7 @@ ELSEWHERE = {
         "fastff/data/names.py",
     ],
     "tests/data/test_load.py": ["fastff/data/arrays.py", "fastff/data/idx.py"],
-    "tests/data/test_tables.py": ["fastff/data/decimals.py", "fastff/data/text_tables.py"],
+    "tests/data/test_tables.py": ["fastff/data/decimals.py", "fastff/data/names.py", "fastff/data/text_tables.py"],
     "tests/data/test_shards.py": ["fastff/data/statistics.py", "fastff/engine/readahead.py", "kernels/files.py"],
     "tests/distributed/test_distributed.py": [
         "fastff/distributed/follow.py",
