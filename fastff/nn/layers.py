@@ -24,6 +24,7 @@ from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import Sliceable
 from fastff.system.hold import check_whole
 from fastff.system.limits import check_room
+from fastff.system.names import called_here
 
 LAYERS: dict[str, type["Layer"]] = {}  # the classes that can be saved, by their names in files
 
@@ -122,6 +123,7 @@ class LinearLayer(Layer, saved_as="linear"):
     updates = Checked(partial(check_count, "updates"))  # how often the optimizer has moved the parameters
     trainable = Checked(partial(check_flag, "trainable"))
 
+    @called_here
     def __init__(self, input_dim: int, output_dim: int, *, seed: int | np.random.SeedSequence | None = None) -> None:
         self._allocate(check_size("input_dim", input_dim), check_size("output_dim", output_dim))
         if not isinstance(seed, np.random.SeedSequence):
@@ -251,6 +253,7 @@ class LinearLayer(Layer, saved_as="linear"):
         self._gradient = saved, program.transpose(g), program.rows
         return program.linear_backward(g, self._matrix.panels, self.input_dim, barrier=True) if further else None
 
+    @called_here
     def step(self, step_size: float) -> None:
         """Have the optimizer move weights and bias once, by the gradient of the last backward."""
         step_all([self], step_size)

@@ -18,7 +18,7 @@ from fastff.nn.layers import Layer, LinearLayer, backward_all, check_parameter, 
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.predictor import FEW_ROWS, Predictor
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
-from fastff.nn.saved import contents, layers_from, named_parameters, task_in
+from fastff.nn.saved import LoadMethod, contents, layers_from, named_parameters, task_in
 from fastff.nn.stack import Summary, as_made, check_layers, groups_by_hand, hidden_widths, inference, summary_of
 from fastff.nn.targets import TARGET_LAYERS
 from fastff.system import checkpoint, elementary
@@ -26,15 +26,10 @@ from fastff.system.arguments import check_choice, check_seed, check_size
 from fastff.system.attributes import Checked, Closed
 from fastff.system.blocks import Sliceable, copied
 from fastff.system.limits import check_room
+from fastff.system.names import called_here
 
+FRONT = (Augment, Standardize, Whiten, PiecewiseLinear)  # layers that prepare raw rows
 PREDICT_ROWS = 1024  # rows that predict takes through the network at a time
-
-
-class _LoadMethod:
-    """`load` of the class returns a new network; `load` of a network replaces its layers, and returns that network."""
-
-    def __get__(self, network: "FeedForwardNeuralNetwork | None", kind: type["FeedForwardNeuralNetwork"]) -> Any:
-        return (kind.__new__(kind) if network is None else network)._load
 
 
 class FeedForwardNeuralNetwork(Closed):
@@ -49,6 +44,7 @@ class FeedForwardNeuralNetwork(Closed):
     optimizer = Checked(check_optimizer)
     _task = "classify"  # of the loss that has trained it last
 
+    @called_here
     def __init__(
         self,
         input_dim: int,
@@ -165,14 +161,7 @@ class FeedForwardNeuralNetwork(Closed):
 
     def backward(self, grad: np.ndarray) -> None:
         """Go back through the layers, given dL/dlogits (B, output_dim) for the logits of the last forward."""
-        first = next(
-            (
-                i
-                for i, layer in enumerate(self.layers)
-                if not isinstance(layer, Augment | Standardize | Whiten | PiecewiseLinear)
-            ),
-            0,
-        )
+        first = next((i for i, layer in enumerate(self.layers) if not isinstance(layer, FRONT)), 0)
         groups = groups_by_hand(self.layers[first:])
         for i in range(len(groups) - 1, -1, -1):
             alike, layers = groups[i]
@@ -183,6 +172,7 @@ class FeedForwardNeuralNetwork(Closed):
             else:
                 layers[0].backward(grad, input_gradient=False)
 
+    @called_here
     def step(self, step_size: float = 0.001) -> None:
         """Have the optimizer move the parameters of every layer, by the gradients of the last backward."""
         linear, optimizer = self.linear_layers, self.optimizer
@@ -340,7 +330,7 @@ class FeedForwardNeuralNetwork(Closed):
         """What files hold of the network beside its layers: its task, where the layers do not say it."""
         return {"task": self._task} if self._task != "classify" else {}
 
-    load = _LoadMethod()
+    load = LoadMethod()
 
     def _load(self, path: str) -> "FeedForwardNeuralNetwork":
         """The network that `save` wrote to path. Raises DataError if the file is no whole network."""

@@ -15,6 +15,7 @@ from fastff.errors import ArgumentError
 from fastff.kernels import optimizer
 from fastff.system import elementary
 from fastff.system.arguments import check_choice, check_number, check_numbers, is_whole, shown
+from fastff.system.names import called_here
 
 Each = float | np.ndarray  # one number for all steps, or an array (steps,)
 
@@ -36,6 +37,7 @@ def check_optimizer(value: Any) -> Optimizer:
     return value
 
 
+@called_here
 @dataclass(frozen=True)
 class Adam:
     """Adam, in forms that differ by name. m and v are the moving averages of g and g^2; t counts updates from 1.
@@ -79,6 +81,7 @@ class Adam:
         return adam_numbers(first, step_sizes, *own, *_decay(self, step_sizes))
 
 
+@called_here
 @dataclass(frozen=True)
 class SGD:
     """Stochastic gradient descent with momentum, as torch.optim.SGD (Sutskever et al. 2013).

@@ -85,3 +85,10 @@ def task_in(notes: Mapping[str, Any], path: object) -> str:
     if task not in ("classify", "regress"):
         raise DataError(f"{path}: task {task!r}, want classify or regress")
     return str(task)
+
+
+class LoadMethod:
+    """`load` of the class returns a new network; `load` of a network replaces its layers, and returns that network."""
+
+    def __get__(self, network: Any, kind: Any) -> Any:
+        return (kind.__new__(kind) if network is None else network)._load

@@ -26,10 +26,23 @@ def text(size: float, color: str = INK, **more: Any) -> dict[str, Any]:
     return {"family": FONT, "fontsize": size, "color": color, **more}
 
 
-def chart(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a white figure, width x height in inches, with one pair of axes and no grid."""
+def pyplot_figure(width: float, height: float) -> Figure:
+    """Return an empty figure that notebooks and pyplot.show() show."""
+    import matplotlib.pyplot as plt  # only here: pyplot chooses a backend, which files do not need
+
+    try:
+        return plt.figure(figsize=(width, height))
+    except ImportError:  # MPLBACKEND names one that is not installed here
+        plt.switch_backend("agg")
+        return plt.figure(figsize=(width, height))
+
+
+def chart(width: float, height: float, *, shown: bool = False) -> tuple[Figure, Axes]:
+    """Return a white figure, width x height in inches, with one pair of axes and no grid; shown: one of pyplot's."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.07)
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    figure = pyplot_figure(width, height) if shown else Figure(figsize=(width, height), dpi=DPI)
+    figure.set_facecolor("white")
+    figure.set_layout_engine(layout)
     ax = figure.add_subplot(facecolor="white")
     ax.grid(False)
     return figure, ax

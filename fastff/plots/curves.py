@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from fastff.errors import ArgumentError
 from fastff.plots import canvas
@@ -17,15 +18,17 @@ STEPS = 5  # the number of steps between ticks, equal on both axes so that their
 
 
 def draw_curves(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None,
     batch_losses: Any,
     batch_accuracies: Any,
     epochs: Sequence[Any],
     *,
     title: str,
     batches_per_epoch: float | None = None,
-) -> None:
+) -> Figure:
     """Draw loss (left axis) and accuracy (right axis): faint lines for training batches, strong ones for validation.
+
+    path: the file to write; None draws a figure of pyplot's. Returns the figure.
 
     Where numbers are predicted there is r2 in the place of the accuracy, of epochs only.
 
@@ -57,7 +60,7 @@ def draw_curves(
     at = start + np.arange(1, losses.size + 1) / batches_per_epoch
     end = max([at[-1], *epoch_at])
 
-    figure, left = canvas.chart(8.4, 4.8)
+    figure, left = canvas.chart(8.4, 4.8, shown=path is None)
     right = left.twinx()
     right.grid(False)
     top, scale_of = _loss_top(losses, epoch_losses), _r2_scale if score == "r2" else _accuracy_scale
@@ -99,7 +102,9 @@ def draw_curves(
         canvas.shrink([line], 7)
     fonts = {"prop": {"family": FONT, "size": 9}, "labelcolor": INK}
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False, handlelength=1.8, **fonts)
-    canvas.write(figure, path)
+    if path is not None:
+        canvas.write(figure, path)
+    return figure
 
 
 def _draw_batches(ax: Axes, at: np.ndarray, values: np.ndarray, highest: float, *, color: str, label: str) -> list[Any]:

@@ -187,14 +187,7 @@ def display_example(
             raise ArgumentError(f"label is {index}, wanted 0 to {len(class_names) - 1}, an index into class_names")
         name = _name(class_names, index)
     if ax is None:
-        import matplotlib.pyplot as plt  # only here: pyplot chooses a backend, which files do not need
-
-        try:
-            figure = plt.figure(figsize=(2.6, 2.8))
-        except ImportError:  # MPLBACKEND names one that is not installed here
-            plt.switch_backend("agg")
-            figure = plt.figure(figsize=(2.6, 2.8))
-        ax = figure.add_subplot()
+        ax = canvas.pyplot_figure(2.6, 2.8).add_subplot()
     ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_axis_off()
     if name is not None:

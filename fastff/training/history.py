@@ -1,13 +1,15 @@
 """What training leaves behind: the losses of all batches, a record an epoch, how far it came, and the best weights."""
 
 import math
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from fastff.errors import ArgumentError
+from fastff.errors import ArgumentError, MissingExtra
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.system import clock
 from fastff.training.given import r2
@@ -72,6 +74,47 @@ class History:
             name = f"train_{score}" if last.val_loss is None else f"val_{score}"
             said.append(f"{name} {getattr(last, name):.3f}")
         return f"History({', '.join(said)})"
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, title: str = "training") -> Any:
+        """Draw the loss and the accuracy, or r2, of batches and epochs.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            The PNG file to write. Without it the figure is one of pyplot's, which notebooks and ``plt.show()`` show.
+        title : str
+            The heading.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ArgumentError
+            Before any batch was trained.
+        DataError
+            Where the file cannot be written.
+        """
+        from fastff import plots  # which imports matplotlib, and that takes long
+
+        return plots.draw_curves(path, self.batch_losses, self.batch_accuracies, self.epochs, title=title)
+
+    def to_frame(self) -> Any:
+        """The epochs as a pandas DataFrame, a row each, without the figures that no epoch has.
+
+        Raises
+        ------
+        MissingExtra
+            Where pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingExtra("to_frame needs pandas: pip install pandas") from None
+        names = [field.name for field in fields(EpochRecord)]
+        frame = pd.DataFrame([asdict(record) for record in self.epochs], columns=names)
+        return frame.dropna(axis=1, how="all") if self.epochs else frame
 
 
 @dataclass(frozen=True)

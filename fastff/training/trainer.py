@@ -25,6 +25,7 @@ from fastff.system import clock
 from fastff.system.arguments import check_choice, check_count, check_flag, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
+from fastff.system.names import called_here
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
 from fastff.training.figures import RANKED, class_figures
 from fastff.training.given import Given, check_given, check_pair, in_front_of_loss
@@ -65,6 +66,7 @@ class Trainer(Closed):
     compile_seconds = 0.0
     threads_used = 1  # of the last epoch
 
+    @called_here
     def __init__(
         self,
         network: FeedForwardNeuralNetwork,
@@ -137,6 +139,7 @@ class Trainer(Closed):
         """The best epoch so far and its weights, None where nothing is monitored or no epoch has ended."""
         return self.recorder.best
 
+    @called_here
     def fit(
         self,
         X: Rows,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from trainers import X_VAL, Y_VAL, N, X, Y, assert_same_weights, make, trained
 
-from fastff import Trainer, evaluate
+from fastff import ArgumentError, Trainer, evaluate
 
 
 def test_what_the_history_says():
@@ -47,3 +47,28 @@ def test_a_history_says_in_short_what_it_holds():
     assert repr(trainer.history) == "History(0 epochs, 0 batches)"
     history = trainer.fit(X, Y, X_VAL, Y_VAL, epochs=1)
     assert repr(history) == f"History(1 epoch, 1 batch, val_accuracy {history.epochs[0].val_accuracy:.3f})"
+
+
+def test_a_history_is_drawn_into_a_file_or_for_a_notebook(tmp_path, monkeypatch):
+    history = trained(epochs=2)[1].history
+    history.plot(tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    import matplotlib.pyplot as plt
+
+    figure = history.plot(title="my network")
+    assert plt.fignum_exists(figure.number)
+    assert figure.axes[0].get_title(loc="left") == "my network"
+    plt.close(figure)
+    with pytest.raises(ArgumentError, match="wanted as many in both, at least one"):
+        Trainer(make()).history.plot()
+
+
+def test_a_history_is_a_frame_of_its_epochs():
+    pytest.importorskip("pandas")
+    trainer = Trainer(make(), batch_size=N)
+    assert list(trainer.history.to_frame().columns[:2]) == ["epoch", "train_loss"]
+    frame = trainer.fit(X, Y, X_VAL, Y_VAL, epochs=3).to_frame()
+    assert frame["epoch"].tolist() == [1, 2, 3]
+    assert frame["val_accuracy"].tolist() == [record.val_accuracy for record in trainer.history.epochs]
+    assert "val_r2" not in frame
