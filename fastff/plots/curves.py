@@ -60,11 +60,11 @@ def draw_curves(
     figure, left = canvas.chart(8.4, 4.8)
     right = left.twinx()
     right.grid(False)
-    top = _loss_top(losses, epoch_losses)
+    top, scale_of = _loss_top(losses, epoch_losses), _r2_scale if score == "r2" else _accuracy_scale
     lines = []
     for ax, name, colour, marker, batches, means, scale in (
         (left, "loss", BLUE, "o", losses, epoch_losses, (0, _loss_step(top))),
-        (right, score, RED, "s", accuracies, epoch_scores, _score_scale(score, accuracies, epoch_scores)),
+        (right, score, RED, "s", accuracies, epoch_scores, scale_of(accuracies, epoch_scores)),
     ):
         _set_scale(ax, "accuracy (%)" if name == "accuracy" else name, colour, *scale)
         highest = 3 * ax.get_ylim()[1]  # outside the frame, yet small enough for the canvas to draw
@@ -140,11 +140,14 @@ def _loss_step(top: float) -> float:
     return next(step * unit for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * unit * STEPS >= 0.999 * top)
 
 
-def _score_scale(score: str, batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
-    """Return (lowest tick, step) of the narrowest axis that shows all epochs and 95% of the batches; r2 from 0 on."""
-    if score == "r2":
-        low = np.percentile(means, 10) if means.size else 0.0
-        return next(((1 - step * STEPS, step) for step in (0.02, 0.04, 0.1) if 1 - step * STEPS <= low), (0.0, 0.2))
+def _r2_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
+    """Return (lowest tick, step) of the narrowest axis up to 1 that shows nine of ten epochs, from 0 on at most."""
+    low = np.percentile(means[np.isfinite(means)], 10) if np.isfinite(means).any() else 0.0
+    return next(((1 - step * STEPS, step) for step in (0.02, 0.04, 0.1) if 1 - step * STEPS <= low), (0.0, 0.2))
+
+
+def _accuracy_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
+    """Return (lowest tick, step) of the narrowest axis that shows all epochs and 95% of the batches."""
     batches, means = batches[np.isfinite(batches)], means[np.isfinite(means)]
     low = min(float(np.percentile(batches, 5)) if batches.size else 100, means.min(initial=100))
     high = max(batches.max(initial=0), means.max(initial=0))

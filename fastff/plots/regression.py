@@ -56,8 +56,9 @@ def _draw(
     title: str,
     one: Callable[[Axes, np.ndarray, np.ndarray, str], None],
 ) -> None:
-    t, p = (np.asarray(values, np.float64).reshape(len(values), -1) for values in (targets, predictions))
-    if t.shape != p.shape or t.size == 0 or len(names) != t.shape[1]:
+    t, p = (np.asarray(values, np.float64) for values in (targets, predictions))
+    t, p = (values[:, None] if values.ndim == 1 else values for values in (t, p))
+    if t.shape != p.shape or t.ndim != 2 or t.size == 0 or len(names) != t.shape[1]:
         raise ArgumentError(
             f"targets of shape {t.shape}, predictions of {p.shape} and {len(names)} names, wanted as many of each"
         )

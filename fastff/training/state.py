@@ -24,6 +24,7 @@ from fastff.training.trainer import Trainer
 
 State = tuple[Mapping[str, Sliceable], dict[str, Any]]
 Copy = tuple[dict[str, np.ndarray], dict[str, Any]]
+_NONE = ("squares", 0.0)  # of a classification
 
 
 def trainer_state(trainer: Trainer) -> State:
@@ -129,8 +130,9 @@ def best_network(arrays: Mapping[str, Sliceable], metadata: dict[str, Any]) -> d
 
 def _fields(record: EpochRecord | Progress) -> dict[str, Any]:
     """A record's fields, without those that only another task has."""
-    empty = ("train_r2", None), ("val_r2", None), ("squares", 0.0)
-    return {name: value for name, value in dataclasses.asdict(record).items() if (name, value) not in empty}
+    kept = {"train_accuracy", "val_loss", "val_accuracy"}  # also where they are None
+    fields = dataclasses.asdict(record).items()
+    return {name: value for name, value in fields if name in kept or (value is not None and (name, value) != _NONE)}
 
 
 def _like(own: Sliceable, found: Sliceable) -> Sliceable:

@@ -34,6 +34,7 @@ FILES = [
 ]
 SUMMARY = [
     "dataset",
+    "task",
     "test_rows",
     "epochs",
     "best_epoch",

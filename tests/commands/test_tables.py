@@ -223,8 +223,9 @@ def test_the_epoch_of_the_best_auc_is_kept(trained, tmp_path):
 def test_a_price_is_not_trained_as_classes(tmp_path):
     prices = [1000 + 37 * i for i in range(120)]
     write(tmp_path / "t.csv", {**COLUMNS, "price": prices})
-    refuse(tmp_path, "train", tmp_path / "t.csv", "--target", "price", "--out", tmp_path / "run", status=1,
-           saying=["regress, as 'price' holds 120 different whole numbers", "want task classify"])  # fmt: skip
+    result = run("train", tmp_path / "t.csv", "--target", "price", "--epochs", 1, "--out", tmp_path / "run")
+    assert result.out.startswith("task regress, as 'price' holds 120 different whole numbers in 120 rows")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["task"] == "regress"
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

@@ -15,9 +15,11 @@ from PIL import Image
 from fastff import MissingExtra
 from fastff.report import contents as said
 from fastff.report.contents import ablation_of, contents, studies, wilson
-from fastff.report.finished import PICTURES, read_run
+from fastff.report.finished import PICTURES as ALL_PICTURES
+from fastff.report.finished import read_run
 from fastff.report.typeset import typeset
 
+PICTURES = ALL_PICTURES[:4]  # of a classification
 QUESTIONS = [
     "Approximately how many hours did you take to complete this assignment?",
     "Would you rate it as easy, moderate, or difficult?",
