@@ -5,6 +5,7 @@ pyarrow is imported only when a table is read.
 """
 
 import re
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -38,11 +39,17 @@ _MONTHS = (
     "oct(ober)?", "nov(ember)?", "dec(ember)?",
 )  # fmt: skip
 FORMATS = tuple(day + time for day in (*_DAYS, *_NAMED) for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M", "T%H:%M:%S"))
+LOOK = 1000  # cells of a column that are looked at before all
 EXACT = 1 << 53  # float64 holds every whole number up to this one
+
+
+_imported: list[Any] = []  # pyarrow, once it is: to import it again takes long where there are thousands of columns
 
 
 def arrow() -> Any:
     """The module pyarrow, with compute, csv and parquet. Raises MissingExtra where it is not installed."""
+    if _imported and sys.modules.get("pyarrow") is _imported[0]:
+        return _imported[0]
     try:
         import pyarrow
         import pyarrow.compute
@@ -50,22 +57,29 @@ def arrow() -> Any:
         import pyarrow.parquet
     except ImportError:
         raise MissingExtra('reading tables needs pyarrow: pip install "fastff[tables]"') from None
+    _imported[:] = [pyarrow]
     return pyarrow
 
 
 def plain(column: Any, name: str) -> Any:
     """The column as one Arrow array of numbers, flags, times, texts, or a dictionary of texts; DataError for others."""
     pa = arrow()
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    whole = column
+    if isinstance(column, pa.ChunkedArray):
+        whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     kind = whole.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return whole
     texts = kind.value_type if pa.types.is_dictionary(kind) else kind
     if texts == pa.string_view():
         return plain(whole.cast(pa.large_string()), name)
     if pa.types.is_string(texts) or pa.types.is_large_string(texts):
-        return whole
+        few = not pa.types.is_dictionary(kind) and len(whole) > LOOK
+        few = few and pa.compute.count_distinct(whole[:LOOK]).as_py() < LOOK // 2
+        return whole.dictionary_encode() if few else whole  # then each text is looked at once
     if pa.types.is_dictionary(kind):
         return plain(whole.cast(texts), name)
-    usable = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_temporal, pa.types.is_null
+    usable = pa.types.is_decimal, pa.types.is_temporal, pa.types.is_null
     if kind != pa.bool_() and (
         not any(is_usable(kind) for is_usable in usable) or kind == pa.month_day_nano_interval()
     ):
@@ -74,8 +88,8 @@ def plain(column: Any, name: str) -> Any:
 
 
 def is_text(cells: Any) -> bool:
-    types = arrow().types
-    return bool(types.is_dictionary(cells.type) or types.is_string(cells.type) or types.is_large_string(cells.type))
+    pa, kind = arrow(), cells.type
+    return isinstance(kind, pa.DictionaryType) or kind in (pa.string(), pa.large_string())
 
 
 def _words(cells: Any) -> Any:
@@ -152,7 +166,7 @@ def dates(cells: Any, name: str, form: str) -> np.ndarray:
 def date_format(cells: Any) -> list[str]:
     """The formats by which all texts of a column are dates: none, one, or two where 1/2/2020 is January or February."""
     values = _words(cells)
-    first = next((w for w in values[:100].to_pylist() if w is not None and w.strip() not in GAPS), "")
+    first = next((w for w in values[:LOOK].to_pylist() if w is not None and w.strip() not in GAPS), "")
     if not re.match(_LIKE_A_DATE, first.strip()):
         return []
     named = any(character.isalpha() and character != "T" for character in first)
@@ -168,6 +182,9 @@ def _values(cells: Any, name: str, offset: int) -> np.ndarray:
     """An Arrow array of numbers, flags or times less `offset`, float64, NaN for a gap."""
     pa = arrow()
     kind = cells.type
+    if kind == pa.float64() and not offset:
+        exact: np.ndarray = cells.to_numpy(zero_copy_only=False)
+        return exact
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         raise DataError(f"column {name!r}: {kind} values, want numbers")
     if pa.types.is_null(kind):
@@ -200,6 +217,8 @@ def _parsed(values: Any) -> Any:
     """Texts as an Arrow array of numbers, null for gaps; None if one is no number."""
     pa = arrow()
     pc = pa.compute
+    if not _all(trimmed(values[:LOOK]), r"^[+-]?[.0-9]"):
+        return None
     if (found := _cast(values)) is not None:  # without copies of all texts
         return found
     values = trimmed(values)

@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fastff.data.cells import NUMBER, THOUSANDS, arrow, is_text, trimmed
+from fastff.data.cells import LOOK, NUMBER, THOUSANDS, arrow, is_text, trimmed
 from fastff.errors import DataError
 
 # Numbers with a decimal comma: points stand between thousands, as in 1.234,50
 POINTS = r"^[+-]?([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)(,[0-9]+)?$"
-LOOK = 1000  # cells of a column that are looked at before all
 
 
 def show_comma(cells: Iterable[str]) -> bool:

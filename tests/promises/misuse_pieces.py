@@ -229,7 +229,7 @@ CONSTRUCTED = {
     "Trainer({})": ["network()", "Adam()", "batch_size=8", "step_size=0.01", "threads=2", "seed=0", "schedule='step'", "label_smoothing=0.1", "patience=2", "monitor='train_loss'", "precision='float32'", "loss='cross_entropy'"],
     "trainer().fit({})": ["X", "Y", "V", "W", "epochs=2", "on_epoch=None", "sample_weight=np.ones(40)"],
     "evaluate({})": ["network()", "X", "Y", "7", "loss='cross_entropy'"], "Ensemble({})": ["[network()]"],
-    "load_dataset({})": ["'digits'", "data_dir=None", "target=None", "task='auto'", "drop=()", "categorical=()"],
+    "load_dataset({})": ["'digits'", "data_dir=None", "target=None", "task='auto'", "drop=()", "categorical=()", "weight_column=None", "test_share=None", "test=None", "split_seed=None"],
     "load_dataset('digits').with_validation({})": ["0.1", "0"],
     "fit_many({})": ["[Config(epochs=1, hidden=(4,))]", "DIGITS", "jobs=2"],
     "Config({})": ["epochs=1", "hidden=(4,)", "batch_size=64", "step_size=0.1", "dropout=0.1", "optimizer='adam'", "seed=0", "whiten=0", "shift=0", "schedule='step'", "activation='relu'", "threads=1", "patience=2", "monitor='val_loss'", "label_smoothing=0.1", "standardize=True"],

@@ -73,12 +73,14 @@ def digest(*arrays):
     return total.hexdigest()[:16]
 
 
+RECORDED = ("epoch", "train_accuracy", "train_loss", "val_accuracy", "val_loss")  # of an epoch's record, by name
+
+
 def result(trainer, x):
     arrays, _ = trainer_state(trainer)
     names = [name for name in sorted(arrays) if not name.startswith("history")]
     history = trainer.history
-    figures = "epoch", "train_accuracy", "train_loss", "val_accuracy", "val_loss"
-    records = [[getattr(record, name) or 0.0 for name in figures] for record in history.epochs]
+    records = [[getattr(r, name) or 0.0 for name in RECORDED] for r in history.epochs]
     return {
         "weights": digest(*(np.asarray(arrays[name]) for name in names)),
         "history": digest(np.array(history.batch_losses), np.array(history.batch_accuracies), np.array(records)),

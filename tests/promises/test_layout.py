@@ -40,9 +40,14 @@ ELSEWHERE = {
     "tests/commands/test_fastff.py": ["fastff/__main__.py"],
     "tests/commands/test_export.py": ["fastff/nn/onnx_graph.py"],
     "tests/data/test_cifar.py": ["fastff/data/tar.py"],
-    "tests/data/test_columns.py": ["fastff/data/cells.py", "fastff/data/column.py", "fastff/data/labels.py"],
+    "tests/data/test_columns.py": [
+        "fastff/data/cells.py",
+        "fastff/data/column.py",
+        "fastff/data/labels.py",
+        "fastff/data/names.py",
+    ],
     "tests/data/test_load.py": ["fastff/data/arrays.py", "fastff/data/idx.py"],
-    "tests/data/test_tables.py": ["fastff/data/decimals.py", "fastff/data/names.py"],
+    "tests/data/test_tables.py": ["fastff/data/decimals.py", "fastff/data/text_tables.py"],
     "tests/data/test_shards.py": ["fastff/data/statistics.py", "fastff/engine/readahead.py", "kernels/files.py"],
     "tests/distributed/test_distributed.py": [
         "fastff/distributed/follow.py",
