@@ -200,7 +200,7 @@ class Run:
     def _restore(self) -> None:
         path = self.folder / CHECKPOINT
         with checkpoint.reading(path) as (arrays, notes):
-            if notes.get("split") != self._split:
+            if notes.get("split", ()) != self._split:
                 raise DataError(
                     f"{path}: was trained on other rows than these options hold out, want the table, --test-share, "
                     "--test and --split-seed as they were"

@@ -147,7 +147,6 @@ def test_data_that_cannot_be_used(here, make, request):
             ["--target", "b", "--drop", "a"],
             "no column is left to learn from ('a': left out)",
         ),
-        ("a,b\n" + "1,0.5\n2,1.5\n" * 2, ["--target", "b", "--task", "regress"], "regress, as was asked for"),
         ("a,b\n1,0\n1\n", ["--target", "b"], "line 3: 1 cells, want 2"),
         ("a,b\n" + "1,0\ninf,1\n" * 9, ["--target", "b"], "column 'a': inf at row 1"),
         ("a,b\n", ["--target", "b"], "no rows"),

@@ -327,7 +327,7 @@ def test_config_files_made_to_hurt(tmp_path, text, found):
 
 
 def test_a_name_in_a_file_cannot_write_to_the_terminal(tmp_path):
-    (tmp_path / "a.csv").write_text('"a\n\x1b[2J\x07' + "long" * 20_000 + '",b\ninf,1\n')
+    (tmp_path / "a.csv").write_text('"a\n\x1b[2J\x07' + "long" * 20_000 + '",b\ninf,1\n2,3\n')
     with pytest.raises(DataError, match="inf at row 0, want") as caught:
         load_dataset(tmp_path / "a.csv", target="b")
     assert str(caught.value).isprintable()
