@@ -121,6 +121,8 @@ def judged(error: BaseException) -> End:
         return End("error", f"not one line: {text!r}") if bad else End("refused", text)
     if isinstance(error, Mine | FrozenInstanceError):
         return End("refused", text)
+    # what stands around a call to refuse unknown arguments is as the call itself
+    frames = [f for f in frames if f.filename.rpartition("fastff" + os.sep)[2] != f"system{os.sep}names.py"]
     own = [f for f in frames if f.filename.startswith(tuple(ROOTS))]
     last = frames[-1].filename if frames else ""
     innermost_own = bool(own) and last.startswith(tuple(ROOTS))
