@@ -96,10 +96,9 @@ class TextTable:
         names, columns = table.column_names, table.columns
         del table
         for i, column in enumerate(columns):
-            if column.num_chunks > 1:
-                columns[i] = column.combine_chunks()
-                del column
-                pa.default_memory_pool().release_unused()
+            columns[i] = column if column.num_chunks == 1 else column.combine_chunks()
+        del column
+        pa.default_memory_pool().release_unused()
         return pa.table(columns, names=names, metadata={DECIMAL: self.decimal.encode()})
 
     def _first_kinds(self, kinds: dict[str, Any]) -> dict[str, Any]:
