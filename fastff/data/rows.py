@@ -188,7 +188,7 @@ def check_targets(y: Any, name: str, *, rows: int, outputs: int | None = None) -
         return _finite(np.array(array, np.float32, order="C"), name)
 
 
-def target_array(y: Any, name: str, *, rows: int, outputs: int | None = None) -> np.ndarray:
+def target_array(y: Any, name: str, *, rows: int | None = None, outputs: int | None = None) -> np.ndarray:
     """check_targets without a copy in another type: (N, outputs) of finite numbers."""
     array = _as_array(y, name)
     if array.dtype.kind not in "biuf":
@@ -196,7 +196,7 @@ def target_array(y: Any, name: str, *, rows: int, outputs: int | None = None) ->
     if array.ndim not in (1, 2) or array.size == 0:
         raise DataError(f"{name}: shape {array.shape}, want (rows, outputs), or (rows,) for one output")
     array = array.reshape(len(array), -1)
-    if len(array) != rows:
+    if rows is not None and len(array) != rows:
         raise DataError(f"{name}: {len(array)} targets for {rows} rows, want one a row")
     if outputs is not None and array.shape[1] != outputs:
         raise DataError(f"{name}: {array.shape[1]} numbers a row, want {outputs}, one for each output of the network")

@@ -214,7 +214,7 @@ LOSSES: dict[str, type[_Operation]] = {
 
 def check_loss(value: Any, label_smoothing: Any = 0.0) -> Loss:
     """The loss of a name, or the loss itself. ArgumentError for anything else, and for smoothing that is not its."""
-    if value == "cross_entropy":
+    if isinstance(value, str) and value == "cross_entropy":
         return CrossEntropySoftmax(label_smoothing)
     smoothing = check_number("label_smoothing", label_smoothing, 0.0, 1.0)
     loss = LOSSES[value]() if isinstance(value, str) and value in LOSSES else value

@@ -55,7 +55,7 @@ class TargetScale(Layer, saved_as="target_scale"):
     @classmethod
     def fit(cls, Y: np.ndarray) -> "TargetScale":
         """The layer with the mean and the standard deviation of each column of Y (N, outputs), or of Y (N,)."""
-        return cls(*statistics.of(target_array(Y, "Y", rows=len(Y)), "Y"))
+        return cls(*statistics.of(target_array(Y, "Y"), "Y"))
 
     def __repr__(self) -> str:
         return f"TargetScale({self.output_dim} outputs)"

@@ -8,6 +8,8 @@ import numpy as np
 from fastff.errors import ArgumentError
 from fastff.system.hold import check_whole
 
+LARGEST = float(np.finfo(np.float64).max)  # a whole number may be larger
+
 
 def shown(value: Any) -> str:
     """value in the line of an error; an array by type and shape, as its numbers are many, or in a file cut short."""
@@ -59,7 +61,7 @@ def check_seed(value: Any, *, required: bool = False) -> int | None:
 def check_number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> float:
     """Return value as a float. Raises ArgumentError unless it is in [low, high), or in (low, high) if `above`."""
     number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
-    if not (number and (low < value if above else low <= value) and value < high):
+    if not (number and (low < value if above else low <= value) and value < high and abs(value) <= LARGEST):
         raise ArgumentError(f"{name}: {shown(value)}, want a number in {'(' if above else '['}{low:g}, {high:g})")
     return float(value)
 
@@ -69,5 +71,5 @@ def check_numbers(name: str, values: Any, dtype: type, wanted: str) -> np.ndarra
     check_whole(values, name)
     try:
         return np.asarray(values, dtype)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # a whole number may be too large for a float
         raise ArgumentError(f"{name}: {type(values).__name__} that is not an array of numbers, want {wanted}") from None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from fastff.errors import ArgumentError
+from fastff.system.arguments import shown
 
 PATH = "path"  # in the type of an option says that it is one
 
@@ -29,4 +30,4 @@ def expanded(path: str | os.PathLike[str], name: str = "path") -> Path:
         text = os.fspath(path)
         if isinstance(text, str) and b"\0" not in os.fsencode(text):
             return Path(os.path.expanduser(text))
-    raise ArgumentError(f"{name}: {path!r}, want a path, as a str or an os.PathLike")
+    raise ArgumentError(f"{name}: {shown(path)}, want a path, as a str or an os.PathLike")

@@ -205,7 +205,7 @@ class Trainer(Closed):
     def order(self, epoch: int, rows: int) -> np.ndarray:
         """The order of so many rows in this epoch, counted from 0."""
         generator = np.random.default_rng([self.seed, check_count("epoch", epoch)])
-        return generator.permutation(np.arange(rows, dtype=np.int64))
+        return generator.permutation(np.arange(check_size("rows", rows), dtype=np.int64))
 
     def _order(self, epoch: int, rows: int) -> np.ndarray:
         """order, checked: it may be a subclass's own."""

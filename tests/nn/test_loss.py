@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from reference import MAX, U
 
-from fastff import AbsoluteError, ArgumentError, CrossEntropySoftmax, DataError, PoissonLoss, SquaredError
+from fastff import (
+    AbsoluteError,
+    ArgumentError,
+    CrossEntropySoftmax,
+    DataError,
+    FeedForwardNeuralNetwork,
+    Loss,
+    PoissonLoss,
+    SquaredError,
+    Trainer,
+)
 
 # Hypothesis also makes rows such as 0, 1, of which the loss warns
 pytestmark = pytest.mark.filterwarnings("ignore:logits. each row holds:UserWarning")
@@ -250,3 +260,47 @@ def test_targets_of_one_output_may_be_flat():
 def test_bad_targets_are_refused(targets, message):
     with pytest.raises(DataError, match=f"^{message}$"):
         SquaredError().forward([[1.0], [2.0]], targets)
+
+
+def test_a_loss_of_ones_own_is_trained_by_its_forward_and_backward():
+    class Huber(Loss):  # as in docs/architecture.md
+        def forward(self, outputs, targets):
+            self.error = np.clip(outputs - targets, -1, 1)
+            return float(np.mean(self.error * (outputs - targets) - self.error**2 / 2))
+
+        def backward(self):
+            return self.error / self.error.size
+
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    net = FeedForwardNeuralNetwork(3, 1, 16, 2, seed=0)
+    history = Trainer(net, loss=Huber(), step_size=0.01, monitor="val_r2").fit(
+        X, X[:, 0] ** 2, X, X[:, 0] ** 2, epochs=60
+    )
+    assert history.epochs[-1].val_r2 > 0.8
+    assert history.batch_accuracies == []
+    torch = pytest.importorskip("torch")
+    huber, z = Huber(), X[:, :1].astype(np.float32) * 3
+    expected = torch.nn.functional.huber_loss(torch.tensor(z), torch.tensor(X[:, 1:2].astype(np.float32)))
+    assert huber.forward(z, X[:, 1:2].astype(np.float32)) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_loss_of_ones_own_on_classes_has_accuracies():
+    class Mine(Loss):
+        task = "classify"
+
+        def forward(self, outputs, targets):
+            self.inner = CrossEntropySoftmax()
+            return self.inner.forward(outputs, targets)
+
+        def backward(self):
+            return self.inner.backward()
+
+    X = np.random.default_rng(0).normal(size=(90, 4))
+    Y, histories = (X[:, :3]).argmax(1), []
+    for loss in (Mine(), "cross_entropy"):
+        net = FeedForwardNeuralNetwork(4, 3, 8, 2, seed=0)
+        histories.append(Trainer(net, loss=loss, batch_size=16).fit(X, Y, X, Y, epochs=3))
+    one, two = histories
+    assert one.batch_losses == two.batch_losses
+    assert one.batch_accuracies == two.batch_accuracies
+    assert one.epochs[-1].val_accuracy == two.epochs[-1].val_accuracy
