@@ -34,8 +34,10 @@ def with_points(table: Any, texts: Sequence[str], source: object, *, shown: bool
     for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
         if name in texts:
             continue
-        if _words(column, POINTS) is not None:
-            grouped = grouped or name
+        words = _words(column, POINTS)
+        if words is not None:
+            if arrow().compute.any(arrow().compute.match_substring(words, ".")).as_py():
+                grouped = grouped or name
             table = table.set_column(i, name, _with_point(column))
         elif _words(column, NUMBER) is not None:
             pointed = pointed or name
