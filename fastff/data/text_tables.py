@@ -95,14 +95,8 @@ class TextTable:
                 return self.read(texts)
         if self.decimal == ",":
             table = with_points(table, texts, self.path, shown=self.shows_comma)
-        # Each column in one piece, as it is used. The pieces are freed one column after the other.
-        names, columns = table.column_names, table.columns
-        del table
-        for i, column in enumerate(columns):
-            columns[i] = column if column.num_chunks == 1 else column.combine_chunks()
-        del column
         pa.default_memory_pool().release_unused()
-        return pa.table(columns, names=names, metadata={DECIMAL: self.decimal.encode()})
+        return table.replace_schema_metadata({DECIMAL: self.decimal.encode()})
 
     def _first_kinds(self, kinds: dict[str, Any]) -> dict[str, Any]:
         """What the columns hold in the first block of a file of more than one.
