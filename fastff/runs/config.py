@@ -65,9 +65,10 @@ class Config(HasPaths):
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
-    """The column of a table that holds the class to be predicted."""
+    """The column of a table that holds the class, or the number, to be predicted."""
     task: Literal["auto", "classify", "regress"] = "auto"
-    """Of a table: whether the target holds classes or numbers to predict; auto says which it chose, and why."""
+    """Whether the target holds classes or numbers to predict. Of a table, auto says which it chose, and why; of .npz
+    and .npy files it is classes."""
     drop: tuple[str, ...] = ()
     """Of a table: columns to leave out."""
     categorical: tuple[str, ...] = ()

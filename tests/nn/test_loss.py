@@ -253,7 +253,7 @@ def test_targets_of_one_output_may_be_flat():
         ([1.0, np.nan], "targets: nan at row 1, want finite numbers within float32"),
         ([1.0, 1e39], "targets: inf at row 1, want finite numbers within float32"),
         ([1.0], "targets: 1 targets for 2 rows, want one a row"),
-        ([[1.0, 2.0]] * 2, "targets: 2 numbers a row, want 1, one for each output of the network"),
+        ([[1.0, 2.0]] * 2, "targets: rows of 2, want 1: a number for each output of the network"),
         (np.zeros((2, 1, 1)), r"targets: shape \(2, 1, 1\), want \(rows, outputs\), or \(rows,\) for one output"),
     ],
 )
