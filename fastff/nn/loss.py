@@ -175,7 +175,8 @@ class _TargetLoss(_Operation):
 class SquaredError(_TargetLoss):
     """The squared error (z - t)^2, averaged over rows and outputs, as PyTorch's MSELoss has it.
 
-    Its gradient by an output is 2 (z - t) / (B * outputs).
+    Its gradient by an output is 2 (z - t) / (B * outputs). A Trainer says to the network that it predicts numbers;
+    behind a loop of your own, network.task = "regress" does, and predict then gives them.
     """
 
     share = 2.0  # the operation has (z - t)^2 / 2
