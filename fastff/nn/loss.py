@@ -229,6 +229,13 @@ def check_loss(value: Any, label_smoothing: Any = 0.0) -> Loss:
     return loss
 
 
+def as_loss(loss: Loss, value: Any) -> float:
+    """What forward of a loss has returned, a number; ArgumentError otherwise."""
+    if not isinstance(value, int | float | np.number):
+        raise ArgumentError(f"{type(loss).__name__}.forward: {shown(value)}, want the mean loss, a number")
+    return float(value)
+
+
 def _warn_of_probabilities(z: np.ndarray) -> None:
     """Warn of rows that a softmax was applied to already: the loss would apply it a second time."""
     if z.shape[1] > 1 and z.min() >= 0.0 and z.max() <= 1.0 and np.abs(z.sum(1, dtype=np.float64) - 1.0).max() < 1e-4:
