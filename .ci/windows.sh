@@ -71,7 +71,7 @@ export PYTHONPATH FASTFF_CACHE_DIR MPLBACKEND=Agg OPENBLAS_NUM_THREADS=1
 if (($# == 0)); then
     set -- -m pytest -q -m 'not slow' -k 'not shell_sees and not help_names' tests/promises/test_one_result.py \
         tests/kernels/test_{linear,update,system}.py tests/system/test_{files,checkpoint}.py \
-        tests/runs/test_{build,config,folder,run}.py tests/commands/test_{commands,predict}.py tests/data/test_{tables,columns}.py
+        tests/runs/test_{build,config,folder,run}.py tests/commands/test_{commands,predict}.py tests/data/test_{tables,columns,splits}.py
 fi
 # Python under Wine wants an input that is empty and an output that is a pipe.
 /usr/lib/wine/wine64 "$root/python/python.exe" -u "$@" </dev/null 2>&1 | cat

@@ -37,8 +37,8 @@ class Options(HasPaths):
     """New rows: for a model of a table a table, whose columns go by name, the target or not. For others an .npy file
     (rows, features), an .npz with one such array or one called x, or a table of as many numbers."""
     out: Annotated[str, tyro.conf.arg(metavar="FILE"), PATH]
-    """The file to write: .csv (class and all probabilities of each row), .npy (classes) or .npz (both, as arrays). Of
-    predicted numbers: .csv with a column for each target, .npy or .npz (predictions).
+    """The file to write: .csv (class and all probabilities of each row), .npy (classes) or .npz (both, as arrays).
+    Of predicted numbers: .csv (a column for each target), .npy or .npz (predictions).
     So that no spreadsheet runs the name of a class, one that begins with = + - @ and is no number gets a ' before it in
     the .csv, and control characters are written as in Python (\\n)."""
 

@@ -22,6 +22,8 @@ GAPS = frozenset(
     )
 )  # fmt: skip
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+# Numbers with a decimal comma: points stand between thousands, as in 1.234,50
+POINTS = r"^[+-]?([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)(,[0-9]+)?$"
 COMMA = r"^[+-]?[0-9]+(,[0-9]+)?$"  # a decimal comma
 THOUSANDS = r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$"  # 1,234 is 1234 to some and 1.234 to others
 GROUPED = r"^[+-]?([0-9]+|[1-9][0-9]{0,2}(,[0-9]{3})+)(\.[0-9]+)?$"
@@ -267,11 +269,17 @@ def with_points(texts: Any) -> Any:
     pc = arrow().compute
     if _any(texts, _COMMAS_OF_THOUSANDS) and _all(texts, GROUPED):
         return pc.replace_substring(texts, ",", "")
-    return pc.replace_substring(texts, ",", ".") if _all(texts, COMMA) and has_decimal_comma(texts) else texts
+    return point_for_comma(texts) if _all(texts, POINTS) and _has_decimal_comma(texts) else texts
 
 
-def has_decimal_comma(texts: Any) -> bool:
-    """Whether one of these texts, numbers without points, has a comma that cannot be one of thousands."""
+def point_for_comma(texts: Any) -> Any:
+    """Texts that are all POINTS with a decimal point, and nothing between thousands."""
+    pc = arrow().compute
+    return pc.replace_substring(pc.replace_substring(texts, ".", ""), ",", ".")
+
+
+def _has_decimal_comma(texts: Any) -> bool:
+    """Whether one of these texts, which are all POINTS, has a comma that cannot be one of thousands."""
     pc = arrow().compute
     unclear = pc.match_substring_regex(texts, THOUSANDS)
     return pc.any(pc.and_(pc.match_substring(texts, ","), pc.invert(unclear))).as_py() is True

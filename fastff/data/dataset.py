@@ -13,7 +13,7 @@ import numpy as np
 from fastff.data.cells import numbers, plain
 from fastff.data.columns import Schema
 from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows, target_array
-from fastff.data.splits import TableSplit, digest_of, split_rows, stratified
+from fastff.data.splits import TableSplit, digest_of, stratified
 from fastff.data.tables import naming
 from fastff.errors import DataError
 from fastff.system.arguments import check_number, check_seed
@@ -173,11 +173,11 @@ def make_table_dataset(
     )
 
 
-def part_table(data: Dataset, test_share: float, seed: int, source: object) -> Dataset:
-    """A table's Dataset with the rows held out that TableSplit says, which it then has."""
+def part_table(data: Dataset, parts: Mapping[str, np.ndarray], test_share: float, seed: int) -> Dataset:
+    """A table's Dataset parted into splits: the numbers of the rows of each, as split_rows says for share and seed."""
     assert isinstance(data.x_train, np.ndarray)
     split = TableSplit(test_share, seed, len(data.y_train), digest_of(data.x_train, data.y_train))
-    return replace(data._parted(split_rows(data.y_train, data.task, test_share, seed, source)), split=split)
+    return replace(data._parted(parts), split=split)
 
 
 def _weights(table: Any, column: str, source: object) -> np.ndarray:

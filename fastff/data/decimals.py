@@ -1,26 +1,25 @@
 """Whether a comma or a point is the decimal sign of a table of text: its cells say so, or the table of the training."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from fastff.data.cells import LOOK, NUMBER, THOUSANDS, arrow, is_text, trimmed
+from fastff.data.cells import GAPS, LOOK, NUMBER, POINTS, THOUSANDS, arrow, is_text, point_for_comma, trimmed
 from fastff.errors import DataError
 
-# Numbers with a decimal comma: points stand between thousands, as in 1.234,50
-POINTS = r"^[+-]?([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)(,[0-9]+)?$"
 
-
-def show_comma(cells: Iterable[str]) -> bool:
-    """Whether one of these cells is a number that must have a decimal comma."""
-    return any("," in cell and re.match(POINTS, cell) and not re.match(THOUSANDS, cell) for cell in cells)
+def shows_comma(cells: Collection[str]) -> bool:
+    """Whether the cells of a column are all numbers or gaps, and one of them must have a decimal comma."""
+    return any("," in cell and not re.match(THOUSANDS, cell) for cell in cells) and all(
+        re.match(POINTS, cell) or cell in GAPS for cell in cells
+    )
 
 
 def columns_show_comma(table: Any) -> bool:
     """Whether a column of a table, which was read with the decimal point, holds only numbers with the decimal comma."""
     for column in table.columns:
         words = _words(column, POINTS)
-        if words is not None and show_comma(word for word in words.to_pylist() if word is not None):
+        if words is not None and shows_comma(words.drop_null().to_pylist()):
             return True
     return False
 
@@ -35,8 +34,10 @@ def with_points(table: Any, texts: Sequence[str], source: object, *, shown: bool
     for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
         if name in texts:
             continue
-        if _words(column, POINTS) is not None:
-            grouped = grouped or name
+        words = _words(column, POINTS)
+        if words is not None:
+            if arrow().compute.any(arrow().compute.match_substring(words, ".")).as_py():
+                grouped = grouped or name
             table = table.set_column(i, name, _with_point(column))
         elif _words(column, NUMBER) is not None:
             pointed = pointed or name
@@ -54,8 +55,7 @@ def as_written(column: Any, decimal: str) -> Any:
 
 
 def _with_point(column: Any) -> Any:
-    pc = arrow().compute
-    return pc.replace_substring(pc.replace_substring(trimmed(column.cast(arrow().string())), ".", ""), ",", ".")
+    return point_for_comma(trimmed(column.cast(arrow().string())))
 
 
 def _words(column: Any, pattern: str) -> Any:

@@ -133,14 +133,18 @@ def _load_table(
         check_named("weight_column", [weight_column], table.column_names, (*targets, *drop))
         options = {**options, "drop": (*drop, weight_column)}
 
+    parts: dict[str, np.ndarray] = {}
+
     def training(labels: np.ndarray, task: str) -> np.ndarray:
-        return split_rows(labels, task, share, seed, source)["train"] if split else np.arange(len(labels))
+        if split:
+            parts.update(split_rows(labels, task, share, seed, source))
+        return parts["train"] if split else np.arange(len(labels))
 
     schema, table, labels = Schema.fit_to_part(table, options, source, training)
     data = make_table_dataset(name, table, labels, schema, source, weight_column)
     del table
     if split:
-        data = part_table(data, share, seed, source)
+        data = part_table(data, parts, share, seed)
     return data if test is None else _with_test(data, expanded(test, "test"))
 
 

@@ -199,7 +199,7 @@ def target_array(y: Any, name: str, *, rows: int | None = None, outputs: int | N
     if rows is not None and len(array) != rows:
         raise DataError(f"{name}: {len(array)} targets for {rows} rows, want one a row")
     if outputs is not None and array.shape[1] != outputs:
-        raise DataError(f"{name}: {array.shape[1]} numbers a row, want {outputs}, one for each output of the network")
+        raise DataError(f"{name}: rows of {array.shape[1]}, want {outputs}: a number for each output of the network")
     return _finite(array, name)
 
 

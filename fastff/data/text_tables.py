@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fastff.data.cells import COMMA, GAPS, NUMBER, arrow
-from fastff.data.decimals import columns_show_comma, show_comma, with_points
+from fastff.data.decimals import columns_show_comma, shows_comma, with_points
 from fastff.data.readers import PIECE, pieces, unzipped
 from fastff.errors import DataError
 from fastff.system.limits import check_room, check_unpacked
@@ -36,7 +36,10 @@ class TextTable:
         self.separator = max(SEPARATORS, key=lambda separator: _fit(text, separator, path))
         lines = _lines(text, self.separator)
         # Semicolons and tabs leave the comma to numbers. Texts that are numbers in the other form are found later.
-        self.shows_comma = self.separator != "," and show_comma(cell.strip() for line in lines[1:] for cell in line)
+        columns = zip(*(line for line in lines[1:] if len(line) == len(lines[0])), strict=True)
+        self.shows_comma = self.separator != "," and any(
+            shows_comma([cell.strip() for cell in cells]) for cells in columns
+        )
         self.decimal = "," if self.separator != "," and (self.shows_comma or decimal == ",") else "."
         self.raw_names = lines[0] if lines else []
         self.names = self._checked([name.strip() for name in self.raw_names])
@@ -92,15 +95,8 @@ class TextTable:
                 return self.read(texts)
         if self.decimal == ",":
             table = with_points(table, texts, self.path, shown=self.shows_comma)
-        # Each column in one piece, as it is used. The pieces are freed one column after the other.
-        names, columns = table.column_names, table.columns
-        del table
-        for i, column in enumerate(columns):
-            if column.num_chunks > 1:
-                columns[i] = column.combine_chunks()
-                del column
-                pa.default_memory_pool().release_unused()
-        return pa.table(columns, names=names, metadata={DECIMAL: self.decimal.encode()})
+        pa.default_memory_pool().release_unused()
+        return table.replace_schema_metadata({DECIMAL: self.decimal.encode()})
 
     def _first_kinds(self, kinds: dict[str, Any]) -> dict[str, Any]:
         """What the columns hold in the first block of a file of more than one.

@@ -46,7 +46,7 @@ class Options(HasPaths):
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
-    """The column of a table that holds the class, where it is called otherwise than in the table of the training."""
+    """The column of a table that holds the class or number, where it is called otherwise than in training."""
     split: Annotated[
         Literal["train", "val", "test"] | None, tyro.conf.arg(metavar="{train,val,test}", help_behavior_hint="")
     ] = None

@@ -175,7 +175,8 @@ class _TargetLoss(_Operation):
 class SquaredError(_TargetLoss):
     """The squared error (z - t)^2, averaged over rows and outputs, as PyTorch's MSELoss has it.
 
-    Its gradient by an output is 2 (z - t) / (B * outputs).
+    Its gradient by an output is 2 (z - t) / (B * outputs). A Trainer says to the network that it predicts numbers;
+    behind a loop of your own, network.task = "regress" does, and predict then gives them.
     """
 
     share = 2.0  # the operation has (z - t)^2 / 2
@@ -226,6 +227,13 @@ def check_loss(value: Any, label_smoothing: Any = 0.0) -> Loss:
         cure = "CrossEntropySoftmax(label_smoothing)" if isinstance(loss, CrossEntropySoftmax) else "0"
         raise ArgumentError(f"label_smoothing: {smoothing:g} beside the loss {type(loss).__name__}, want {cure}")
     return loss
+
+
+def as_loss(loss: Loss, value: Any) -> float:
+    """What forward of a loss has returned, a number; ArgumentError otherwise."""
+    if not isinstance(value, int | float | np.number):
+        raise ArgumentError(f"{type(loss).__name__}.forward: {shown(value)}, want the mean loss, a number")
+    return float(value)
 
 
 def _warn_of_probabilities(z: np.ndarray) -> None:

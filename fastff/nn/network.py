@@ -127,9 +127,10 @@ class FeedForwardNeuralNetwork(Closed):
 
     @task.setter
     def task(self, value: str) -> None:
-        self._task = check_choice("task", value, ("classify", "regress"))
-        if value != self.task:
+        value = check_choice("task", value, ("classify", "regress"))
+        if value == "classify" and self.layers and isinstance(self.layers[-1], TARGET_LAYERS):
             raise ArgumentError(f"loss: of labels, but {self.layers[-1]!r} is last, want a loss of numbers to predict")
+        self._task = value
 
     def without_last(self) -> "FeedForwardNeuralNetwork":
         """The same network without its last layer; the others are the same objects."""

@@ -66,9 +66,9 @@ class Config(HasPaths):
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
-    """The column of a table that holds the class to be predicted."""
+    """The column of a table that holds the class, or the number, to be predicted."""
     task: Literal["auto", "classify", "regress"] = "auto"
-    """Of a table: whether the target holds classes or numbers to predict; auto says which it chose, and why."""
+    """Whether the target holds classes or numbers to predict; of a table, auto says which it chose, and why."""
     drop: tuple[str, ...] = ()
     """Of a table: columns to leave out."""
     categorical: tuple[str, ...] = ()
@@ -158,8 +158,8 @@ class Config(HasPaths):
     momentum: float = 0.9
     """SGD: the share of the previous step that each step repeats, from 0 to below 1."""
     loss: Literal["auto", "cross_entropy", "squared_error", "absolute_error", "poisson"] = "auto"
-    """What training makes small. auto: cross_entropy for classes, squared_error for numbers to predict; for them also
-    absolute_error, or poisson for counts. The targets are scaled for the first two, and given back in their units."""
+    """What training makes small. auto: cross_entropy for classes, squared_error for numbers to predict.
+    Those also have absolute_error, and poisson for counts; predictions are in their own units."""
     label_smoothing: float = 0.0
     """The share of each row's label that is spread evenly over all classes, from 0 to below 1."""
     patience: Count = None
@@ -168,8 +168,8 @@ class Config(HasPaths):
         "val_accuracy", "val_loss", "val_balanced_accuracy", "val_auc", "val_r2", "train_accuracy", "train_loss",
         "train_r2",
     ] = "val_accuracy"  # fmt: skip
-    """The figure by which the best epoch is chosen; the network keeps that epoch's weights. Numbers to predict have r2
-    in the place of the accuracy, and val_loss by default."""
+    """The figure by which the best epoch is chosen; the network keeps that epoch's weights.
+    Numbers to predict have r2 in the place of the accuracy, and val_loss by default."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """The format of the numbers that the layers multiply; auto is bfloat16 on CPUs made for it (docs/bfloat16.md)."""

@@ -13,6 +13,7 @@ from fastff.errors import ArgumentError, DataError
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.loss import LOSSES
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.targets import TargetExp
 from fastff.runs.folder import BEST, ENSEMBLE
 from fastff.runs.regression import output_names
 from fastff.system import checkpoint
@@ -98,7 +99,10 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
         )
     if schema is not None and (schema.task, count or network.output_dim) != (network.task, count or len(schema.target)):
         raise DataError(f"{path}: a table with other targets than the network, {len(schema.target)} to {schema.task}")
-    loss = metadata.get("loss", "cross_entropy" if network.task == "classify" else "squared_error")
+    usual = {"classify": "cross_entropy", "regress": "squared_error"}[network.task]
+    if isinstance(network, FeedForwardNeuralNetwork) and isinstance(network.layers[-1], TargetExp):
+        usual = "poisson"
+    loss = metadata.get("loss", usual)
     if loss not in LOSSES or (LOSSES[loss].task != network.task):
         raise DataError(f"{path}: loss {loss!r}, want one to {network.task}")
     split = None if metadata.get("split") is None else split_from(metadata["split"], path)

@@ -11,7 +11,7 @@ from fastff.engine.batches import Batches
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
-from fastff.nn.loss import CrossEntropySoftmax, Loss, PoissonLoss, SquaredError, check_loss
+from fastff.nn.loss import CrossEntropySoftmax, Loss, PoissonLoss, SquaredError, as_loss, check_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.stack import inference
 from fastff.nn.targets import TargetExp
@@ -96,6 +96,6 @@ class Evaluation:
                 outputs = check_rows(self.model.forward(self.X[rows]), f"{type(self.model).__name__}.forward")
                 if len(outputs) != len(targets):
                     raise DataError(f"{type(self.model).__name__}.forward: {len(outputs)} rows for {len(targets)}")
-                losses[number] = criterion.forward(outputs, targets) * len(targets)
+                losses[number] = as_loss(criterion, criterion.forward(outputs, targets)) * len(targets)
                 hits[number] = criterion.score(outputs, targets)
         return losses, hits

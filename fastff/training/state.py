@@ -16,6 +16,7 @@ import numpy as np
 
 from fastff.engine import panels
 from fastff.errors import DataError
+from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.preprocessing import Whiten
 from fastff.nn.saved import BEST, array_name, moment_name, named_parameters
 from fastff.system.blocks import Sliceable, copied
@@ -39,8 +40,11 @@ def trainer_state(trainer: Trainer) -> State:
     arrays["history.batch_accuracies"] = np.array(trainer.history.batch_accuracies)
     if trainer.best is not None:
         arrays |= {BEST + name: array for name, array in trainer.best.arrays.items()}
+    # a classification's own is not named, as files before there were others
+    loss = {} if isinstance(trainer.criterion, CrossEntropySoftmax) else {"loss": type(trainer.criterion).__name__}
     metadata = {
         "layers": layers,
+        **loss,
         "updates": [layer.updates for layer in trainer.network.linear_layers],
         "progress": _fields(trainer.progress),
         "epochs": [_fields(record) for record in trainer.history.epochs],
@@ -81,6 +85,9 @@ def restore_trainer(
                 raise DataError(
                     f"{source}: was trained with {name} {metadata[name]}, want {getattr(trainer, name)} to go on"
                 )
+        loss, wanted = metadata.get("loss", CrossEntropySoftmax.__name__), type(trainer.criterion).__name__
+        if loss != wanted and not isinstance(trainer.criterion, CrossEntropySoftmax):
+            raise DataError(f"{source}: was trained with the loss {loss}, want {wanted} to go on")
         fitted = [name for name in own if name.endswith((".mean", ".std"))]
         if not all(np.allclose(np.asarray(arrays[name]), np.asarray(own[name])) for name in fitted):
             raise DataError(f"{source}: was trained on rows of another mean or deviation, want the same data to go on")

@@ -21,7 +21,7 @@ from fastff.engine.program import MOST_EPOCHS, Program
 from fastff.engine.run import Outcome
 from fastff.engine.table import EpochEnd
 from fastff.nn.dropout import RandomLayer
-from fastff.nn.loss import Loss
+from fastff.nn.loss import Loss, as_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.saved import named_parameters
 from fastff.system.hold import references
@@ -45,7 +45,7 @@ def train(
     """
     for (rows, *targets), step_size in zip(batches, step_sizes, strict=True):
         outputs = network.forward(rows)
-        loss = criterion.forward(outputs, *targets)
+        loss = as_loss(criterion, criterion.forward(outputs, *targets))
         if not math.isfinite(loss):
             return
         network.backward(criterion.backward())

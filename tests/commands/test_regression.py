@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from command_line import refuse, run, succeed
 
-from fastff import Ensemble, load_dataset
+from fastff import Config, Ensemble, load_dataset
+from fastff.runs.build import for_data, make_trainer
 from fastff.runs.model import load_model
+from fastff.runs.run import Run
+from fastff.runs.summary import summarise
 
 QUICK = ("--epochs", 12, "--hidden", 16)
 RNG = np.random.default_rng(0)
@@ -97,13 +100,26 @@ def test_predict_writes_numbers_by_the_targets_name(folder, tmp_path):
 
 
 def test_several_targets_are_predicted_together(folder, tmp_path):
-    from fastff import Config, fit_many
-
-    data = load_dataset(folder / "both.csv", target=["price", "rent"], test_share=0.2)
-    assert data.task == "regress"
-    (fitted,) = fit_many([Config(hidden=(16,), epochs=30, batch_size=16)], data)
-    assert fitted.error is None
-    assert fitted.network.predict(data.x_test).shape == (len(data.x_test), 2)
+    data = load_dataset(folder / "both.csv", target=["price", "rent"], test_share=0.2).with_validation()
+    options = for_data(Config(hidden=(16,), epochs=30, batch_size=16, out=str(tmp_path / "run")), data)
+    trainer = make_trainer(options, data)
+    run_of_both = Run(options, trainer, data)
+    with run_of_both.start(resume=False):
+        trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=30)
+        trainer.restore_best()
+        run_of_both.save()
+        summary = summarise(run_of_both, data)
+    model = load_model(tmp_path / "run")
+    assert model.outputs == ("price", "rent")
+    succeed("predict", tmp_path / "run", folder / "both.csv", "--out", tmp_path / "p.csv")
+    with (tmp_path / "p.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["row", "price", "rent"]
+    expected = model.predict(_table(folder / "both.csv"))
+    np.testing.assert_allclose(np.array(rows[1:], float)[:, 1:], expected, rtol=1e-8)
+    found = printed("evaluate", tmp_path / "run", folder / "both.csv", "--split", "test")
+    assert found["rmse"] == summary["test_rmse"]
+    assert found["r2"] > 0.5
 
 
 def test_a_run_is_resumed_with_the_same_bits(folder, tmp_path):

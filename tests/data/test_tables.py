@@ -66,6 +66,17 @@ def test_a_comma_that_may_be_of_thousands_is_not_guessed(tmp_path):
         np.testing.assert_array_equal(found, np.float32(numbers))
 
 
+def test_a_number_in_a_text_says_nothing_about_the_decimal_sign(tmp_path):
+    text = "price;note;kind\n1.234;about 3;x\n2.345;1,5;y\n3.456;none;x\n"
+    data = load_dataset(save(tmp_path, text), target="kind", drop=["note"])
+    np.testing.assert_array_equal(data.x_train[:, 0], np.float32([1.234, 2.345, 3.456]))
+
+
+def test_quoted_numbers_with_points_between_thousands(tmp_path):
+    data = load_dataset(save(tmp_path, 'price,kind\n"1.234,50",x\n900,y\n"1.500",x\n'), target="kind")
+    np.testing.assert_array_equal(data.x_train[:, 0], [1234.5, 900, 1500])
+
+
 def test_a_decimal_comma_may_show_late(tmp_path):
     text = "price;rate;kind\n" + "1.500;2;x\n900;3;y\n" * 100 + "2.000;0,5;x\n"
     data = load_dataset(save(tmp_path, text), target="kind")

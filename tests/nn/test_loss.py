@@ -20,6 +20,7 @@ from fastff import (
     PoissonLoss,
     SquaredError,
     Trainer,
+    evaluate,
 )
 
 # Hypothesis also makes rows such as 0, 1, of which the loss warns
@@ -253,7 +254,7 @@ def test_targets_of_one_output_may_be_flat():
         ([1.0, np.nan], "targets: nan at row 1, want finite numbers within float32"),
         ([1.0, 1e39], "targets: inf at row 1, want finite numbers within float32"),
         ([1.0], "targets: 1 targets for 2 rows, want one a row"),
-        ([[1.0, 2.0]] * 2, "targets: 2 numbers a row, want 1, one for each output of the network"),
+        ([[1.0, 2.0]] * 2, "targets: rows of 2, want 1: a number for each output of the network"),
         (np.zeros((2, 1, 1)), r"targets: shape \(2, 1, 1\), want \(rows, outputs\), or \(rows,\) for one output"),
     ],
 )
@@ -282,6 +283,20 @@ def test_a_loss_of_ones_own_is_trained_by_its_forward_and_backward():
     huber, z = Huber(), X[:, :1].astype(np.float32) * 3
     expected = torch.nn.functional.huber_loss(torch.tensor(z), torch.tensor(X[:, 1:2].astype(np.float32)))
     assert huber.forward(z, X[:, 1:2].astype(np.float32)) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_loss_that_is_no_number_is_refused():
+    class Each(Loss):
+        def forward(self, outputs, targets):
+            return (outputs - targets) ** 2
+
+    net, X = FeedForwardNeuralNetwork(3, 1, 16, 2, seed=0), np.ones((6, 3))
+    for call in (
+        lambda: Trainer(net, loss=Each()).fit(X, X[:, 0], epochs=1),
+        lambda: evaluate(net, X, X[:, 0], loss=Each()),
+    ):
+        with pytest.raises(ArgumentError, match=r"^Each.forward: an array of float32 \(6, 1\), want the mean loss, a"):
+            call()
 
 
 def test_a_loss_of_ones_own_on_classes_has_accuracies():

@@ -159,7 +159,7 @@ def test_onnx_gives_the_same_numbers(count, last):
         (lambda: TargetScale([1e39], [1.0]), "mean and std: beyond float32"),
         (lambda: TargetScale.fit(["a"]), "Y: holds <U1 values, want numbers to predict"),
         (lambda: TargetScale.fit([[1.0], [np.nan]]), "Y: nan at row 1, want finite numbers"),
-        (lambda: fitted(network(TargetScale.fit(T)), T[:, 0]), "Y: 1 numbers a row, want 2, one for each output"),
+        (lambda: fitted(network(TargetScale.fit(T)), T[:, 0]), "Y: rows of 1, want 2: a number for each output"),
         (lambda: fitted(network(TargetScale.fit(T)), T[:5]), "Y: 5 targets for 103 rows, want one a row"),
         (lambda: fitted(network(TargetScale.fit(T * 1e-40)), T), "Y: beyond float32 in units of the network's"),
         (lambda: fitted(network(TargetExp()), -T, "poisson"), "Y: -1.*, want numbers of 0 or more for PoissonLoss"),

@@ -5,6 +5,7 @@ import pytest
 from trainers import X_VAL, Y_VAL, N, Through, X, Y, assert_same_history, assert_same_weights, make
 
 from fastff import SGD, AbsoluteError, ArgumentError, DataError, Loss, PoissonLoss, SquaredError, Trainer
+from fastff.data.rows import Shard, Shards
 from fastff.training.given import r2, variation
 from fastff.training.state import restore_trainer, trainer_state
 
@@ -112,6 +113,20 @@ def test_a_loss_of_ones_own_takes_weights_if_its_forward_does():
         Trainer(make(), loss=Own()).fit(X, np.eye(3)[Y], epochs=1, sample_weight=WEIGHTS)
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_rows_on_disk_have_weights_and_numbers_too(loss, tmp_path):
+    targets = Y if loss == "cross_entropy" else X[:, :3].astype(np.float64)
+    np.save(tmp_path / "a.npy", X[:60])
+    np.save(tmp_path / "b.npy", X[60:])
+    files = [Shard(tmp_path / name, 128, rows) for name, rows in (("a.npy", 60), ("b.npy", N - 60))]
+    nets, histories = [make(), make()], []
+    for net, rows in zip(nets, (X, Shards(files, X.shape[1], np.float32, name="x")), strict=True):
+        trainer = Trainer(net, loss=loss, batch_size=16)
+        histories.append(trainer.fit(rows, targets, epochs=2, sample_weight=WEIGHTS))
+    assert_same_weights(*nets)
+    assert_same_history(*histories)
+
+
 def test_r2_is_the_share_of_the_variation():
     rng = np.random.default_rng(0)
     targets, weights = rng.normal(5, 3, (50, 2)), rng.random(50)
@@ -130,6 +145,7 @@ def test_an_interrupted_epoch_goes_on_with_the_same_bits(kind):
                 raise KeyboardInterrupt
             return super().forward(outputs, targets, weights)
 
+    Interrupted.__name__ = kind.__name__  # checkpoints say which loss it was
     targets, calls, options = np.abs(X[:, :3]), [], {"batch_size": 16, "monitor": "val_r2"}
 
     def fit(trainer, epochs):
@@ -142,6 +158,9 @@ def test_an_interrupted_epoch_goes_on_with_the_same_bits(kind):
         fit(first, 3)
     assert (first.progress.epoch, first.progress.batch) == (1, 2)
     assert first.progress.squares > 0
+    other = Trainer(make(), loss="poisson" if kind is SquaredError else "squared_error", **options)
+    with pytest.raises(DataError, match=rf"^a file: was trained with the loss {kind.__name__}, want .* to go on$"):
+        restore_trainer(other, *trainer_state(first), "a file")
     restore_trainer(second, *trainer_state(first), "a file")
     again = fit(second, 2)
     assert_same_weights(whole.network, second.network)
