@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command_line import run, succeed, write_flowers
 
-from fastff import export, predict
+from fastff import ablate, export, predict
 from fastff.evaluate import __main__ as evaluate
 from fastff.report import __main__ as report
 from fastff.tune import __main__ as tune
@@ -20,6 +20,7 @@ OPTIONS = {
     "predict": predict.Options,
     "export": export.Options,
     "report": report.Options,
+    "ablate": ablate.Options,
     "tune": tune.Options,
 }
 SEARCH = "{npz} --trials 3 --epochs 1 --jobs 1 --out {out}"
@@ -44,6 +45,9 @@ CHANGES = {
         "out": ("{digits} --out {out}/a.onnx", "{digits} --out {out}/b.onnx"),
     },
     "report": {"run_dir": ("{digits}", "{other}")},
+    "ablate": {
+        "run_dir": ("{digits} --seeds 1", "{other} --seeds 1"), "seeds": ("{digits} --seeds 1", "{digits} --seeds 2")
+    },
     "tune": {
         "dataset": (SEARCH, SEARCH.replace("{npz}", "{npz2}")),
         "trials": (SEARCH, SEARCH.replace("3", "2")),
@@ -70,6 +74,7 @@ REFUSED = {
     },
     "predict": {"{digits} {rows} --out {out}/a.txt": "--out"},
     "export": {"{digits} --out {out}/a.txt": "--out"},
+    "ablate": {"{digits} --jobs 0": "jobs", "{digits} --seeds 0": "seeds"},
     "tune": {
         SEARCH + " --data-dir {idx}": "data_dir",
         SEARCH.replace("{npz}", "digits") + " --data-dir {idx}": "data_dir",
@@ -137,11 +142,15 @@ def trials(path):
 def ended(command, text, places, out):
     """What a command line shows: what it prints, and the files that it leaves, without times."""
     out.mkdir()
-    folder = Path(places["digits" if "{digits}" in text else "other"]) if command == "report" else out
-    for old in folder.glob("report.*"):
+    inside = command in ("report", "ablate")
+    folder = Path(places["digits" if "{digits}" in text else "other"]) if inside else out
+    for old in folder.glob("ablation.*" if command == "ablate" else "report.*"):
         old.unlink()
     said = run(command, *line(text, places, out))
     assert said.status == 0, said
+    if command == "ablate":
+        trainings = json.loads((folder / "ablation.json").read_text())["trainings"]
+        return sorted(str({**training, "seconds": 0}) for training in trainings)
     if command == "evaluate":
         return json.loads(said.out)
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}

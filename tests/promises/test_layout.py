@@ -38,6 +38,7 @@ ELSEWHERE = {
         "fastff/train.py",
     ],
     "tests/commands/test_fastff.py": ["fastff/__main__.py"],
+    "tests/commands/test_ablate.py": ["fastff/runs/ablation.py"],
     "tests/commands/test_export.py": ["fastff/nn/onnx_graph.py"],
     "tests/data/test_cifar.py": ["fastff/data/tar.py"],
     "tests/data/test_columns.py": ["fastff/data/cells.py", "fastff/data/column.py", "fastff/data/labels.py"],
@@ -83,7 +84,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 350  # of one module
-ALL_LINES = 19_500  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 20_200  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):
