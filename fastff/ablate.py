@@ -118,7 +118,7 @@ def table(study: Ablation, parts: list[Part]) -> str:
 def _study(folder: Path, config: Config, dataset: str, count: int) -> Ablation:
     """The study in the folder, where it is one of this recipe, otherwise a new one."""
     study = read_ablation(folder)
-    if study is None or config_of(study.options) != config:
+    if study is None or not study.of(settings(config)):
         study = Ablation(settings(config), dataset, [])
     study.seeds = list(range(config.seed, config.seed + count))
     return study

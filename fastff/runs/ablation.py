@@ -16,7 +16,7 @@ import fastff
 from fastff.errors import DataError
 from fastff.runs import config
 from fastff.runs.config import Config
-from fastff.runs.folder import ABLATION
+from fastff.runs.folder import ABLATION, DATA
 from fastff.system.files import write_text
 
 # Each option that can be left out: what it is then, and what a person calls it, given the options of the run
@@ -31,7 +31,7 @@ _LEFT_OUT: dict[str, tuple[Any, Callable[[Config], str]]] = {
     "schedule": ("constant", lambda o: f"the {o.schedule} schedule"),
     "bias_correction": ("standard", lambda o: f"the {o.bias_correction} bias correction"),
     "momentum": (0.0, lambda o: f"momentum {o.momentum:g}"),
-    "hidden": ((), lambda o: f"the last hidden layer, {o.hidden[-1]} units"),
+    "hidden": ((), lambda o: f"the last hidden layer of {o.hidden[-1]} units"),
 }
 _ONLY_FOR = {"bias_correction": "adam", "momentum": "sgd"}  # the other optimizer has no such thing
 
@@ -68,6 +68,10 @@ class Ablation:
     def save(self, folder: Path) -> None:
         figures = {**dataclasses.asdict(self), "version": fastff.__version__}
         write_text(folder / ABLATION, json.dumps(figures, indent=1) + "\n")
+
+    def of(self, options: dict[str, Any]) -> bool:
+        """Whether this is a study of the recipe with these options, wherever its data was."""
+        return _without_places(self.options) == _without_places(options)
 
     @property
     def baseline(self) -> Part:
@@ -144,6 +148,10 @@ def read_ablation(folder: Path) -> Ablation | None:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: not as fastff.ablate writes it ({error!r}), want it removed and made anew") from None
     return study
+
+
+def _without_places(options: dict[str, Any]) -> Config:
+    return dataclasses.replace(config_of(options), **{name: getattr(Config, name) for name in DATA})
 
 
 def _standard_error(values: list[float]) -> float | None:

@@ -60,9 +60,9 @@ def test_the_figures_are_those_of_fit_many_and_paired_by_seed(trained):
     assert study.baseline.accuracy == pytest.approx(statistics.fmean(means[None]))
     parts = {part.name: part for part in study.parts()}
     assert set(parts) == {"standardising the features", "dropout 0.25", "the cosine schedule"} | {
-        "the last hidden layer, 8 units"
+        "the last hidden layer of 8 units"
     }
-    for name, key in (("dropout", "dropout 0.25"), ("hidden", "the last hidden layer, 8 units")):
+    for name, key in (("dropout", "dropout 0.25"), ("hidden", "the last hidden layer of 8 units")):
         lost = [one - other for one, other in zip(means[None], means[name], strict=True)]
         assert parts[key].lost == pytest.approx(statistics.fmean(lost))
         assert parts[key].error == pytest.approx(statistics.stdev(lost) / math.sqrt(3))
