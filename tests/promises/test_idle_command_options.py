@@ -44,7 +44,13 @@ CHANGES = {
         "run_dir": ("{digits} --out {out}/a.onnx", "{other} --out {out}/a.onnx"),
         "out": ("{digits} --out {out}/a.onnx", "{digits} --out {out}/b.onnx"),
     },
-    "report": {"run_dir": ("{digits}", "{other}")},
+    "report": {
+        "run_dir": ("{digits}", "{other}"),
+        "answers": ("{digits}", "{digits} --answers {answers}"),
+        "author": ("{digits}", "{digits} --author me"),
+        "date": ("{digits}", "{digits} --date today"),
+        "course": ("{digits}", "{digits} --course CS1"),
+    },
     "ablate": {
         "run_dir": ("{digits} --seeds 1", "{other} --seeds 1"), "seeds": ("{digits} --seeds 1", "{digits} --seeds 2")
     },
@@ -111,6 +117,8 @@ def places(tmp_path_factory):
         writer.writerow(["a", "b", "y", "z"])
         writer.writerows([*rng.normal(size=2), i % 3, i // 2 % 3] for i in range(90))
     found["config"].write_text("hidden = [7]\n")
+    found["answers"] = folder / "answers.toml"
+    found["answers"].write_text("discussion = 'x'\n")
     np.savez(found["npz64"], **{
         f"{a}_{split}": rng.random((30, 64), np.float32) if a == "x" else np.arange(30) % 10
         for split in ("train", "test") for a in "xy"
