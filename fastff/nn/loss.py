@@ -6,7 +6,7 @@ import numpy as np
 
 from fastff.data.rows import check_labels, check_rows
 from fastff.engine.program import Program
-from fastff.errors import ArgumentError
+from fastff.errors import ArgumentError, DataError
 from fastff.system.arguments import check_number
 from fastff.system.attributes import Checked, Closed
 
@@ -27,6 +27,11 @@ class CrossEntropySoftmax(Closed):
 
     def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:
         """The mean loss over the batch, for logits (B, C) and labels (B,) or (B, 1), whole numbers from 0 to C - 1."""
+        if isinstance(logits, np.ndarray) and logits.ndim == 1:
+            raise DataError(
+                f"logits: shape {logits.shape}, want (rows, classes); network.forward returns the logits of all rows "
+                "and no list, so that [-1] takes the last row alone"
+            )
         z = check_rows(logits, "logits")
         _warn_of_probabilities(z)
         y = check_labels(labels, "labels", rows=len(z), classes=z.shape[1])

@@ -16,7 +16,7 @@ from fastff.runs.config import Config, start_from
 from fastff.system.shell import command_line
 
 MANY_CLASSES = 20  # with more classes the report gives their number, not their names
-BEST_TRIALS = 10  # so many trials of a search are listed
+BEST_TRIALS = 5  # so many trials of a search are listed
 # Options that say which data is used and how fast: no differences between two recipes
 _NO_RECIPE = (
     "dataset", "data_dir", "target", "preset", "threads", "checkpoint_epochs", "checkpoint_minutes", "on_divergence",
@@ -102,8 +102,9 @@ def _of_run(run: FinishedRun) -> dict[str, Any]:
 def _of_search(search: FinishedSearch) -> dict[str, Any]:
     best, count = search.trials[0], len(search.trials)
     whole = sum(trial["state"] == "complete" for trial in search.trials)
+    shown = search.trials[:BEST_TRIALS]
     names = [name for name in best if name not in ("state", "seconds", "note", "epochs")]
-    used = [name for name in names if any(trial[name] for trial in search.trials[:BEST_TRIALS])]
+    used = [name for name in names if any(trial[name] for trial in shown)]
     train = command_line(["fastff", "train", "--config", str(Path(search.folder) / "best.toml")])
     return {
         "title": f"{search.name}: a search for the best options",
@@ -112,11 +113,11 @@ def _of_search(search: FinishedSearch) -> dict[str, Any]:
         "result": [
             ["Best validation accuracy", f"{float(best['val_accuracy']):.2%}"],
             ["Trial", f"{best['trial']}, at epoch {best['best_epoch']} of {best['epochs']}"],
-            ["Trials", f"{count:,}, of which {count - whole:,} were stopped early"],
+            ["Trials", f"{count:,}, of which {count - whole:,} stopped early"],
         ],
-        "interval": f"Test rows were not used. To train a network with these options: {train}",
+        "interval": f"Test rows were not used. {train} trains a network with these options.",
         "seeds": None,
-        "trials": [used, *([_short(trial[name]) for name in used] for trial in search.trials[:BEST_TRIALS])],
+        "trials": [[name.replace("_", " "), *(_short(trial[name]) for trial in shown)] for name in used],
         "training": _shown(search.pictures, _OF_TRAINING, "validation"),
         "pictures": [],
     }

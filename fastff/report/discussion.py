@@ -7,13 +7,12 @@ from typing import Any
 from fastff.report.finished import FinishedRun, FinishedSearch
 from fastff.runs.ablation import Ablation
 from fastff.runs.config import Config
+from fastff.runs.folder import CONFUSION
 
 OVERFITS, CLOSE = 5.0, 2.0  # points between training and validation accuracy: from here on, and up to here not
-RISEN = 1.05  # a validation loss so many times its lowest has risen
-TO_ADD = (
-    "[Your own words in place of this: which classes are taken for one another in the confusion matrix, and why; what "
-    "you tried that did not help; what you would try next.]"
-)
+RISEN = 1.1  # a validation loss so many times its lowest has risen
+TO_ADD = "[Your own words in place of this: {}what you tried that did not help; what you would try next.]"
+CONFUSED = "which classes are taken for one another in the confusion matrix, and why; "
 
 
 def draft(found: FinishedRun | FinishedSearch) -> str:
@@ -22,7 +21,8 @@ def draft(found: FinishedRun | FinishedSearch) -> str:
         said = [_search(found)]
     else:
         said = [_fit(found), _epochs(found), _test(found.summary), _seeds(found.seeds)]
-    return "\n\n".join(filter(None, [*said, _ablation(found.ablation), TO_ADD]))
+    own = TO_ADD.format(CONFUSED if CONFUSION in found.pictures else "")
+    return "\n\n".join(filter(None, [*said, _ablation(found.ablation), own]))
 
 
 def _fit(run: FinishedRun) -> str:

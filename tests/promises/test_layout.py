@@ -39,6 +39,7 @@ ELSEWHERE = {
     ],
     "tests/commands/test_fastff.py": ["fastff/__main__.py"],
     "tests/commands/test_ablate.py": ["fastff/runs/ablation.py"],
+    "tests/commands/test_swap.py": ["fastff/nn/gradient.py"],
     "tests/commands/test_export.py": ["fastff/nn/onnx_graph.py"],
     "tests/data/test_cifar.py": ["fastff/data/tar.py"],
     "tests/data/test_columns.py": ["fastff/data/cells.py", "fastff/data/column.py", "fastff/data/labels.py"],
