@@ -49,6 +49,14 @@ def _forward(solution: Solution, loss: Loss, value: object, z: np.ndarray, y: np
         "columns of all labels are picked for each row (shapes (B,) and (B, 1) broadcast)": -np.log(p[:, y]).mean(),
         "the sum over all pairs, from shapes (B,) and (B, 1) that broadcast": -np.log(p[:, y]).sum() / len(y),
         "half of it": each.mean() / 2,
+        "the probability of the predicted class is used, not of the label's": -np.log(p.max(1)).mean(),
+        "the class before the label's: labels count from 0": log_loss(z, (y - 1) % 3).mean(),
+        "the class behind the label's: labels count from 0": log_loss(z, (y + 1) % 3).mean(),
+        "the squared error of the probabilities": ((p - one_hot) ** 2).sum(1).mean(),
+        "the squared error of the probabilities, averaged over the classes too": ((p - one_hot) ** 2).mean(),
+        "half the squared error of the probabilities": ((p - one_hot) ** 2).sum(1).mean() / 2,
+        "probabilities are returned, not a loss": p,
+        **{f"{e:g} is added inside the logarithm": -np.log(p[picked, y] + e).mean() for e in (1.0, 0.1, 0.01, 1e-3)},
         "of the first example only": each[0],
     }
     exact = np.size(np.asarray(value)) == 1 and close(value, each.mean(), 1e-3)
@@ -147,6 +155,15 @@ def _gradient(solution: Solution, loss: Loss, z: np.ndarray, y: np.ndarray) -> R
         a.forward(first, labels)
         b.forward(*loss.inputs(z[::-1].copy(), y))
         again = np.asarray(a.backward(*(first, labels)[: len(names)]), float)
+        other = loss.inputs(z[::-1].copy(), (y + 1) % 3)
+        b.forward(*other)
+        third = np.asarray(b.backward(*other[: len(names)]), float)
+        third = third.T if loss.columns else third
+        fresh = loss.make()
+        fresh.forward(*other)
+        alone = np.asarray(fresh.backward(*other[: len(names)]), float)
+        alone = alone.T if loss.columns else alone
+        yield holds("a second batch", close(third, alone, 1e-5), "its own gradient", "it depends on an earlier batch")
         again = again.T if loss.columns else again
         yield holds("losses are independent", close(again, found, 1e-5), "independent", "mixed up")
 
