@@ -6,7 +6,6 @@ from fastff.check.linear import BIAS_NAMES, WEIGHT_NAMES, Linear, Path, read, re
 from fastff.check.results import Result, Results, close, compare, holds, judge, scale_of, shown
 from fastff.check.solution import Solution
 
-
 UNSCALED = 5  # times the spread of He's initialisation: from there on it was not scaled by the number of inputs
 RANDOM = "forward repeats"  # where it fails, so does much else
 
