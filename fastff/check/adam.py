@@ -153,6 +153,8 @@ def match(u: np.ndarray, g: np.ndarray, literals: Iterable[float], first: Iterab
         for rule in [*preferred, *_candidates(literals)]:
             if scaled is not None and rule not in preferred and scaled in _scaled(preferred, scaled.factor):
                 break
+            if not _begins(rule, u_large, g_large):
+                continue
             wanted = rule.updates(g_large)
             # Without an epsilon that is felt, an Adam that forgets takes the sign for large gradients, too
             if same(u_large, wanted) and (rule.form != "sign" or same(u, rule.updates(g))):
@@ -167,6 +169,16 @@ def match(u: np.ndarray, g: np.ndarray, literals: Iterable[float], first: Iterab
         if exact is not None:
             return exact
         return _insensitive(u, g, literals) if scaled is None else _with_epsilon(scaled, u, g, literals)
+
+
+def _begins(rule: Rule, u: np.ndarray, g: np.ndarray) -> bool:
+    """Whether a rule gives the first two updates, or a multiple of them; most do not, which saves the others' time."""
+    ratios = u[:2] / rule.updates(g[:2])
+    known = np.isfinite(ratios).all(0)
+    if not known.any():
+        return True
+    first, second = ratios[:, known]
+    return bool(np.median(np.abs(second - first)) <= 5e-3 * np.median(np.abs(first)))
 
 
 def _scaled(rules: list[Rule], factor: float) -> list[Rule]:

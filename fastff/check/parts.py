@@ -26,7 +26,9 @@ else:
     import tomli as tomllib
 
 HINTS = tomllib.loads(files("fastff.check").joinpath("hints.toml").read_text(encoding="utf-8"))
-_UNFINISHED = re.compile(r"\bnot (yet )?implemented|\bimplement (this|me|it)\b|\bto ?do\b|\byour code\b", re.IGNORECASE)
+_UNFINISHED = re.compile(
+    r"(\bnot|n't)( yet)? implemented|\bimplement (this|me|it)\b|\bto ?do\b|\byour code\b", re.IGNORECASE
+)
 LAYERS = ("LinearLayer", "ReLU", "CrossEntropySoftmax", "FeedForwardNeuralNetwork")
 ARGUMENTS = {
     "LinearLayer": ("input_dim", "output_dim"),
@@ -112,14 +114,19 @@ def _before(part: Part, solution: Solution) -> Iterator[Result]:
         found = solution.find(name)
         if found is None:
             yield Result(name, "to do" if own else "skipped", f"the file has no {name}", name)
+        elif own and getattr(found, "__module__", "").startswith("fastff."):
+            yield Result(name, "to do", "it is fastff's own, which the file imports", "your own code")
         elif own and (other := _otherwise(found, name)):
             yield Result(
                 name, "other assignment", other, f"{name}({', '.join(ARGUMENTS[name])}) with {', '.join(METHODS[name])}"
             )
     for about in part.about:
         name, _, method = about.partition(".")
-        if name == "evaluate" and solution.find(name) is None:
+        evaluate = solution.find(name) if name == "evaluate" else ""
+        if evaluate is None:
             yield Result(name, "to do", f"the file has no {name}", name)
+        elif getattr(evaluate, "__module__", "").startswith("fastff."):
+            yield Result(name, "to do", "it is fastff's own, which the file imports", "your own code")
         methods = (method,) if method else (*METHODS.get(name, ()), "__init__") if name in LAYERS else ("",)
         for empty in _empty(solution.tree, name, methods):
             yield Result(empty or name, "to do", "it does nothing yet", "its code")

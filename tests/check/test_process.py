@@ -114,6 +114,27 @@ def test_ends_prompts_and_missing_modules(tmp_path):
     assert any("no_such_module" in c["found"] for c in checks if c["status"] == "skipped")
 
 
+def test_only_an_unfinished_part_is_to_do_whatever_an_error_s_words(tmp_path):
+    """NumPy's and the student's own errors may speak of what is implemented, too."""
+    own = ("        self.mask = input > 0\n", '        raise ValueError("only relu is implemented here")\n')
+    numpys = ("        self.input = input\n", '        np.bmat("not implemented")\n')
+    unfinished = (
+        "        shifted = logits -",
+        '        raise Exception("You haven\'t implemented this yet.")\n        shifted = -',
+    )
+    _, checks = checked(tmp_path, edited([own, numpys, unfinished]))
+    assert {part for part, _, _ in only_wrong(checks)} == {"LinearLayer", "ReLU"}
+    assert any(c["part"] == "CrossEntropySoftmax" and c["status"] == "to do" for c in checks)
+
+
+def test_fastff_s_own_classes_are_no_solution(tmp_path):
+    imported = "import numpy as np\nfrom fastff import CrossEntropySoftmax, FeedForwardNeuralNetwork, LinearLayer, ReLU, evaluate\n"
+    status, checks = checked(tmp_path, imported)
+    assert status == 1
+    assert {c["part"] for c in checks if c["status"] == "to do"} >= {"LinearLayer", "ReLU", "Adam", "evaluate"}
+    assert not any(c["status"] == "pass" for c in checks if c["question"] != "Q7")
+
+
 def test_what_is_not_written_yet_is_to_do_and_not_wrong(tmp_path):
     status, checks = checked(tmp_path, SKELETON)
     assert status == 1
