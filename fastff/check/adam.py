@@ -21,6 +21,8 @@ FORMS = {
     "first swapped": "an Adam with beta and 1 - beta exchanged in the first average",
     "second swapped": "an Adam with beta and 1 - beta exchanged in the second average",
     "both swapped": "an Adam with beta and 1 - beta exchanged in both averages",
+    "first adds up": "an Adam whose first average never forgets: the old one is not multiplied by beta",
+    "second adds up": "an Adam whose second average never forgets: the old one is not multiplied by beta",
     "sums": "an Adam without the factors 1 - beta of the new gradient",
     "absolute": "an Adam whose second average is of the gradient's absolute value, not of its square",
     "largest": "an Adam that keeps the largest second average so far (AMSGrad)",
@@ -70,6 +72,10 @@ class Rule:
             b2, new2 = new2, b2
         if form in ("sums", "momentum"):
             new1 = new2 = 1.0
+        if form == "first adds up":
+            b1 = 1.0
+        if form == "second adds up":
+            b2 = 1.0
         if form == "adagrad":
             b2, new2 = 1.0, 1.0
         for t, gradient in enumerate(g, 1):
@@ -198,7 +204,7 @@ def _insensitive(u: np.ndarray, g: np.ndarray, literals: set[float]) -> Rule | N
 
 
 def _candidates(literals: set[float]) -> Iterator[Rule]:
-    near = sorted({b for b in literals if 0.05 <= b < 1} | {1 - b for b in literals if 1e-4 <= b <= 0.2})
+    near = sorted({b for b in literals if 0.05 <= b < 1} | {1 - b for b in literals if 2e-3 <= b <= 0.2})
     betas = [*BETAS, *(b for b in near if min(abs(b - c) for c in BETAS) > 1e-9)][:9]
     pairs = sorted(itertools.product(betas, betas), key=lambda pair: pair[0] != pair[1])
     usual, odd = USUAL, ("times", "beta", "power")

@@ -53,6 +53,9 @@ def _start(solution: Solution) -> Results:
     wanted = f"mean 0, standard deviation about {he:.3g} for 200 inputs"
     if spread < 1e-12:
         yield Result("initial weights", "fail", f"all weights are {mean:.3g}", "different random numbers")
+    elif min(np.ptp(w, axis=0).max(), np.ptp(w, axis=1).max()) < 1e-12:
+        which = "units" if np.ptp(w, axis=1).max() < 1e-12 else "inputs"
+        yield Result("initial weights", "fail", f"all {which} have the same weights", "different random numbers")
     else:
         centred = np.isfinite(w).all() and abs(mean) <= 0.5 * spread
         usable = centred and spread < UNSCALED * he

@@ -216,14 +216,14 @@ def _decay_beside(solution: Solution, w: np.ndarray, b: np.ndarray) -> Results:
     """
     still, w, b = np.zeros((N_IN, N_OUT)), 100 * w, 100 * b
     moved = []
-    for weights, bias in ((w, b), (0 * w, 0 * b)):
+    for weights, bias in ((w, b), (0 * w, 0 * b), (0.01 * w, 0 * b), (0.02 * w, 0 * b)):
         layer, steps = solution.linear(N_IN, N_OUT), []
         for before_w, before_b in ((weights, bias), (0 * w, 0 * b)):
             layer.set(before_w, before_b)
             one_step(layer, still, 0.1, solution.gradient_paths)
             steps.append(((before_w - layer.weights) / 0.1, (before_b - layer.bias) / 0.1))
         moved.append(steps)
-    (first, second), (plain, later) = moved
+    (first, second), (plain, later), (small, _), (double, _) = moved
     yield holds("biases are not decayed", close(first[1], plain[1], 1e-6), "not decayed", "decayed")
     name, wanted = "decay of weights", "L2: the penalty's derivative joins the gradient before the averages"
     pull = (first[0] - plain[0]) * np.sign(w)
@@ -232,6 +232,8 @@ def _decay_beside(solution: Solution, w: np.ndarray, b: np.ndarray) -> Results:
     elif not (pull > 0).all():
         text = "of the wrong sign: weights grow" if (pull < 0).all() else "it does not pull every weight towards 0"
         yield Result(name, "fail", text, wanted)
+    elif abs(np.log2(np.median((double[0] - plain[0]) / (small[0] - plain[0]))) - 1) > 0.3:
+        yield Result(name, "fail", "it is not proportional to the weights", wanted)
     else:
         text = "decoupled (AdamW): outside of the averages"
         yield holds(name, not close(second[0], later[0], 1e-6), "L2", text)
@@ -245,7 +247,7 @@ def _l2(solution: Solution, name: str, wanted: str) -> Result:
         layer.set(np.full((N_IN, N_OUT), weight), np.zeros(N_OUT))
         stored, _ = one_step(layer, -sizes, 1e-3, solution.gradient_paths)
         share = scale_of(stored, -sizes.ravel())  # not 1 where the layer divides by the batch
-        if share is None:
+        if share is None or share < 0:
             return Result(name, "follows", "not seen, because grad_weights is wrong", wanted)
         strengths.append(float(np.max(share * sizes, where=layer.weights < weight, initial=1e-8)))
     strength, power = strengths[0], np.log(strengths[1] / strengths[0]) / np.log(4)
