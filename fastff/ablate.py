@@ -18,7 +18,7 @@ from fastff.runs.folder import ABLATION, ABLATION_PICTURE, recipe
 from fastff.runs.progress import announce_compiling
 from fastff.runs.sweep import COMMAND_ONLY, Fitted, fit_many
 from fastff.system.arguments import check_size
-from fastff.system.files import locked
+from fastff.system.files import locked, remove_leftovers
 from fastff.system.limits import usable_cpus
 from fastff.system.paths import PATH, HasPaths
 from fastff.system.shell import command_line
@@ -60,6 +60,7 @@ def main(arguments: list[str]) -> None:
     data = load_dataset(config.dataset, **config.loading).with_validation()
     announce_compiling(config.precision)
     with locked(folder):
+        remove_leftovers(folder, (ABLATION, ABLATION_PICTURE))
         study = _study(folder, config, data.name, options.seeds)
         recipes: list[tuple[str | None, Config]] = [(None, config), *variants.items()]
         wanted = {  # seed by seed, so that what an interruption leaves are pairs

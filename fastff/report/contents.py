@@ -86,6 +86,8 @@ def _of_run(run: FinishedRun) -> dict[str, Any]:
     assert isinstance(model.network, FeedForwardNeuralNetwork)  # see read_run
     widths = [model.network.input_dim, *(layer.weights.shape[1] for layer in model.network.linear_layers)]
     split = "validation" if summary["test_accuracy"] is None else "test"
+    named = {name: Path(name).stem.capitalize() for name in run.pictures if name not in {**_PICTURES, **_OF_TRAINING}}
+    others = {name: (words, f"{words}.", 80) for name, words in named.items()}
     return {
         "title": f"{summary['dataset']}: a feed-forward network {'–'.join(map(str, widths))}",
         "kind": f"{'Image c' if model.image_shape else 'C'}lassifier, trained with fastff {summary['version']}.",
@@ -95,7 +97,7 @@ def _of_run(run: FinishedRun) -> dict[str, Any]:
         "seeds": _seeds(run),
         "trials": None,
         "training": _shown(run.pictures, _OF_TRAINING, split),
-        "pictures": _shown(run.pictures, _PICTURES, split),
+        "pictures": _shown(run.pictures, {**_PICTURES, **others}, split),
     }
 
 
@@ -131,7 +133,7 @@ def _short(cell: str) -> str:
 
 
 def _shown(pictures: dict[str, bytes], known: dict[str, tuple[str, str, int]], split: str) -> list[list[Any]]:
-    """[file, alternative text, caption, width] of the pictures that there are."""
+    """[file, alternative text, caption, width] of those pictures that there are."""
     there = {name: words for name, words in known.items() if name in pictures}
     return [[name, alt, caption.format(split=split), width] for name, (alt, caption, width) in there.items()]
 

@@ -231,6 +231,14 @@ def test_only_pictures_that_are_there_are_shown(folder):
     assert "What it gets right and wrong" not in html.headings
 
 
+def test_a_picture_of_another_kind_is_shown_by_its_name(folder):
+    found = read_run(folder)
+    more = dataclasses.replace(found, pictures={**found.pictures, "residuals.png": found.pictures["curves.png"]})
+    html = page(more)
+    assert len(html.pictures) == len(found.pictures) + 1
+    assert "Residuals." in html.text
+
+
 # --- what was most impactful
 
 
