@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastff.check.linear import BIAS_NAMES, WEIGHT_NAMES, Linear, Path, read, required
+from fastff.check.network import build, layers_of
 from fastff.check.results import Result, Results, close, compare, holds, judge, scale_of, shown
 from fastff.check.solution import Solution
 
@@ -60,13 +61,24 @@ def _start(solution: Solution) -> Results:
         centred = np.isfinite(w).all() and abs(mean) <= 0.5 * spread
         usable = centred and spread < UNSCALED * he
         yield judge("initial weights", centred and 0.15 * he < spread < 3 * he, found, wanted, soft=bool(usable))
-    other = solution.linear(200, 100).weights
-    yield holds("layers start different", not close(w, other), "different", "equal: each draws the same numbers")
+    different = not close(w, solution.linear(200, 100).weights) or _differ_in_network(solution)
+    yield holds("layers start different", different, "different", "equal: each draws the same numbers")
     names = [str(path[-1]) for path in (layer.weight_path, layer.bias_path) if path]
     known = names[0] in WEIGHT_NAMES and (len(names) == 1 or names[1] in BIAS_NAMES)
     yield judge("names of parameters", known, ", ".join(names), "weights, bias", soft=True)
     if solution.columns:
         yield Result("examples are rows", "warn", "examples are columns: forward takes (in, B)", "rows, (B, in)")
+
+
+def _differ_in_network(solution: Solution) -> bool:
+    """Whether two layers of one shape differ inside a network, which may give each a seed of its own."""
+    try:
+        kind, network = solution.get("LinearLayer"), build(solution, 6, 3, 5, 4)
+        alike = [layer for layer in layers_of(network) if isinstance(layer, kind)][1:3]
+        found = [solution.wrap(layer, 5, 5).weights for layer in alike]
+    except Exception:
+        return False
+    return len(found) == 2 and not close(found[0], found[1])
 
 
 def _backward(solution: Solution, layer: Linear, x: np.ndarray, g: np.ndarray) -> Results:

@@ -80,6 +80,13 @@ def test_a_right_solution_in_another_style_passes(tmp_path):
     assert {c["status"] for c in checks} == {"pass"}
 
 
+def test_a_right_solution_with_an_optimizer_of_its_own_passes_but_for_names(tmp_path):
+    status, checks = checked(tmp_path, Path(__file__).with_name("another.py").read_text("utf-8"))
+    assert status == 0
+    others = {c["name"] for c in checks if c["status"] != "pass"}
+    assert others == {"name of grad_weights", "name of grad_bias"}
+
+
 @pytest.mark.parametrize(
     ("edit", "part", "line"), [(ENDLESS, "LinearLayer", "forward"), (TRIES_TO_STAY, "ReLU", "forward")]
 )
