@@ -13,6 +13,7 @@ from fastff import command, plots
 from fastff.data import load_dataset
 from fastff.errors import DataError, DivergenceError
 from fastff.runs.ablation import Ablation, Part, config_of, part_name, read_ablation, without
+from fastff.runs.build import ONLY_FOR
 from fastff.runs.config import Config, Count, settings
 from fastff.runs.folder import ABLATION, ABLATION_PICTURE, recipe
 from fastff.runs.progress import announce_compiling
@@ -127,8 +128,9 @@ def _study(folder: Path, config: Config, dataset: str, count: int) -> Ablation:
 
 def _trainable(config: Config, seed: int) -> Config:
     """The config as fit_many takes it, with this seed."""
-    others = {name: getattr(Config, name) for name in COMMAND_ONLY}
-    return dataclasses.replace(config, **others, seed=seed)
+    # Beside those of the command, the options of the other optimizer, which only the preset's name would excuse
+    names = [*COMMAND_ONLY, *(name for kind, own in ONLY_FOR.items() if kind != config.optimizer for name in own)]
+    return dataclasses.replace(config, **{name: getattr(Config, name) for name in names}, seed=seed)
 
 
 def _record(name: str | None, seed: int, item: Fitted) -> dict[str, Any]:

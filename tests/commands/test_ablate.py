@@ -137,6 +137,14 @@ def test_folders_of_seeds_and_options_alone_will_do(trained, tmp_path):
     assert len(ablation(tmp_path / "tuned")["trainings"]) == 5
 
 
+def test_a_preset_s_options_for_the_other_optimizer_do_not_matter(tmp_path):
+    course = ("--preset", "course", "--optimizer", "sgd", "--step-size", 0.05)
+    succeed("train", write_flowers(tmp_path), *course, "--epochs", 2, "--out", tmp_path / "run")
+    result = run("ablate", tmp_path / "run", "--seeds", 1)
+    assert result.status == 0, result
+    assert "momentum 0.9" in result.out
+
+
 def test_it_draws_a_bar_for_each_part(trained, monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, "draw_ablation", lambda *a, **k: drawn.append((a, k)))
