@@ -1,9 +1,9 @@
 """What each part of a data set's settings is worth: python bench/ablation.py [DATASET] --data-dir DIR --out FILE
 
 Trains with all of a preset's settings, and then without each part of them in turn, over several seeds, one network on
-each core. Prints the mean of the best validation accuracy and its sample standard deviation over the seeds, in the form
-of fastff/report/ablation.toml. The test rows are not used. Results that FILE (JSON lines) holds already are not
-computed again, so that an interrupted study can be continued.
+each core. Prints the mean of the best validation accuracy and its sample standard deviation over the seeds, which are
+the figures of docs/tuning.md (for a run of your own, see fastff.ablate). The test rows are not used. Results that FILE
+(JSON lines) holds already are not computed again, so that an interrupted study can be continued.
 """
 
 import argparse

@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": ("fastff.evaluate.__main__", "loss and accuracy of a trained network"),
     "predict": ("fastff.predict", "a trained network's predictions for new rows"),
     "tune": ("fastff.tune.__main__", "search for better options"),
+    "ablate": ("fastff.ablate", "what each part of a run's recipe is worth"),
     "report": ("fastff.report.__main__", "a report of a run, as a web page and as a PDF"),
     "check": ("fastff.check.__main__", "check your own solution of the homework"),
     "export": ("fastff.export", "a trained network as an ONNX model"),

@@ -10,7 +10,7 @@ from unittest import mock
 
 import numpy as np
 
-from fastff import command, export, plots, predict, train
+from fastff import ablate, command, export, plots, predict, train
 from fastff.check import __main__ as check
 from fastff.evaluate import __main__ as evaluate
 from fastff.report import __main__ as report
@@ -23,6 +23,7 @@ COMMANDS = {
     "export": export.main,
     "report": report.main,
     "tune": tune.main,
+    "ablate": ablate.main,
     "check": check.main,
 }
 # Any of them may make rich take a file for a terminal.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastff.check.network import build, layers_of, randomise
+from fastff.check.network import CAUSES, build, layers_of, randomise
 from fastff.check.results import Blocked, Result, Results, close, compare, holds, judge, shown
 from fastff.check.solution import ALIASES, LABELS, Solution, class_numbers, log_loss, softmax
 
@@ -28,6 +28,11 @@ def _check(solution: Solution) -> Results:
     z = solution.logits(network, x)
     if z.shape != (N, 3):
         raise Blocked(f"forward of the network returns {z.shape} for {N} rows, not ({N}, 3)")
+    if not close(solution.logits(network, x[:BATCH]), z[:BATCH], 1e-4):
+        status = "follows" if solution.broken & CAUSES else "fail"
+        text = "what forward returns for a row depends on the other rows of its batch, or changes by itself"
+        yield Result("rows by themselves", status, text, "the same in any batch")
+        return
     # Some labels are the network's guesses, so that the accuracy is not that of chance, and the last rows are others
     y = np.where(rng.random(N) < 0.6, z.argmax(1), rng.integers(0, 3, N))
     y[100:] = (z[100:].argmax(1) + 1) % 3

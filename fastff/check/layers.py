@@ -3,8 +3,12 @@
 import numpy as np
 
 from fastff.check.linear import BIAS_NAMES, WEIGHT_NAMES, Linear, Path, read, required
+from fastff.check.network import build, layers_of
 from fastff.check.results import Result, Results, close, compare, holds, judge, scale_of, shown
 from fastff.check.solution import Solution
+
+UNSCALED = 5  # times the spread of He's initialisation: from there on it was not scaled by the number of inputs
+RANDOM = "forward repeats"  # where it fails, so does much else
 
 
 def check_linear(solution: Solution) -> Results:
@@ -20,7 +24,13 @@ def check_linear(solution: Solution) -> Results:
         "the bias is added twice": y + b,
         "ReLU is applied here already": np.maximum(y, 0),
     }
-    yield compare("forward", layer.forward(x.copy()), y, mistakes)
+    found = np.array(layer.forward(x.copy()), float)
+    same = close(layer.forward(x.copy()), found, 1e-6)
+    if same:
+        yield compare("forward", found, y, mistakes)
+    else:
+        text = "another result each time, as with dropout: what is random belongs to training alone"
+        yield Result(RANDOM, "fail", text, "the same for the same input")
     if layer.bias_path is None:
         yield Result("bias is used", "fail", "changing no array of the layer moves its outputs as a bias", "a bias")
     yield from _backward(solution, layer, x, g)
@@ -44,11 +54,15 @@ def _start(solution: Solution) -> Results:
     wanted = f"mean 0, standard deviation about {he:.3g} for 200 inputs"
     if spread < 1e-12:
         yield Result("initial weights", "fail", f"all weights are {mean:.3g}", "different random numbers")
+    elif min(np.ptp(w, axis=0).max(), np.ptp(w, axis=1).max()) < 1e-12:
+        which = "units" if np.ptp(w, axis=1).max() < 1e-12 else "inputs"
+        yield Result("initial weights", "fail", f"all {which} have the same weights", "different random numbers")
     else:
         centred = np.isfinite(w).all() and abs(mean) <= 0.5 * spread
-        yield judge("initial weights", centred and 0.15 * he < spread < 3 * he, found, wanted, soft=centred)
-    other = solution.linear(200, 100).weights
-    yield holds("layers start different", not close(w, other), "different", "equal", soft=True)
+        usable = centred and spread < UNSCALED * he
+        yield judge("initial weights", centred and 0.15 * he < spread < 3 * he, found, wanted, soft=bool(usable))
+    different = not close(w, solution.linear(200, 100).weights) or _differ_in_network(solution)
+    yield holds("layers start different", different, "different", "equal: each draws the same numbers")
     names = [str(path[-1]) for path in (layer.weight_path, layer.bias_path) if path]
     known = names[0] in WEIGHT_NAMES and (len(names) == 1 or names[1] in BIAS_NAMES)
     yield judge("names of parameters", known, ", ".join(names), "weights, bias", soft=True)
@@ -56,15 +70,29 @@ def _start(solution: Solution) -> Results:
         yield Result("examples are rows", "warn", "examples are columns: forward takes (in, B)", "rows, (B, in)")
 
 
+def _differ_in_network(solution: Solution) -> bool:
+    """Whether two layers of one shape differ inside a network, which may give each a seed of its own."""
+    try:
+        kind, network = solution.get("LinearLayer"), build(solution, 6, 3, 5, 4)
+        alike = [layer for layer in layers_of(network) if isinstance(layer, kind)][1:3]
+        found = [solution.wrap(layer, 5, 5).weights for layer in alike]
+    except Exception:
+        return False
+    return len(found) == 2 and not close(found[0], found[1])
+
+
 def _backward(solution: Solution, layer: Linear, x: np.ndarray, g: np.ndarray) -> Results:
     names = required(layer.layer.backward)
     yield judge("arguments of backward", len(names) == 1, f"backward({', '.join(names)})", "backward(grad)", soft=True)
-    w, x_given, g_given = layer.weights, x.copy(), g.copy()
+    w, b, x_given, g_given = layer.weights, layer.bias, x.copy(), g.copy()
     layer.forward(x_given)
     dx = layer.backward(x_given, g_given)
     kept = solution.columns or (close(x_given, x, 0) and close(g_given, g, 0))
     if not close(layer.weights, w, 1e-7):
         yield Result("backward leaves the weights", "fail", "backward changes the weights", "unchanged")
+        return
+    if not close(layer.bias, b, 1e-7):
+        yield Result("backward leaves the weights", "fail", "backward changes the bias", "unchanged")
         return
     layer = solution.linear(5, 3, seed=0)
     path_w, path_b = layer.gradients(x, g)
@@ -76,11 +104,13 @@ def _backward(solution: Solution, layer: Linear, x: np.ndarray, g: np.ndarray) -
         "the incoming gradient is returned": g,
     }
     yield compare("backward returns dL/dX", dx, g @ w.T, mistakes)
-    if path_w:
-        first = np.array(read(layer.layer, path_w), float)
-        layer.backward(x, g)
-        again = np.array(read(layer.layer, path_w), float)
-        yield judge("backward twice", close(first, again), shown(again), shown(first))
+    paths = [path for path in (path_w, path_b) if path]
+    first = [np.array(read(layer.layer, path), float) for path in paths]
+    layer.backward(x, g)
+    again = [np.array(read(layer.layer, path), float) for path in paths]
+    changed = [i for i in range(len(paths)) if not close(again[i], first[i])][:1]
+    for i in changed or range(min(1, len(paths))):
+        yield judge("backward twice", not changed, shown(again[i]), shown(first[i]))
     yield holds("arguments stay as they are", kept, "unchanged", "changed", soft=True)
 
 
@@ -107,6 +137,8 @@ def _gradient(solution: Solution, layer: Linear, name: str, path: Path | None, x
         "transposed": wanted.T if weights else None,
         "summed over outputs too, to one number": g.sum(),
         "summed over the wrong axis, one number for each example": g.sum(1),
+        "the sum of the incoming gradient, without the input": np.ones_like(x).T @ g if weights else None,
+        "of the mean row of the input": np.outer(x.mean(0), g.sum(0)) if weights else None,
         "of the first row of the batch only": np.outer(x[0], g[0]) if weights else g[0],
         "of the last row of the batch only": np.outer(x[-1], g[-1]) if weights else g[-1],
         "not summed over the batch: it is the incoming gradient": None if weights else g,
@@ -147,6 +179,7 @@ def check_relu(solution: Solution) -> Results:
     layer, x_given, g_given = make(), x.copy(), g.copy()
     y = np.array(layer.forward(x_given), float)
     mistakes = {"the absolute value": np.abs(x), "a mask": x > 0, "min, not max": np.minimum(x, 0), "the input": x}
+    mistakes["the largest of each column: the second argument of np.max is an axis"] = x.max(0)
     yield compare("forward", y, np.maximum(x, 0), mistakes, 1e-6)
     unchanged = close(x_given, x, 0)
     names = required(layer.backward)
@@ -163,6 +196,10 @@ def check_relu(solution: Solution) -> Results:
     yield compare("backward", dx, g * (x > 0), mistakes, 1e-6)
     unchanged = unchanged and close(g_given, g, 0)
     yield holds("arguments stay as they are", unchanged, "unchanged", "changed", soft=True)
+    layer.forward(-x)
+    second = np.array(layer.backward(g.copy()) if len(names) == 1 else layer.backward(-x, g.copy()), float)
+    stale = close(second, dx, 1e-6) and not close(dx, g * (x < 0), 1e-6)
+    yield holds("a second batch", not stale, "its own slopes", "backward goes by an earlier batch's forward")
     a, b = make(), make()
     a.forward(x.copy())
     b.forward(-x)

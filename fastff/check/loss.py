@@ -1,5 +1,7 @@
 """Q4 and Q1: softmax and cross-entropy: the loss, its gradient, and whether large logits break them."""
 
+from typing import Any
+
 import numpy as np
 
 from fastff.check.linear import required
@@ -49,6 +51,15 @@ def _forward(solution: Solution, loss: Loss, value: object, z: np.ndarray, y: np
         "columns of all labels are picked for each row (shapes (B,) and (B, 1) broadcast)": -np.log(p[:, y]).mean(),
         "the sum over all pairs, from shapes (B,) and (B, 1) that broadcast": -np.log(p[:, y]).sum() / len(y),
         "half of it": each.mean() / 2,
+        "divided by the size of the batch twice": each.mean() / ROWS,
+        "the probability of the predicted class is used, not of the label's": -np.log(p.max(1)).mean(),
+        "the class before the label's: labels count from 0": log_loss(z, (y - 1) % 3).mean(),
+        "the class behind the label's: labels count from 0": log_loss(z, (y + 1) % 3).mean(),
+        "the squared error of the probabilities": ((p - one_hot) ** 2).sum(1).mean(),
+        "the squared error of the probabilities, averaged over the classes too": ((p - one_hot) ** 2).mean(),
+        "half the squared error of the probabilities": ((p - one_hot) ** 2).sum(1).mean() / 2,
+        "probabilities are returned, not a loss": p,
+        **{f"{e:g} is added inside the logarithm": -np.log(p[picked, y] + e).mean() for e in (1.0, 0.1, 0.01, 1e-3)},
         "of the first example only": each[0],
     }
     exact = np.size(np.asarray(value)) == 1 and close(value, each.mean(), 1e-3)
@@ -138,6 +149,7 @@ def _gradient(solution: Solution, loss: Loss, z: np.ndarray, y: np.ndarray) -> R
     yield result
     if found.shape == z.shape and np.isfinite(found).all():
         yield _differences(loss, found, z, y, result)
+    yield _second_batch(loss, names, z, y)
     if not loss.probabilities:
         loss.forward(LARGE, np.array([0, 1, 2]))
         large = loss.backward()
@@ -149,6 +161,20 @@ def _gradient(solution: Solution, loss: Loss, z: np.ndarray, y: np.ndarray) -> R
         again = np.asarray(a.backward(*(first, labels)[: len(names)]), float)
         again = again.T if loss.columns else again
         yield holds("losses are independent", close(again, found, 1e-5), "independent", "mixed up")
+
+
+def _second_batch(loss: Loss, names: list[str], z: np.ndarray, y: np.ndarray) -> Result:
+    """An object that has seen a batch before gives the gradient of the last one, as a new object does."""
+    last, used, new = loss.inputs(z[::-1].copy(), (y + 1) % 3), loss.make(), loss.make()
+    used.forward(*loss.inputs(z, y))
+    found, wanted = [_after(each, last, len(names)) for each in (used, new)]
+    return holds("a second batch", close(found, wanted, 1e-5), "its own gradient", "it depends on an earlier batch")
+
+
+def _after(loss: Any, given: tuple[np.ndarray, np.ndarray], arguments: int) -> np.ndarray:
+    """What backward returns after forward, both of the student's own object."""
+    loss.forward(*given)
+    return np.asarray(loss.backward(*given[:arguments]), float)
 
 
 def _differences(loss: Loss, found: np.ndarray, z: np.ndarray, y: np.ndarray, result: Result) -> Result:

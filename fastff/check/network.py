@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from fastff.check.linear import Linear, arrays, call_step, read, required
+from fastff.check.linear import BIAS_NAMES, WEIGHT_NAMES, Linear, arrays, call_step, read, required
 from fastff.check.results import Blocked, Result, Results, close, holds, judge, shown
-from fastff.check.solution import Solution, log_loss
+from fastff.check.solution import Solution, log_loss, softmax
 
 Sizes = list[tuple[int, int]]
+STILL = "parameters change in step alone"
 CAUSES = {"LinearLayer", "ReLU", "CrossEntropySoftmax", "FeedForwardNeuralNetwork"}
 
 
@@ -40,6 +41,8 @@ def check_network(solution: Solution) -> Results:
     text = f"{objects} objects at {len(layers)} places of two networks"
     yield judge("layers are different objects", objects == len(layers), text, "as many objects as places")
     yield from _passes(solution)
+    if STILL in solution.broken:
+        return
     yield from _steps(solution)
     yield from _gradient(solution)
 
@@ -50,6 +53,9 @@ def _passes(solution: Solution) -> Results:
     network = build(solution, 6, 3, 5, 3)
     layers, x, g = layers_of(network), rng.normal(size=(4, 6)), rng.normal(size=(4, 3))
     x, g = (x.T.copy(), g.T.copy()) if solution.columns else (x, g)
+    yield from _still(solution, network, x, g)
+    if STILL in solution.broken:
+        return
     returned = network.forward(x.copy())
     if isinstance(returned, (list, tuple)):
         yield Result("what forward returns", "warn", "a list; its last element is used here", "the logits")
@@ -58,7 +64,10 @@ def _passes(solution: Solution) -> Results:
     for layer in layers:
         out = layer.forward(out)
     out = np.array(out, float)
-    yield judge("forward goes through all layers", close(returned, out), shown(returned), shown(out))
+    text = shown(returned)
+    if not solution.columns and out.ndim == 2 and not close(returned, out) and close(returned, softmax(out)):
+        text = f"softmax of what the last layer returns; it belongs into the loss: {text}"
+    yield judge("forward goes through all layers", close(returned, out), text, shown(out))
     if any(len(required(layer.backward)) != 1 for layer in layers):
         yield Result("backward goes through all layers", "skipped", "its layers' backward takes more than grad")
         return
@@ -86,6 +95,27 @@ def _passes(solution: Solution) -> Results:
             grad = originals[i](np.array(grad))
         wanted = "each layer gets what the one behind it returned"
         yield holds("backward hands gradients on", handed, wanted, "a layer gets another gradient")
+
+
+def _still(solution: Solution, network: Any, x: np.ndarray, g: np.ndarray) -> Results:
+    """Weights change in step alone."""
+    for name in ("forward", "backward"):
+        before = [array.copy() for layer in layers_of(network) for _, array in parameters(layer)]
+        with suppress(Exception):  # judged below
+            method = getattr(network, name)
+            method(*((x if name == "forward" else g).copy(), x)[: max(1, len(required(method)))])
+        after = [array for layer in layers_of(network) for _, array in parameters(layer)]
+        if not all(close(a, b, 1e-7) for a, b in zip(after, before, strict=False)):
+            known = "backward leaves the weights" in solution.broken
+            text = f"{name} of the network changes parameters"
+            yield Result(STILL, "follows" if known else "fail", text, "only step does")
+            return
+    yield Result(STILL, "pass", "unchanged", "unchanged")
+
+
+def parameters(layer: Any) -> list[tuple[Any, np.ndarray]]:
+    """(path, array) of what a layer holds by the names of parameters."""
+    return [(path, array) for path, array in arrays(layer, 0) if path[-1] in (*WEIGHT_NAMES, *BIAS_NAMES)]
 
 
 def _noting(seen: list[tuple[int, np.ndarray]], i: int, real: Any) -> Any:

@@ -5,18 +5,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastff.check.adam import Rule, match
+from fastff.check.adam import LARGE, USUAL, Rule, match, same
 from fastff.check.linear import Linear, read, required
-from fastff.check.results import Blocked, Result, Results, close, holds, judge
+from fastff.check.results import Blocked, Result, Results, close, holds, judge, scale_of
 from fastff.check.solution import Solution
 
 N_IN, N_OUT = 6, 16
+FELT = 5e-3  # an epsilon from here on is felt beside the gradients
 TINY = 1e-9  # a step size that leaves weights so near 0 that their decay cannot be seen
 RIGHT = "Adam, averages divided by 1 - beta at every step (the course's equations 13-17), L2 decay of weights only"
 
 
 class Trace(NamedTuple):
-    """Parameters before and after each step, and the gradients that the layer had stored: (steps, elements)."""
+    """Parameters at first and after each step, which begins at the first ones, and the gradients that the layer had
+    stored: (steps, elements).
+    """
 
     weights: np.ndarray
     bias: np.ndarray
@@ -30,6 +33,7 @@ def drive(solution: Solution, step_size: float, gradients: np.ndarray, weights: 
     layer.set(weights, bias)
     w, b, gw, gb = [weights.ravel()], [bias.ravel()], [], []
     for g in gradients:
+        layer.set(weights, bias)  # so that decay, which goes by the parameters, is the same in every step
         stored = one_step(layer, g, step_size, solution.gradient_paths)
         gw.append(stored[0])
         gb.append(stored[1])
@@ -99,7 +103,13 @@ def check_optimizer(solution: Solution) -> Results:
             continue
         usual = power is None or abs(power - 1) < 0.05
         unit = TINY if usual or power is None else TINY**power
-        rule = match((values[:-1] - values[1:]) / unit, stored, solution.literals())
+        updates = (values[:1] - values[1:]) / unit
+        first = [rules[0]] if rules and rules[0] is not None else []
+        rule = match(updates, stored, solution.literals(), first)
+        if rule is None and np.isfinite(updates).all() and (text := _altered(updates, stored, solution.literals())):
+            yield Result(f"rule of {part}", "fail", text, RIGHT)
+            rules.append(None)
+            continue
         # Where the step size enters wrongly, which was said, it decides neither on lengths nor on the epsilon
         rules.append(rule if usual or rule is None else replace(rule, factor=1.0, epsilon=rule.epsilon or Rule.epsilon))
         yield _judged(part, rules[-1], bool(np.isfinite(values).all()), solution)
@@ -127,13 +137,33 @@ def _sizes(powers: list[float | None]) -> Results:
         yield holds("step size", set(texts.values()) == {wanted}, wanted, text)
 
 
+def _altered(u: np.ndarray, g: np.ndarray, literals: set[float]) -> str:
+    """What a step does to its gradients before it uses them; "" if none of the usual things."""
+    limits = sorted({1.0, 5.0, 10.0, 0.1, 0.5} | {v for v in literals if 1e-3 <= v <= 50})
+    changed = {f"gradients are clipped to {c:g} in step": np.clip(g, -c, c) for c in limits}
+    norms = np.linalg.norm(g, axis=1, keepdims=True)
+    changed |= {
+        f"gradients longer than {c:g} are shortened to this length in step": g * np.minimum(1, c / norms)
+        for c in limits
+    }
+    changed["gradients are divided by their length in step"] = g / norms
+    changed["gradients are divided by their largest value in step"] = g / np.abs(g).max(1, keepdims=True)
+    usual = [Rule("adam", b1, b2, c) for c in USUAL for b1, b2 in ((0.9, 0.9), (0.9, 0.999), (0.99, 0.99))]
+    with np.errstate(all="ignore"):
+        for text, altered in changed.items():
+            large = np.abs(altered).min(0) >= LARGE
+            if large.any() and any(same(u[:, large], rule.updates(altered[:, large])) for rule in usual):
+                return text
+    return ""
+
+
 def _judged(part: str, rule: Rule | None, finite: bool, solution: Solution) -> Result:
     name = f"rule of {part}"
     if rule is None:
         follows = "LinearLayer" in solution.broken and not finite
         text = "no known rule gives these updates" if finite else "updates are not finite"
         return Result(name, "follows" if follows else "fail", text, RIGHT)
-    form = rule.form == "adam" and abs(rule.factor - 1) < 5e-3
+    form = rule.form == "adam" and abs(rule.factor - 1) < 5e-3 and (rule.epsilon or 0) < FELT
     form = form and rule.correction in (("constant", "constant"), ("standard", "standard"))
     plain = rule.correction[0] == "constant" and not rule.start and not rule.inside and bool(rule.epsilon)
     return judge(name, form and plain, rule.described(), RIGHT, soft=form)
@@ -148,10 +178,14 @@ def _decay(solution: Solution, rules: list[Rule | None]) -> Results:
     fine = bool(np.isfinite(trace.weights).all() and np.isfinite(trace.bias).all())
     yield holds("gradient of 0", fine, "finite", "not a number: 0 / 0")
     start = [0.0 if rule is None else rule.start for rule in rules]
-    if rules[1] is not None and np.isfinite(trace.bias).all() and not start[1]:
+    if any(start):
+        yield from _decay_beside(solution, w, b)
+        return
+    if rules[1] is not None and np.isfinite(trace.bias).all():
         moved = np.abs(trace.bias[1] - trace.bias[0]).max() > 1e-9
-        yield holds("biases are not decayed", not moved, "not decayed", "decayed")
-    if rules[0] is None or start[0]:
+        result = holds("biases are not decayed", not moved, "not decayed", "decayed")
+        yield replace(result, status="follows") if moved and "grad_bias" in solution.broken else result
+    if rules[0] is None:
         return
     u = (trace.weights[0] - trace.weights[1]) / 0.1
     name, wanted = "decay of weights", "L2: the penalty's derivative joins the gradient before the averages"
@@ -159,7 +193,8 @@ def _decay(solution: Solution, rules: list[Rule | None]) -> Results:
         yield Result(name, "warn", "no decay, or a lambda of 0", wanted)
         return
     ratio = u / w.ravel()
-    if np.isfinite(u).all() and np.ptp(ratio) < 1e-3 * np.abs(ratio).max() and rules[0].form not in ("sgd", "momentum"):
+    linear = rules[0].form in ("sgd", "momentum") or (rules[0].epsilon or 0) >= FELT  # so is L2 decay then
+    if np.isfinite(u).all() and np.ptp(ratio) < 1e-3 * np.abs(ratio).max() and not linear:
         other = drive(solution, 0.01, still, w, b)
         again = float(np.median((other.weights[0] - other.weights[1]) / 0.01 / w.ravel()))
         scaled = abs(again / ratio[0] - 1) < 0.05
@@ -174,20 +209,53 @@ def _decay(solution: Solution, rules: list[Rule | None]) -> Results:
     yield _l2(solution, name, wanted)
 
 
+def _decay_beside(solution: Solution, w: np.ndarray, b: np.ndarray) -> Results:
+    """Decay where averages start at another number than 0 and steps go on without a gradient: what differs by weights.
+
+    What joins the gradient stays in the averages, so that it is seen in a second step, from weights of 0, too.
+    """
+    still, w, b = np.zeros((N_IN, N_OUT)), 100 * w, 100 * b
+    moved = []
+    for weights, bias in ((w, b), (0 * w, 0 * b), (0.01 * w, 0 * b), (0.02 * w, 0 * b)):
+        layer, steps = solution.linear(N_IN, N_OUT), []
+        for before_w, before_b in ((weights, bias), (0 * w, 0 * b)):
+            layer.set(before_w, before_b)
+            one_step(layer, still, 0.1, solution.gradient_paths)
+            steps.append(((before_w - layer.weights) / 0.1, (before_b - layer.bias) / 0.1))
+        moved.append(steps)
+    (first, second), (plain, later), (small, _), (double, _) = moved
+    yield holds("biases are not decayed", close(first[1], plain[1], 1e-6), "not decayed", "decayed")
+    name, wanted = "decay of weights", "L2: the penalty's derivative joins the gradient before the averages"
+    pull = (first[0] - plain[0]) * np.sign(w)
+    if close(first[0], plain[0], 1e-6):
+        yield Result(name, "warn", "no decay, or a lambda of 0", wanted)
+    elif not (pull > 0).all():
+        text = "of the wrong sign: weights grow" if (pull < 0).all() else "it does not pull every weight towards 0"
+        yield Result(name, "fail", text, wanted)
+    elif abs(np.log2(np.median((double[0] - plain[0]) / (small[0] - plain[0]))) - 1) > 0.3:
+        yield Result(name, "fail", "it is not proportional to the weights", wanted)
+    else:
+        text = "decoupled (AdamW): outside of the averages"
+        yield holds(name, not close(second[0], later[0], 1e-6), "L2", text)
+
+
 def _l2(solution: Solution, name: str, wanted: str) -> Result:
     """The decay is as strong as the gradient where the first step changes its sign, and in proportion to the weight."""
     sizes, strengths = np.logspace(-7, 1, N_IN * N_OUT).reshape(N_IN, N_OUT), []
     for weight in (1.0, 4.0):
         layer = solution.linear(N_IN, N_OUT)
         layer.set(np.full((N_IN, N_OUT), weight), np.zeros(N_OUT))
-        one_step(layer, -sizes, 1e-3, solution.gradient_paths)
-        strengths.append(float(np.max(sizes, where=layer.weights < weight, initial=1e-8)))
+        stored, _ = one_step(layer, -sizes, 1e-3, solution.gradient_paths)
+        share = scale_of(stored, -sizes.ravel())  # not 1 where the layer divides by the batch
+        if share is None or share < 0:
+            return Result(name, "follows", "not seen, because grad_weights is wrong", wanted)
+        strengths.append(float(np.max(share * sizes, where=layer.weights < weight, initial=1e-8)))
     strength, power = strengths[0], np.log(strengths[1] / strengths[0]) / np.log(4)
     inside = [v for v in solution.literals() if strength <= v <= 1.25 * strength]
     text = f"L2, lambda {inside[0]:g}" if inside else f"L2, lambda about {strength:.2g}"
     if strengths[1] < 10 and abs(power - 1) > 0.3:
         return Result(name, "fail", f"it grows with the power {power:.2g} of the weights", wanted)
-    return judge(name, strength <= 0.2, text, wanted, soft=True)
+    return judge(name, strength <= 0.2, text, wanted, soft=strength < 1)
 
 
 def _independent(solution: Solution) -> Results:

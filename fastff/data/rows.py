@@ -160,7 +160,8 @@ def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None, ot
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name}: holds {array.dtype} values, want class numbers")
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
-        raise DataError(f"{name}: shape {array.shape}, want (rows,) or (rows, 1): one class number a row")
+        hint = f"; one-hot rows become class numbers by {name}.argmax(1)" if _is_one_hot(array) else ""
+        raise DataError(f"{name}: shape {array.shape}, want (rows,) or (rows, 1): one class number a row{hint}")
     if len(array) != rows:
         raise DataError(f"{name}: {len(array)} labels for {rows} rows, want one a row")
     flat = array.reshape(-1)
@@ -236,12 +237,21 @@ def _finite(array: np.ndarray, name: str) -> np.ndarray:
     return array
 
 
+def _is_one_hot(array: np.ndarray) -> bool:
+    return array.ndim == 2 and bool(((array == 0) | (array == 1)).all() and (array.sum(1) == 1).all())
+
+
 def _as_array(values: Any, name: str) -> np.ndarray:
     if type(values) in (np.ndarray, np.memmap):
         check_whole(values, name)
         return values
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise DataError(f"{name}: a masked array with missing values, want a value everywhere")
+    if isinstance(values, list | tuple) and any(isinstance(item, np.ndarray) and item.ndim == 2 for item in values):
+        raise DataError(
+            f"{name}: a {type(values).__name__} of {len(values)} arrays, want one array; where these are the outputs "
+            "of all layers, the last one is meant, [-1]"
+        )
     try:
         return np.asarray(values)
     except (TypeError, ValueError):

@@ -17,6 +17,7 @@ from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
 from fastff.kernels.cpu import NR
+from fastff.nn.gradient import StoredGradient, check_only_step_size, refused_gradient
 from fastff.nn.optim import Adam, check_optimizer, check_step_size, store_gradient
 from fastff.system import elementary
 from fastff.system.arguments import check_count, check_flag, check_numbers, check_seed, check_size
@@ -59,8 +60,12 @@ class Layer(Closed):
         """The gradient of the loss by the input of the last forward, given the gradient by its output (B, features)."""
         return backward_all([self], grad)
 
-    def step(self, step_size: float) -> None:
-        """Move the parameters against the gradient of the last backward; a layer without parameters does nothing."""
+    def step(self, step_size: float, *others: Any, **named: Any) -> None:
+        """Move the parameters against the gradient of the last backward; a layer without parameters does nothing.
+
+        There are no other arguments: they are refused with what to do instead.
+        """
+        check_only_step_size(type(self), others, named)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"
@@ -211,13 +216,21 @@ class LinearLayer(Layer, saved_as="linear"):
 
     @property
     def grad_weights(self) -> np.ndarray:
-        """dL/dW (in, out) of the last backward, without weight decay. It is computed when it is read."""
-        return self._stored_gradient()[0]
+        """dL/dW (in, out) of the last backward, without weight decay, read-only. It is computed when it is read."""
+        return StoredGradient.of(self._stored_gradient()[0])
+
+    @grad_weights.setter
+    def grad_weights(self, value: Any) -> None:
+        raise refused_gradient()
 
     @property
     def grad_bias(self) -> np.ndarray:
-        """dL/db (1, out) of the last backward. It is computed when it is read."""
-        return self._stored_gradient()[1]
+        """dL/db (1, out) of the last backward, read-only. It is computed when it is read."""
+        return StoredGradient.of(self._stored_gradient()[1])
+
+    @grad_bias.setter
+    def grad_bias(self, value: Any) -> None:
+        raise refused_gradient()
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         self._check_width(x.features)
@@ -254,8 +267,9 @@ class LinearLayer(Layer, saved_as="linear"):
         return program.linear_backward(g, self._matrix.panels, self.input_dim, barrier=True) if further else None
 
     @called_here
-    def step(self, step_size: float) -> None:
+    def step(self, step_size: float, *others: Any, **named: Any) -> None:
         """Have the optimizer move weights and bias once, by the gradient of the last backward."""
+        check_only_step_size(type(self), others, named)
         step_all([self], step_size)
 
     def _last_backward(self) -> tuple[Panels, np.ndarray, int]:

@@ -12,7 +12,7 @@ import numpy as np
 from fastff.data.rows import check_labels, check_rows, check_targets, check_weights
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
-from fastff.errors import ArgumentError
+from fastff.errors import ArgumentError, DataError
 from fastff.kernels import losses
 from fastff.system.arguments import check_number, shown
 from fastff.system.attributes import Checked, Closed
@@ -129,6 +129,11 @@ class CrossEntropySoftmax(_Operation):
 
         With weights (B,), of 0 or more, it is the weighted mean.
         """
+        if isinstance(logits, np.ndarray) and logits.ndim == 1:
+            raise DataError(
+                f"logits: shape {logits.shape}, want (rows, classes); network.forward returns the logits of all rows "
+                "and no list, so that [-1] takes the last row alone"
+            )
         z = check_rows(logits, "logits")
         _warn_of_probabilities(z)
         return self._run(z, check_labels(labels, "labels", rows=len(z), classes=z.shape[1]), weights)

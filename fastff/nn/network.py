@@ -14,6 +14,7 @@ from fastff.engine.program import Program
 from fastff.errors import ArgumentError
 from fastff.nn.activations import ReLU
 from fastff.nn.encoding import PiecewiseLinear
+from fastff.nn.gradient import check_only_step_size
 from fastff.nn.layers import Layer, LinearLayer, backward_all, check_parameter, forward_all, step_all
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.predictor import FEW_ROWS, Predictor
@@ -174,8 +175,9 @@ class FeedForwardNeuralNetwork(Closed):
                 layers[0].backward(grad, input_gradient=False)
 
     @called_here
-    def step(self, step_size: float = 0.001) -> None:
+    def step(self, step_size: float = 0.001, *others: Any, **named: Any) -> None:
         """Have the optimizer move the parameters of every layer, by the gradients of the last backward."""
+        check_only_step_size(type(self), others, named)
         linear, optimizer = self.linear_layers, self.optimizer
         for layer in linear:
             layer.optimizer = optimizer

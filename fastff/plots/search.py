@@ -87,6 +87,42 @@ def draw_importances(
     canvas.write(figure, path)
 
 
+def draw_ablation(
+    path: str | os.PathLike[str], names: Sequence[str], points: Any, errors: Any, *, title: str, score: str = "accuracy"
+) -> None:
+    """Draw what leaving out each part costs, in points of the score, as a bar with its standard error; the first on top.
+
+    points, errors: (N,), N at least 1; an error is NaN where there is only one training. Raises DataError when the file
+    cannot be written.
+    """
+    lost, reach = np.array(points, np.float64), np.nan_to_num(np.array(errors, np.float64))
+    figure, ax = canvas.chart(8.4, 1.5 + 0.36 * len(names))
+    at = np.arange(len(names))[::-1]
+    ax.barh(at, lost, color=np.where(lost >= 0, RED, BLUE).tolist(), height=0.62, zorder=2)
+    ax.errorbar(lost, at, xerr=reach, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3, zorder=3)
+    ax.axvline(0, color=GREY, linewidth=0.8, zorder=4)
+    low, high = min(0.0, np.min(lost - reach)), max(0.0, np.max(lost + reach))
+    margin = 0.12 * max(high - low, 0.1)
+    ax.set_xlim(low - margin * (low < 0), high + margin)
+    for y, value, error in zip(at, lost, reach, strict=True):
+        side = 1 if value >= 0 else -1
+        place: dict[str, Any] = {
+            "xytext": (5 * side, 0),
+            "textcoords": "offset points",
+            "ha": "left" if side > 0 else "right",
+        }
+        ax.annotate(
+            f"{value:+.2f}".replace("-", "\u2212"), (value + side * error, y), va="center", **place, **canvas.text(9)
+        )
+    ax.set_yticks(at, names)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.grid(axis="x", color=RULE, linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.set_xlabel(f"points of validation {score} lost without it (mean ± standard error)", **canvas.text(10))
+    _frame(ax, title)
+    canvas.write(figure, path)
+
+
 def _lowest(values: np.ndarray) -> float:
     """Return the lower end of the axis in whole per cent, chosen so that a few bad trials do not flatten the rest."""
     median = float(np.median(values))

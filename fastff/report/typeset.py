@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from fastff.errors import DataError, MissingExtra
 
-_SOURCES = ("report.typ", "derivations.typ", "style.css")
+_SOURCES = ("report.typ", "derivations.typ", "style.css", "page.js")
 
 
 def typeset(said: dict[str, Any], pictures: dict[str, bytes], form: Literal["html", "pdf"], *, source: object) -> bytes:
@@ -26,7 +26,7 @@ def typeset(said: dict[str, Any], pictures: dict[str, bytes], form: Literal["htm
         raise MissingExtra('writing reports needs typst: pip install "fastff[report]"') from None
     package = files("fastff.report")
     parts = {name: package.joinpath(name).read_bytes() for name in _SOURCES}
-    parts |= {"data.json": json.dumps({**said, "pictures": list(pictures)}).encode(), **pictures}
+    parts |= {"data.json": json.dumps(said).encode(), **pictures}
     try:
         with tempfile.TemporaryDirectory() as folder:  # Typst reads pictures only from files
             place = Path(folder)

@@ -20,6 +20,9 @@ SUMMARY = "summary.json"  # the final figures
 PICTURES = CURVES, CONFUSION, EXAMPLES, WEIGHTS, PREDICTED, RESIDUALS, IMPORTANCE = (
     "curves.png", "confusion.png", "examples.png", "weights.png", "predicted.png", "residuals.png", "importance.png"
 )  # fmt: skip
+ABLATION = "ablation.json"  # what fastff.ablate measured: what each part of the recipe is worth
+ABLATION_PICTURE = "ablation.png"
+BEST_OPTIONS = "best.toml"  # of fastff.tune: the best options, for fastff.train --config
 # Of --seeds, above the folders of the single runs
 ENSEMBLE = "ensemble.safetensors"  # the networks of all seeds as one model
 SEEDS = "seeds.json"  # mean and standard deviation of the figures of all seeds
@@ -43,6 +46,19 @@ def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
         filled = " (--seeds N --resume goes on with the runs in it)" if _of_seeds(where) else ""
         raise DataError(f"{where}: has no {CHECKPOINT}{filled}, want the folder of a run to resume")
     return folder, _options_in(folder / CHECKPOINT)
+
+
+def recipe(folder: Path) -> dict[str, Any]:
+    """The options of the run, of the first run of --seeds, or of the best trial of a search, whichever is in a folder.
+
+    Raises DataError if there is none of these, or its file is damaged.
+    """
+    for path in ([folder / CHECKPOINT] if has_run(folder) else _of_seeds(folder))[:1]:
+        return _options_in(path)
+    for name in (CONFIG, BEST_OPTIONS):
+        if (folder / name).exists():
+            return config.read(folder / name)
+    raise DataError(f"{folder}: has no {CONFIG}, want the folder of a run")
 
 
 def _options_in(path: Path) -> dict[str, Any]:

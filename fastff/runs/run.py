@@ -13,7 +13,19 @@ from fastff.engine.batches import Batches
 from fastff.errors import DataError, DivergenceError
 from fastff.runs import config
 from fastff.runs.config import Config
-from fastff.runs.folder import BEST, CHECKPOINT, CONFIG, DATA, METRICS, PICTURES, SUMMARY, choose_folder, data_places
+from fastff.runs.folder import (
+    ABLATION,
+    ABLATION_PICTURE,
+    BEST,
+    CHECKPOINT,
+    CONFIG,
+    DATA,
+    METRICS,
+    PICTURES,
+    SUMMARY,
+    choose_folder,
+    data_places,
+)
 from fastff.system import checkpoint
 from fastff.system.arguments import check_number, check_size
 from fastff.system.blocks import Sliceable, all_finite
@@ -24,7 +36,7 @@ from fastff.training.trainer import Trainer
 SAVING_SHARE = 0.02  # the share of the time that saving may take
 MINUTES = 10.0  # minutes between saves within an epoch, where they are quick enough for that share
 MOST_BACKOFFS = 5  # how often a divergence may halve the step size
-_OUTCOME = (SUMMARY, *PICTURES)  # written when all epochs are done
+_OUTCOME = (SUMMARY, *PICTURES, ABLATION, ABLATION_PICTURE)  # written when all epochs are done
 _FILES = (CHECKPOINT, CONFIG, BEST, METRICS, *_OUTCOME)
 
 

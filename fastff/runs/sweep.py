@@ -1,9 +1,10 @@
 """fit_many: trains many networks on one data set, each with its own options or seed, and each on one core."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 from textwrap import shorten
+from typing import Any
 
 from fastff.data import Dataset, load_dataset
 from fastff.engine.bfloat16 import resolve_precision
@@ -55,7 +56,11 @@ class Fitted:
 
 
 def fit_many(
-    configs: Sequence[Config], data: Dataset | str | PathLike[str], *, jobs: int | None = None
+    configs: Sequence[Config],
+    data: Dataset | str | PathLike[str],
+    *,
+    jobs: int | None = None,
+    on_fitted: Callable[[Fitted], Any] | None = None,
 ) -> list[Fitted]:
     """Train a network for each config on the same data, `jobs` at a time; returns the results in the order of configs.
 
@@ -63,7 +68,8 @@ def fit_many(
     is not finite ends that network's training. data: a Dataset, or what load_dataset takes; without validation rows a
     tenth of the training rows is held out. jobs: by default the number of CPUs that this process may use; with
     several jobs, each network is trained by one thread. The jobs share the data without copies, and the same seed gives
-    the same bits with any number of jobs.
+    the same bits with any number of jobs. on_fitted(item) is called with each result as soon as there is one, never
+    twice at the same time.
 
     A config that cannot be trained, or diverges, has its error in the list, and the others are trained all the same.
     Ctrl-C ends all. Raises ArgumentError for bad configs or jobs, DataError for data that cannot be used.
@@ -78,6 +84,10 @@ def fit_many(
     fitted = [Fitted(config) for config in configs]
     fronts = _Fronts(data)
     todo = [item for item in fitted if fronts.prepare(item)]
+    if on_fitted is not None:
+        for item in fitted:
+            if item.error is not None:
+                on_fitted(item)
 
     work = SideBySide()
     context = ALONE if jobs == 1 else RunContext(beside=work)
@@ -87,6 +97,8 @@ def fit_many(
             _fit(item, data, fronts, context)
         except FastffError as error:
             item.error = error
+        if on_fitted is not None:
+            on_fitted(item)
 
     if jobs == 1:
         for item in todo:

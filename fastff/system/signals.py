@@ -4,11 +4,12 @@ Python's own answer to Ctrl-C is an exception between any two bytecodes, which c
 counted and not recorded. Imports the standard library only.
 """
 
+import contextlib
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 # Ctrl-C, what schedulers send first, the end of a terminal, which Windows has no signal for, and its Ctrl-Break
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
@@ -86,3 +87,22 @@ class HeldSignals:
     def wants_stop(self) -> bool:
         """Whether `check` would raise."""
         return self._number is not None or self._save_due()
+
+
+@contextlib.contextmanager
+def raised() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP are raised as Ctrl-C is, so that what is finished is kept."""
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise Stopped(number)
+
+    others = [number for number in STOPPING if number != signal.SIGINT]
+    before = {number: signal.getsignal(number) for number in others}
+    heeded = [number for number in others if before[number] not in (signal.SIG_IGN, None)]  # nohup ignores one
+    for number in heeded:
+        signal.signal(number, terminate)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])

@@ -1,14 +1,11 @@
 """python -m fastff.tune DATASET --trials N: searches for the options that suit a data set best."""
 
-import contextlib
 import dataclasses
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -24,7 +21,7 @@ from fastff.system.files import make_folder
 from fastff.system.limits import usable_cpus
 from fastff.system.paths import PATH, HasPaths
 from fastff.system.shell import command_line
-from fastff.system.signals import STOPPING, Stopped
+from fastff.system.signals import Stopped, raised
 from fastff.tune.workers import run_here, run_in_workers
 
 _OF_TRAIN = (
@@ -120,7 +117,7 @@ def main(arguments: list[str]) -> None:
         del data
         stop: KeyboardInterrupt | None = None
         try:
-            with _raised(), Search(study, start, shape, total=options.trials, seed=options.seed) as search:
+            with raised(), Search(study, start, shape, total=options.trials, seed=options.seed) as search:
                 while search.wait():
                     train(search)
         except KeyboardInterrupt as signalled:
@@ -131,25 +128,6 @@ def main(arguments: list[str]) -> None:
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             raise Stopped(number, f"finished trials are kept; {again} goes on")
         print(closing_lines(folder, names, study, start))
-
-
-@contextlib.contextmanager
-def _raised() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP are raised as Ctrl-C is, so that unfinished trials go back into the queue."""
-
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        raise Stopped(number)
-
-    others = [number for number in STOPPING if number != signal.SIGINT]
-    before = {number: signal.getsignal(number) for number in others}
-    heeded = [number for number in others if before[number] not in (signal.SIG_IGN, None)]  # nohup ignores one
-    for number in heeded:
-        signal.signal(number, terminate)
-    try:
-        yield
-    finally:
-        for number in heeded:
-            signal.signal(number, before[number])
 
 
 def _start(options: Options, task: str = "classify") -> Config:

@@ -13,12 +13,12 @@ from fastff import plots
 from fastff.errors import DataError
 from fastff.runs import config
 from fastff.runs.config import Config
+from fastff.runs.folder import BEST_OPTIONS as BEST
 from fastff.system.files import write_text
 from fastff.system.shell import command_line
 from fastff.tune.search import best_trial, finished, scored_by, shown
 from fastff.tune.space import suggest
 
-BEST = "best.toml"  # the best options, for fastff.train --config
 TRIALS = "trials.csv"  # a row for each trial
 HISTORY = "history.png"  # the accuracy of each trial, and the best so far
 IMPORTANCES = "importances.png"  # how much each option matters for the accuracy

@@ -80,6 +80,13 @@ def test_a_right_solution_in_another_style_passes(tmp_path):
     assert {c["status"] for c in checks} == {"pass"}
 
 
+def test_a_right_solution_with_an_optimizer_of_its_own_passes_but_for_names(tmp_path):
+    status, checks = checked(tmp_path, Path(__file__).with_name("another.py").read_text("utf-8"))
+    assert status == 0
+    others = {c["name"] for c in checks if c["status"] != "pass"}
+    assert others == {"name of grad_weights", "name of grad_bias"}
+
+
 @pytest.mark.parametrize(
     ("edit", "part", "line"), [(ENDLESS, "LinearLayer", "forward"), (TRIES_TO_STAY, "ReLU", "forward")]
 )
@@ -112,6 +119,27 @@ def test_ends_prompts_and_missing_modules(tmp_path):
     assert "ends itself" in wrong["LinearLayer"]
     assert "whole process" in wrong["ReLU"]
     assert any("no_such_module" in c["found"] for c in checks if c["status"] == "skipped")
+
+
+def test_only_an_unfinished_part_is_to_do_whatever_an_error_s_words(tmp_path):
+    """NumPy's and the student's own errors may speak of what is implemented, too."""
+    own = ("        self.mask = input > 0\n", '        raise ValueError("only relu is implemented here")\n')
+    numpys = ("        self.input = input\n", '        np.bmat("not implemented")\n')
+    unfinished = (
+        "        shifted = logits -",
+        '        raise Exception("You haven\'t implemented this yet.")\n        shifted = -',
+    )
+    _, checks = checked(tmp_path, edited([own, numpys, unfinished]))
+    assert {part for part, _, _ in only_wrong(checks)} == {"LinearLayer", "ReLU"}
+    assert any(c["part"] == "CrossEntropySoftmax" and c["status"] == "to do" for c in checks)
+
+
+def test_fastff_s_own_classes_are_no_solution(tmp_path):
+    names = "CrossEntropySoftmax, FeedForwardNeuralNetwork, LinearLayer, ReLU, evaluate"
+    status, checks = checked(tmp_path, f"import numpy as np\nfrom fastff import {names}\n")
+    assert status == 1
+    assert {c["part"] for c in checks if c["status"] == "to do"} >= {"LinearLayer", "ReLU", "Adam", "evaluate"}
+    assert not any(c["status"] == "pass" for c in checks if c["question"] != "Q7")
 
 
 def test_what_is_not_written_yet_is_to_do_and_not_wrong(tmp_path):

@@ -153,7 +153,7 @@ def test_labels_that_are_refused(labels, message):
 
 
 def test_logits_that_are_refused():
-    with pytest.raises(DataError, match=r"^logits: shape \(3,\), want two dimensions"):
+    with pytest.raises(DataError, match=r"^logits: shape \(3,\), want \(rows, classes\)"):
         CrossEntropySoftmax().forward(np.zeros(3), [0])
     with pytest.raises(DataError, match=r"^logits: empty"):
         CrossEntropySoftmax().forward(np.zeros((0, 3)), [])

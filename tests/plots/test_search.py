@@ -26,3 +26,16 @@ def test_importances_are_bars_with_the_longest_on_top(tmp_path, figure):
     assert [label.get_text() for label in ax.get_yticklabels()] == ["mirror", "layers", "step_size"]
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.004, 0.296, 0.7])
     assert texts(ax) == ["< 1%", "30%", "70%"]
+
+
+def test_an_ablation_is_bars_with_errors_from_the_first_on(tmp_path, figure):
+    parts, points = ["dropout 0.2", "mirroring"], [1.5, -0.25]
+    plots.draw_ablation(tmp_path / "a.png", parts, points, [0.5, np.nan], title="digits")
+    (ax,) = figure().axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == parts
+    assert ax.get_yticks()[0] > ax.get_yticks()[1]
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], points)
+    assert texts(ax) == ["+1.50", "−0.25"]
+    low, high = ax.get_xlim()
+    assert low < -0.25
+    assert high > 2

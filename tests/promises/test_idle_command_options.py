@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command_line import run, succeed, write_flowers
 
-from fastff import export, predict
+from fastff import ablate, export, predict
 from fastff.evaluate import __main__ as evaluate
 from fastff.report import __main__ as report
 from fastff.tune import __main__ as tune
@@ -20,6 +20,7 @@ OPTIONS = {
     "predict": predict.Options,
     "export": export.Options,
     "report": report.Options,
+    "ablate": ablate.Options,
     "tune": tune.Options,
 }
 SEARCH = "{npz} --trials 3 --epochs 1 --jobs 1 --out {out}"
@@ -45,7 +46,16 @@ CHANGES = {
         "run_dir": ("{digits} --out {out}/a.onnx", "{other} --out {out}/a.onnx"),
         "out": ("{digits} --out {out}/a.onnx", "{digits} --out {out}/b.onnx"),
     },
-    "report": {"run_dir": ("{digits}", "{other}")},
+    "report": {
+        "run_dir": ("{digits}", "{other}"),
+        "answers": ("{digits}", "{digits} --answers {answers}"),
+        "author": ("{digits}", "{digits} --author me"),
+        "date": ("{digits}", "{digits} --date today"),
+        "course": ("{digits}", "{digits} --course CS1"),
+    },
+    "ablate": {
+        "run_dir": ("{digits} --seeds 1", "{other} --seeds 1"), "seeds": ("{digits} --seeds 1", "{digits} --seeds 2")
+    },
     "tune": {
         "dataset": (SEARCH, SEARCH.replace("{npz}", "{npz2}")),
         "trials": (SEARCH, SEARCH.replace("3", "2")),
@@ -78,6 +88,7 @@ REFUSED = {
     },
     "predict": {"{digits} {rows} --out {out}/a.txt": "--out"},
     "export": {"{digits} --out {out}/a.txt": "--out"},
+    "ablate": {"{digits} --jobs 0": "jobs", "{digits} --seeds 0": "seeds"},
     "tune": {
         SEARCH + " --data-dir {idx}": "data_dir",
         SEARCH.replace("{npz}", "digits") + " --data-dir {idx}": "data_dir",
@@ -116,6 +127,8 @@ def places(tmp_path_factory):
         writer.writerow(["a", "b", "y", "z", "w", "rare"])
         writer.writerows([*rng.normal(size=2), i % 3, i // 2 % 3, 1 + i % 4 * 5, i % 5 == 0] for i in range(90))
     found["config"].write_text("hidden = [7]\n")
+    found["answers"] = folder / "answers.toml"
+    found["answers"].write_text("discussion = 'x'\n")
     np.savez(found["npz64"], **{
         f"{a}_{split}": rng.random((30, 64), np.float32) if a == "x" else np.arange(30) % 10
         for split in ("train", "test") for a in "xy"
@@ -147,11 +160,15 @@ def trials(path):
 def ended(command, text, places, out):
     """What a command line shows: what it prints, and the files that it leaves, without times."""
     out.mkdir()
-    folder = Path(places["digits" if "{digits}" in text else "other"]) if command == "report" else out
-    for old in folder.glob("report.*"):
+    inside = command in ("report", "ablate")
+    folder = Path(places["digits" if "{digits}" in text else "other"]) if inside else out
+    for old in folder.glob("ablation.*" if command == "ablate" else "report.*"):
         old.unlink()
     said = run(command, *line(text, places, out))
     assert said.status == 0, said
+    if command == "ablate":
+        trainings = json.loads((folder / "ablation.json").read_text())["trainings"]
+        return sorted(str({**training, "seconds": 0}) for training in trainings)
     if command == "evaluate":
         return json.loads(said.out)
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}

@@ -38,6 +38,8 @@ ELSEWHERE = {
         "fastff/train.py",
     ],
     "tests/commands/test_fastff.py": ["fastff/__main__.py"],
+    "tests/commands/test_ablate.py": ["fastff/runs/ablation.py"],
+    "tests/commands/test_swap.py": ["fastff/nn/gradient.py"],
     "tests/commands/test_export.py": ["fastff/nn/onnx_graph.py"],
     "tests/data/test_cifar.py": ["fastff/data/tar.py"],
     "tests/data/test_columns.py": [

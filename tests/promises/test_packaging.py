@@ -150,7 +150,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(source, tmp_path):
     info = Path(f"fastff-{fastff.__version__}.dist-info")
     modules = {file.relative_to(ROOT) for file in (ROOT / "fastff").rglob("*.py")}
     kernels = {"fastff" / file.relative_to(ROOT) for file in (ROOT / "kernels").glob("*.py")}
-    report = [f"report/{name}" for name in ("ablation.toml", "derivations.typ", "report.typ", "style.css")]
+    report = [f"report/{name}" for name in ("derivations.typ", "page.js", "report.typ", "style.css")]
     data = ["py.typed", "check/hints.toml", "data/digits.npz", "data/digits.LICENSE.txt", *report]
     extras = {Path("fastff") / name for name in data}
     assert {name for name in names if not name.is_relative_to(info)} == modules | kernels | extras

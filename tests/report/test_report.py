@@ -13,25 +13,19 @@ from command_line import run, snapshot, succeed, write_flowers
 from PIL import Image
 
 from fastff import MissingExtra
-from fastff.report import contents as said
-from fastff.report.contents import ablation_of, contents, studies, wilson
-from fastff.report.finished import PICTURES as ALL_PICTURES
-from fastff.report.finished import read_run
+from fastff.report.answers import QUESTIONS, Answers
+from fastff.report.contents import contents, wilson
+from fastff.report.finished import PICTURES, read_folder, read_run
 from fastff.report.typeset import typeset
+from fastff.runs.ablation import read_ablation
+from fastff.runs.config import start_from
 
-PICTURES = ALL_PICTURES[:4]  # of a classification
-QUESTIONS = [
-    "Approximately how many hours did you take to complete this assignment?",
-    "Would you rate it as easy, moderate, or difficult?",
-    "Did you work on it mostly alone or did you discuss the problems with others?",
-    "How deeply do you feel you understand the material it covers (0%-100%)?",
-    "Any other comments?",
-]
 HEADINGS = [
     "Result",
-    "Configuration",
+    "Discussion",
     "What was most impactful",
     "What it gets right and wrong",
+    "Configuration",
     "Derivations",
     "Q1 The stabilised softmax and its loss",
     "Q2 The softmax Jacobian",
@@ -39,19 +33,9 @@ HEADINGS = [
     "Backpropagation through a linear layer",
     "Adam with weight decay",
     "Debriefing",
-    *QUESTIONS,
+    *QUESTIONS.values(),
 ]
 NASTY = """<b>&"#[]$*_`@~'\\{}//<!--"""
-MADE_UP = {
-    "dataset": "flowers",
-    "preset": "best",
-    "seeds": [3, 4],
-    "baseline": {"mean": 90.0, "spread": 0.5},
-    "rows": [
-        {"removed": "a gain", "mean": 91.0, "spread": 0.25, "difference": 1.0},
-        {"removed": "the most", "mean": 77.5, "spread": 0.75, "difference": -12.5},
-    ],
-}
 
 
 class Page(HTMLParser):
@@ -71,7 +55,9 @@ class Page(HTMLParser):
         self.tags.append(tag)
         if tag not in self.VOID:
             self.open.append(tag)
-        if tag in ("h1", "h2", "h3"):
+        if tag == "br":
+            self.text += "\n"
+        elif tag in ("h1", "h2", "h3"):
             self.headings.append("")
         elif tag == "tr":
             self.rows.append([])
@@ -94,7 +80,7 @@ class Page(HTMLParser):
             self.headings[-1] += data
         if {"td", "th"} & set(self.open):
             self.rows[-1][-1] += data
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text += data
 
 
@@ -115,10 +101,9 @@ def folder(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "run")
 
 
-def page(run, pictures=None):
+def page(found, answers=None):
     pytest.importorskip("typst", reason="typst is not installed")
-    pictures = run.pictures if pictures is None else pictures
-    return Page(typeset(contents(run), pictures, "html", source="run").decode())
+    return Page(typeset(contents(found, answers), found.pictures, "html", source="run").decode())
 
 
 def change(path, **figures):
@@ -135,7 +120,7 @@ def edited(run, **figures):
 def test_the_command_writes_both_files(folder):
     pytest.importorskip("typst", reason="typst is not installed")
     out = succeed("report", folder)
-    assert out == f"written to {folder}: report.html, report.pdf\n"
+    assert out.startswith(f"written to {folder}: report.html, report.pdf\n")
     html = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert html.headings == ["flowers: a feed-forward network 4–8–3", *HEADINGS]
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
@@ -161,7 +146,8 @@ def test_the_pdf_says_the_same(folder):
 def test_the_html_needs_nothing_else(folder):
     html = page(read_run(folder))
     assert all(load.startswith("data:") for load in html.loads)
-    assert not {"script", "link", "iframe", "object"} & set(html.tags)
+    assert not {"link", "iframe", "object"} & set(html.tags)
+    assert html.tags.count("script") == 1  # page.js
     for source, name in zip(html.pictures, PICTURES, strict=True):
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == (folder / name).read_bytes()
 
@@ -170,6 +156,7 @@ def test_the_mathematics_is_typeset(folder):
     html = page(read_run(folder))
     assert html.tags.count("math") > 50
     assert {"mfrac", "msqrt", "msub", "msup", "munderover"} <= set(html.tags)
+    assert html.tags.count("svg") == html.tags.count("math")  # and drawn, for browsers without a font for it
     assert "$" not in html.text
 
 
@@ -210,16 +197,17 @@ def test_options_that_differ_stand_beside_their_defaults(folder):
     html = page(read_run(folder))
     start = html.rows.index(["option", "this run", "default"])
     changed = {name: (value, default) for name, value, default in html.rows[start + 1 :]}
-    assert set(changed) == {"dataset", "hidden", "epochs", "decay"}
-    assert changed["hidden"] == ("[8]", "[256, 256]")
-    assert changed["decay"] == ('"decoupled"', '"l2"')
+    assert changed == {"hidden": ("[8]", "[256, 256]"), "epochs": ("2", "30")}  # without weight decay its form is idle
     assert 'bias_correction = "standard"' in html.text
     assert "Adam with the standard correction and decoupled decay" in html.text
 
 
 def test_all_defaults_need_no_table(folder):
-    html = page(dataclasses.replace(read_run(folder), options={"dataset": "digits", "optimizer": "adam"}))
-    assert "Every option has its default." in html.text
+    options = {**vars(start_from("digits", None, {})), "optimizer": "sgd", "beta1": 0.5, "threads": 2, "data_dir": "x"}
+    html = page(dataclasses.replace(read_run(folder), options=options))
+    assert html.rows[html.rows.index(["option", "this run", "default"]) + 1 :] == [["optimizer", '"sgd"', '"adam"']]
+    html = page(dataclasses.replace(read_run(folder), options={**options, "optimizer": "adam", "beta1": 0.9}))
+    assert "Every option has the default for this data set." in html.text
     assert 'optimizer = "adam"' in html.text
 
 
@@ -243,43 +231,117 @@ def test_only_pictures_that_are_there_are_shown(folder):
     assert "What it gets right and wrong" not in html.headings
 
 
+def test_a_picture_of_another_kind_is_shown_by_its_name(folder):
+    found = read_run(folder)
+    more = dataclasses.replace(found, pictures={**found.pictures, "residuals.png": found.pictures["curves.png"]})
+    html = page(more)
+    assert len(html.pictures) == len(found.pictures) + 1
+    assert "Residuals." in html.text
+
+
 # --- what was most impactful
 
 
-def test_what_was_not_measured_is_said(folder):
+def test_what_was_not_measured_is_said_with_the_command_that_measures(folder):
     html = page(read_run(folder))
-    assert "Not measured for this data set (flowers)." in html.text
-    assert ablation_of("flowers", [{**MADE_UP, "rows": []}]) is None
-    assert ablation_of("digits", [MADE_UP]) is None
+    assert "Not measured yet." in html.text
+    assert f"fastff ablate {folder}" in html.text
 
 
-def test_what_was_measured_is_a_table_and_a_chart(folder, monkeypatch):
-    monkeypatch.setattr(said, "studies", lambda: [{**MADE_UP, "dataset": "digits"}, MADE_UP])
+def test_what_was_measured_on_this_run_is_a_table_and_a_chart(folder):
+    assert run("ablate", folder, "--seeds", 2).status == 0
     html = page(read_run(folder))
-    start = html.rows.index(["removed", "mean", "spread", "difference"])
-    assert html.rows[start + 1 :] == [
-        ["nothing", "90.00", "0.50", ""],
-        ["the most", "77.50", "0.75", "−12.50"],
-        ["a gain", "91.00", "0.25", "+1.00"],
-    ]
-    assert "The most impactful part is the most: without it the accuracy changes by −12.50 points" in html.text
-    assert "seeds 3, 4" in " ".join(html.text.split())
-    assert "svg" in html.tags
-    assert typeset(contents(read_run(folder)), {}, "pdf", source=folder).startswith(b"%PDF-")
+    study = read_ablation(folder)
+    start = html.rows.index(["left out", "accuracy", "points lost", "seconds"])
+    names = [row[0] for row in html.rows[start + 1 : start + 4]]
+    assert names == ["nothing", *(part.name for part in study.parts())]
+    for row, part in zip(html.rows[start + 2 :], study.parts(), strict=False):
+        assert row[1] == f"{100 * part.accuracy:.2f}"
+        assert row[2] == f"{100 * part.lost:+.2f} ± {100 * part.error:.2f}".replace("-", "−")
+    assert "over the seeds 0, 1" in " ".join(html.text.split())
+    assert typeset(contents(read_run(folder)), read_run(folder).pictures, "pdf", source=folder).startswith(b"%PDF-")
 
 
-def test_the_measurements_in_the_package_can_be_shown():
-    for study in studies():
-        assert isinstance(study["dataset"], str)
-        assert isinstance(study["preset"], str)
-        shown = ablation_of(study["dataset"], [study])
-        if study["rows"]:
-            assert len(study["seeds"]) > 1
-            assert len(shown["rows"]) == len(study["rows"])
-            for row in study["rows"]:
-                assert row["difference"] == pytest.approx(row["mean"] - study["baseline"]["mean"], abs=0.011)
-        else:
-            assert shown is None
+def test_a_study_of_another_recipe_or_of_half_of_one_is_not_shown(folder):
+    run("ablate", folder, "--seeds", 1)
+    whole = json.loads((folder / "ablation.json").read_text())
+    assert read_run(folder).ablation is not None
+    change(folder / "ablation.json", trainings=whole["trainings"][:-1])
+    assert read_run(folder).ablation is None
+    change(folder / "ablation.json", trainings=whole["trainings"], options={**whole["options"], "epochs": 9})
+    assert read_run(folder).ablation is None
+
+
+# --- what a person adds
+
+
+def test_answers_and_names_are_in_both_forms(folder):
+    pytest.importorskip("typst", reason="typst is not installed")
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed")
+    (folder / "mine.md").write_text(
+        "Course: CS 1\nDate: a day\n\n# Discussion\nMy own\nwords.\n\n- one\n- two\n## Any other comments?\nNone."
+    )
+    succeed("report", folder, "--answers", folder / "mine.md", "--author", "A. Student", "--date", "1 May")
+    html = Page((folder / "report.html").read_text(encoding="utf-8"))
+    pages = pypdf.PdfReader(folder / "report.pdf").pages
+    paper = " ".join(" ".join(sheet.extract_text() for sheet in pages).split())
+    for text in (" ".join(html.text.split()), paper):
+        for words in ("A. Student · 1 May · CS 1", "My own words.", "- one - two", "None."):
+            assert words in text
+        assert "Drafted by fastff" not in text
+    assert not (folder / "answers.md").exists()
+
+
+def test_a_template_is_written_once_and_filled_in_it_is_the_report(folder):
+    pytest.importorskip("typst", reason="typst is not installed")
+    out = succeed("report", folder)
+    assert f"--answers {folder / 'answers.md'}" in out
+    template = folder / "answers.md"
+    text = template.read_text(encoding="utf-8")
+    assert contents(read_run(folder))["discussion"] in text
+    template.write_text(text.replace("Author:", "Author: Somebody"), encoding="utf-8")
+    succeed("report", folder)
+    assert "Author: Somebody" in template.read_text(encoding="utf-8")
+    succeed("report", folder, "--answers", template)
+    assert "Somebody" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+# --- folders of several
+
+
+def test_a_folder_of_seeds_says_how_they_spread(tmp_path):
+    data = write_flowers(tmp_path)
+    assert run("train", data, "--epochs", 2, "--hidden", 8, "--seeds", 3, "--out", tmp_path / "run").status == 0
+    found = read_folder(tmp_path / "run")
+    html = page(found)
+    start = html.rows.index(["", "mean", "standard deviation", "lowest to highest"])
+    values = json.loads((tmp_path / "run" / "seeds.json").read_text())["test_accuracy"]
+    wanted = [f"{values['mean']:.2%}", f"{100 * values['std']:.2f}"]
+    assert html.rows[start + 1] == [
+        "Test accuracy", *wanted, f"{min(values['values']):.2%} to {max(values['values']):.2%}"
+    ]  # fmt: skip
+    assert "What follows is the run with seed 0." in html.text
+    assert "Over 3 seeds the test accuracy is" in html.text
+    succeed("report", tmp_path / "run")
+    assert (tmp_path / "run" / "report.pdf").exists()
+    change(tmp_path / "run" / "seeds.json", test_accuracy={"values": [1, "x", 2]})
+    fails(tmp_path / "run", "seeds.json", "test_accuracy")
+    change(tmp_path / "run" / "seeds.json", seeds=[])
+    fails(tmp_path / "run", "seeds.json", "seeds = []")
+
+
+def test_a_search_is_reported_with_its_best_trials(tmp_path):
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    data, folder = write_flowers(tmp_path), tmp_path / "search"
+    assert run("tune", data, "--trials", 4, "--epochs", 1, "--jobs", 1, "--out", folder, pictures=True).status == 0
+    html = page(read_folder(folder))
+    assert html.headings[0] == "flowers: a search for the best options"
+    accuracies = [float(cell) for row in html.rows if row[0] == "val accuracy" for cell in row[1:]]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert len(html.pictures) == 1
+    assert "trials, number" in html.text
+    (folder / "trials.csv").write_text("trial,state\n1,complete\n")
+    fails(folder, "trials.csv", "not the table of a search")
 
 
 # --- names are texts
@@ -290,12 +352,14 @@ def test_names_are_never_markup(folder):
     options = {**run.options, "dataset": f"a/{NASTY * 9}.csv", "target": NASTY}
     model = dataclasses.replace(run.model, class_names=(NASTY, "#panic()", "</td><script>alert(1)</script>"))
     run = dataclasses.replace(run, options=options, model=model)
-    html = page(run)
+    answers = Answers(dict.fromkeys(("discussion", "hours"), NASTY * 2) | {"author": NASTY, "course": NASTY})
+    html = page(run, answers=answers)
     assert html.headings[0].startswith(f"{NASTY}: a feed-forward network")
-    assert ["target", json.dumps(NASTY), "not set"] in html.rows
+    assert f"target = {json.dumps(NASTY)}" in html.text
     assert ["Classes", f"3: {NASTY}, #panic(), </td><script>alert(1)</script>"] in html.rows
-    assert f"Not measured for this data set ({NASTY})." in html.text
-    assert "script" not in html.tags
+    assert f"{NASTY} · {NASTY}" in html.text
+    assert html.text.count(NASTY * 2) == 2
+    assert html.tags.count("script") == 1
     assert typeset(contents(run), run.pictures, "pdf", source=folder).startswith(b"%PDF-")
 
 

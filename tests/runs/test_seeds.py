@@ -55,8 +55,6 @@ def test_mean_spread_and_the_ensemble_are_those_of_the_runs(flowers, tmp_path):
     assert (figures["ensemble"]["test_loss"], figures["ensemble"]["test_accuracy"]) == (loss, accuracy)
     assert json.loads(succeed("evaluate", folder, flowers))["accuracy"] == accuracy
     assert f"test {figures['test_accuracy']['mean']:.2%} ± {figures['test_accuracy']['std']:.2%}" in said
-    result = run("report", folder)
-    assert (result.status, "summary.json" in result.err) == (1, True)
 
 
 def test_resume_goes_on_with_what_is_not_finished_and_adds_seeds(flowers, tmp_path, monkeypatch):

@@ -115,6 +115,14 @@ def test_what_is_no_config_or_job_is_refused(flowers, wrong, options, message):
         fit_many(wrong, flowers, **options)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_each_result_is_told_once_as_soon_as_there_is_one(flowers, jobs):
+    told, wrong = [], dataclasses.replace(SMALL, whiten=99)
+    fitted = fit_many([*configs(3), wrong], flowers, jobs=jobs, on_fitted=told.append)
+    assert sorted(map(id, told)) == sorted(map(id, fitted))
+    assert told[0].error is not None  # known before any training
+
+
 def test_no_configs_give_no_networks(flowers):
     assert fit_many([], flowers, jobs=2) == []
 
