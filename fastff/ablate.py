@@ -34,9 +34,9 @@ class Options(HasPaths):
     """Measure what each part of a run's recipe is worth: train again as the run did, and without each of its parts in
     turn (dropout, whitening, weight decay, its schedule, a hidden layer, ...), over several seeds, on all cores.
 
-    Prints how many points of validation accuracy, or hundredths of r2, are lost without each, and writes ablation.json and ablation.png into
-    the folder, which fastff.report shows. Test rows are not used. Every training is kept, so that the same line goes on
-    after an interruption, or with more seeds. The run itself stays as it is.
+    Prints how many points of validation accuracy, or hundredths of r2, are lost without each, and writes ablation.json
+    and ablation.png into the folder, which fastff.report shows. Test rows are not used. Every training is kept, so that
+    the same line goes on after an interruption, or with more seeds. The run itself stays as it is.
 
     Example: python -m fastff.ablate runs/digits
     """
@@ -143,13 +143,9 @@ def _record(name: str | None, seed: int, item: Fitted) -> dict[str, Any]:
     assert item.history is not None
     assert item.best_epoch is not None
     best = item.history.epochs[item.best_epoch - 1]
+    score = best.val_r2 if best.val_accuracy is None else best.val_accuracy
     seconds = sum(epoch.seconds for epoch in item.history.epochs)
-    return {
-        **record,
-        "val_score": best.val_r2 if best.val_accuracy is None else best.val_accuracy,
-        "seconds": seconds,
-        "error": None,
-    }
+    return {**record, "val_score": score, "seconds": seconds, "error": None}
 
 
 def _draw(path: Path, study: Ablation, parts: list[Part]) -> None:

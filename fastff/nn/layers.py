@@ -5,20 +5,20 @@ adds its operations to one program for all layers, whose batches stay in the ker
 run the same operations and give the same bits. fastff.nn.preprocessing has the layers that prepare raw rows.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fastff.data.rows import Rows, check_rows
+from fastff.data.rows import Rows
 from fastff.engine import panels
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
 from fastff.kernels.cpu import NR
+from fastff.nn.by_hand import backward_all, forward_all, step_all
 from fastff.nn.gradient import StoredGradient, check_only_step_size, refused_gradient
-from fastff.nn.optim import Adam, check_optimizer, check_step_size, store_gradient
+from fastff.nn.optim import Adam, check_optimizer, store_gradient
 from fastff.system import elementary
 from fastff.system.arguments import check_count, check_flag, check_numbers, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
@@ -285,63 +285,6 @@ class LinearLayer(Layer, saved_as="linear"):
         program.update(x, gt, [weights] * 3, [bias] * 3, self.output_dim)
         program.run(hyper=store_gradient())
         return panels.unpack(weights, self._matrix.shape), bias[None, : self.output_dim]
-
-
-def forward_all(layers: Sequence[Layer], input: np.ndarray) -> np.ndarray:
-    """The output of layers that stand one behind the other, as one program; each can go back then."""
-    rows = check_rows(input, "input", features=layers[0].features_in)
-    program = Program(len(rows))
-    x = layers[0].gather(program, rows)
-    batches, saved = [x], []
-    for layer in layers:
-        x, kept = layer.lower_forward(program, x, training=True)
-        batches.append(x)
-        saved.append(kept)
-    result = program.scatter(x, len(rows))
-    program.run()
-    for batch in batches:
-        batch.maker = None  # it holds the rows, and cannot be copied
-    for i, layer in enumerate(layers):
-        layer._last = saved[i], batches[i + 1], len(rows)
-    return result
-
-
-def backward_all(layers: Sequence[Layer], grad: np.ndarray, *, input_gradient: bool = True) -> Any:
-    """The gradient by the input of such layers' last forward, given the one by the output; None if it is not asked."""
-    lasts = [layer._last_forward() for layer in layers]
-    _, output, rows = lasts[-1]
-    grad = check_rows(grad, "grad", features=output.features)
-    if len(grad) != rows:
-        raise ArgumentError(f"grad: {len(grad)} rows, want {rows} as in the last forward")
-    program = Program(rows)
-    g: Any = program.gather(grad)
-    for i in range(len(layers) - 1, -1, -1):
-        saved, output, count = lasts[i]
-        if (count, output.features) != (rows, g.features):
-            found = f"{rows} rows of {g.features} values, want {count} of {output.features}"
-            raise ArgumentError(f"{type(layers[i]).__name__}.backward: {found} as in its last forward")
-        g = layers[i]._lower_by_hand(program, g, saved, further=input_gradient or i > 0)
-    below = None if g is None else program.scatter(g, rows)
-    program.run()
-    return below
-
-
-def step_all(layers: Sequence[LinearLayer], step_size: float) -> None:
-    """Have the optimizer that all layers share move them once: as one program those that are at the same update."""
-    sizes, groups = np.array([check_step_size(step_size)]), dict[Any, list[LinearLayer]]()
-    for layer in layers:
-        if not layer.trainable:
-            continue
-        groups.setdefault((layer.updates, layer._last_backward()[2]), []).append(layer)
-    for (updates, rows), alike in groups.items():
-        hyper, program = layers[0].optimizer.hyper(updates + 1, sizes), Program(rows)
-        for layer in alike:
-            layer.sync()
-            x, gt, _ = layer._last_backward()
-            program.update(x, gt, *layer.memory, layer.output_dim)
-        program.run(hyper=hyper)
-        for layer in alike:
-            layer.updated(1)
 
 
 def check_parameter(name: str, value: Any, shape: tuple[int, int]) -> Any:

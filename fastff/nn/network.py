@@ -13,9 +13,10 @@ from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
 from fastff.nn.activations import ReLU
+from fastff.nn.by_hand import backward_all, forward_all, step_all
 from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.gradient import check_only_step_size
-from fastff.nn.layers import Layer, LinearLayer, backward_all, check_parameter, forward_all, step_all
+from fastff.nn.layers import Layer, LinearLayer, check_parameter
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.predictor import FEW_ROWS, Predictor
 from fastff.nn.preprocessing import Augment, Standardize, Whiten

@@ -90,7 +90,7 @@ def draw_importances(
 def draw_ablation(
     path: str | os.PathLike[str], names: Sequence[str], points: Any, errors: Any, *, title: str, score: str = "accuracy"
 ) -> None:
-    """Draw what leaving out each part costs, in points of the score, as a bar with its standard error; the first on top.
+    """Draw what leaving out each part costs, in points of the score, as bars with standard errors; the first on top.
 
     points, errors: (N,), N at least 1; an error is NaN where there is only one training. Raises DataError when the file
     cannot be written.

@@ -41,7 +41,7 @@ _ONLY_FOR = {"bias_correction": "adam", "momentum": "sgd"}  # the other optimize
 class Part:
     """What one part is worth, over the seeds: means, and the standard error of what is lost (None of one seed).
 
-    lost: how much higher the validation accuracy (0..1), or r2, of the whole recipe is, as a mean over pairs of the same seed.
+    lost: how much higher the validation accuracy (0..1), or r2, of the whole recipe is: a mean over pairs of one seed.
     seconds: of training, one of several at once. problem: why there are no figures, where training has diverged, or "".
     """
 

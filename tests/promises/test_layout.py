@@ -68,7 +68,7 @@ ELSEWHERE = {
     "tests/kernels/test_pointwise.py": ["kernels/emit.py", "kernels/random.py"],
     "tests/kernels/test_update.py": ["kernels/optimizer.py", "kernels/tile.py"],
     "tests/nn/test_encoding.py": ["kernels/encoding.py"],
-    "tests/nn/test_layers.py": ["fastff/nn/activations.py", "fastff/nn/dropout.py"],
+    "tests/nn/test_layers.py": ["fastff/nn/activations.py", "fastff/nn/by_hand.py", "fastff/nn/dropout.py"],
     "tests/promises/test_bad_calls.py": ["fastff/system/arguments.py"],
     "tests/promises/test_fuzz.py": ["fastff/errors.py"],
     "tests/report/test_report.py": [
@@ -92,7 +92,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 350  # of one module
-ALL_LINES = 22_300  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 23_700  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):
