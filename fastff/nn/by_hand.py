@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from fastff.data.rows import check_rows
+from fastff.engine.clipping import clip
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
-from fastff.nn.optim import check_step_size
+from fastff.nn.optim import check_step_size, store_gradient
 
 
 def forward_all(layers: Sequence[Any], input: np.ndarray) -> np.ndarray:
@@ -48,6 +49,22 @@ def backward_all(layers: Sequence[Any], grad: np.ndarray, *, input_gradient: boo
     below = None if g is None else program.scatter(g, rows)
     program.run()
     return below
+
+
+def clip_all(layers: Sequence[Any], limit: float) -> float:
+    """Clip the gradients of the last backward of linear layers by their norm together; returns the norm before it."""
+    updates, rows = [], set()
+    for layer in reversed(layers):
+        if layer.trainable:
+            x, gt, count = layer._last_backward()
+            updates.append((x, gt, *layer.memory, layer.output_dim))
+            rows.add(count)
+    if len(rows) != 1:
+        raise ArgumentError(f"layers: the last backwards had {sorted(rows)} rows, want one backward of all of them")
+    program = Program(rows.pop())
+    found = clip(program, updates, limit, store_gradient())
+    program.run()
+    return float(found[1])
 
 
 def step_all(layers: Sequence[Any], step_size: float) -> None:

@@ -13,7 +13,7 @@ from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError
 from fastff.nn.activations import ReLU
-from fastff.nn.by_hand import backward_all, forward_all, step_all
+from fastff.nn.by_hand import backward_all, clip_all, forward_all, step_all
 from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.gradient import check_only_step_size
 from fastff.nn.layers import Layer, LinearLayer, check_parameter
@@ -24,7 +24,7 @@ from fastff.nn.saved import LoadMethod, contents, layers_from, named_parameters,
 from fastff.nn.stack import Summary, as_made, check_layers, groups_by_hand, hidden_widths, inference, summary_of
 from fastff.nn.targets import TARGET_LAYERS
 from fastff.system import checkpoint, elementary
-from fastff.system.arguments import check_choice, check_seed, check_size
+from fastff.system.arguments import check_choice, check_number, check_seed, check_size
 from fastff.system.attributes import Checked, Closed
 from fastff.system.blocks import Sliceable, copied
 from fastff.system.limits import check_room
@@ -174,6 +174,13 @@ class FeedForwardNeuralNetwork(Closed):
                 backward_all(layers, grad, input_gradient=False)
             else:
                 layers[0].backward(grad, input_gradient=False)
+
+    def clip_gradients(self, clip_norm: float) -> float:
+        """Scale the gradients of the last backward so that their norm, of all layers together, is at most clip_norm.
+
+        As torch.nn.utils.clip_grad_norm_; call it between backward and step. Returns the norm before.
+        """
+        return clip_all(self.linear_layers, check_number("clip_norm", clip_norm, 0.0, np.inf, above=True))
 
     @called_here
     def step(self, step_size: float = 0.001, *others: Any, **named: Any) -> None:
