@@ -55,7 +55,15 @@ numpydoc_validation_checks = {
     "RT03",
     "YD01",
 }
-numpydoc_validation_exclude = {r"\.Config", r"Error$", r"\.MissingExtra", r"\.NoRoom"}  # tables show Config's fields
+# Config's fields have a table, the estimators' other parameters are scikit-learn's, and an error has its message only.
+numpydoc_validation_exclude = {
+    r"\.Config$",
+    r"\.Config\.(?!with_split)",
+    r"\.MLP\w+$",
+    r"(Fastff|Argument|Data|Divergence|Stalled)Error$",
+    r"\.(MissingExtra|NoRoom)$",
+    r"check\.check$",
+}
 numpydoc_validation_overrides = {"SS02": [r"^[a-z0-9(|]", r"^\(", r"^y = ", r"^e\^z"]}
 
 # What is there for networks and trainers, and not to be called by users.
@@ -65,6 +73,7 @@ INTERNAL = {
     "made_for", "memory", "move", "outer", "plain", "recorder", "reseed", "saved_as", "score", "setting_names",
     "settings", "share", "sync", "takes_weights", "updated", "what_to_fit", "without_last", "notes", "bias_moments",
     "moments", "description", "set_fit_request", "set_score_request", "set_partial_fit_request",
+    "get_metadata_routing", "get_params", "set_params",
 }  # fmt: skip
 
 sphinx_gallery_conf = {

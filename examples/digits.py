@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from fastff import Adam, FeedForwardNeuralNetwork, Standardize, Trainer, display_example, evaluate, load_dataset
 
 data = load_dataset("digits")
-data
+print(data)
 
 # %%
 # A row holds the 64 pixels of one picture.
@@ -24,7 +24,7 @@ for row, label, ax in zip(data.x_train, data.y_train, axes, strict=False):
 
 network = FeedForwardNeuralNetwork(64, 10, hidden_dim=[256, 128], seed=0)
 network.layers.insert(0, Standardize.fit(data.x_train))
-network.summary()
+print(network.summary())
 
 # %%
 # The monitor keeps the weights of the best epoch, and ``restore_best`` brings them back.

@@ -2,7 +2,8 @@
 A table
 =======
 
-A file of text and numbers with gaps, as people have them, goes in as it is. This needs ``pip install "fastff[tables]"``.
+A file of text and numbers with gaps, as people have them, goes in as it is.
+This needs ``pip install "fastff[tables]"``.
 """
 
 import csv
@@ -29,15 +30,16 @@ with path.open("w", newline="") as file:
 print(path.read_text()[:90])
 
 # %%
-# ``target`` names the column to predict. A fifth of the rows is held out to test, and a tenth of the others to validate.
+# ``target`` names the column to predict. A fifth of the rows is held out to test, and a tenth of the others to
+# validate.
 
 data = load_dataset(path, target="let", test_share=0.2)
-data
+print(data)
 
 # %%
 # Text becomes a column for each value, and a gap is marked. The same is done to new rows later.
 
-data.columns.feature_names
+print(data.columns.feature_names)
 
 # %%
 network = FeedForwardNeuralNetwork(data.n_features, data.n_classes, hidden_dim=[64, 32], seed=0)

@@ -211,7 +211,13 @@ class Config(HasPaths):
         return options
 
     def with_split(self) -> "Config":
-        """These options with what is held out of a table, so that a run with another --seed holds out the same rows."""
+        """These options with what is held out of a table, so that a run with another --seed holds out the same rows.
+
+        Returns
+        -------
+        Config
+            With test_share and split_seed as load_dataset takes them.
+        """
         return dataclasses.replace(self, test_share=self.loading["test_share"], split_seed=self.loading["split_seed"])
 
 
