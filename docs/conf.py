@@ -1,5 +1,6 @@
 """How Sphinx makes the documentation site: `tox -e docs`."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -110,5 +111,12 @@ def leave_internal_out(app, kind, name, member, skip, options):
     return True if name in INTERNAL else None
 
 
+def link_gallery(app, page, source):
+    """Links to examples, which lead to the scripts on GitHub, lead to their pages here."""
+    source[0] = re.sub(r"\]\(((?:\.\./)*)\.\./examples/README\.rst\)", r"](\1gallery/index.rst)", source[0])
+    source[0] = re.sub(r"\]\(((?:\.\./)*)\.\./examples/(\w+)\.py\)", r"](\1gallery/\2.rst)", source[0])
+
+
 def setup(app):
     app.connect("autodoc-skip-member", leave_internal_out)
+    app.connect("source-read", link_gallery)
