@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+import fastff
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     [
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
         *(ROOT / "docs").glob("*.md"),
         *(ROOT / "docs" / "recipes").glob("*.md"),
     ]
@@ -66,3 +69,9 @@ def test_every_example_has_a_title():
     for example in (ROOT / "examples").glob("*.py"):
         first = example.read_text("utf-8").split('"""')[1].strip().splitlines()
         assert set(first[1]) == {"="}, f"{name(example)}: want a title for the site, underlined by ="
+
+
+def test_the_citation_is_of_this_version():
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
+    assert cited
+    assert cited[1] == fastff.__version__

@@ -69,7 +69,7 @@ def test_installed_metadata():
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("fastff is not installed")
     assert installed.version == fastff.__version__
-    assert installed.metadata["License-Expression"] == "BSD-3-Clause"
+    assert installed.metadata["License-Expression"] == "BSD-3-Clause AND CC-BY-4.0"
     assert installed.metadata["Requires-Python"] == ">=3.10"
     assert "kernels" not in {file.parts[0] for file in installed.files}
 
