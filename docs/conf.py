@@ -32,6 +32,7 @@ myst_heading_anchors = 4  # links such as scaling.md#many-networks-at-once, as o
 
 # Every public name has a page of its own, made from its docstring.
 autosummary_generate = True
+default_role = "literal"  # single backticks in docstrings
 autodoc_typehints = "none"  # the docstrings say the types
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # autodoc lists them

@@ -15,6 +15,8 @@ print(data)
 # %%
 # A row holds the 64 pixels of one picture.
 
+# sphinx_gallery_thumbnail_number = 2
+
 figure, axes = plt.subplots(1, 5, figsize=(8, 2))
 for row, label, ax in zip(data.x_train, data.y_train, axes, strict=False):
     display_example(row, label, ax=ax)

@@ -5,6 +5,8 @@ Many networks, and an ensemble
 ``fit_many`` trains a network on each core. Several networks together mostly predict better than one.
 """
 
+import matplotlib.pyplot as plt
+
 from fastff import Config, Ensemble, evaluate, fit_many, load_dataset
 
 data = load_dataset("digits")
@@ -23,4 +25,14 @@ print("one network:", f"{min(scores):.1%} to {max(scores):.1%}")
 # The ensemble predicts the mean of their probabilities, and is saved as one file.
 
 ensemble = Ensemble([one.network for one in fitted])
-print("all eight:", f"{evaluate(ensemble, data.x_test, data.y_test)[1]:.1%}")
+together = evaluate(ensemble, data.x_test, data.y_test)[1]
+print("all eight:", f"{together:.1%}")
+
+plt.figure(figsize=(6, 3))
+plt.bar(range(8), [100 * score for score in scores], label="one network")
+plt.axhline(100 * together, color="C1", label="all eight")
+plt.ylim(90, 100)
+plt.xlabel("seed")
+plt.ylabel("test accuracy (%)")
+plt.legend(loc="lower right")
+plt.tight_layout()

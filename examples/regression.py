@@ -22,7 +22,7 @@ network = FeedForwardNeuralNetwork(1, 1, hidden_dim=[64, 64], seed=0)
 network.layers.insert(0, Standardize.fit(X))
 network.layers.append(TargetScale.fit(Y))
 trainer = Trainer(network, batch_size=32, step_size=3e-3, schedule="one-cycle", loss="squared_error")
-history = trainer.fit(X[:800], Y[:800], X[800:], Y[800:], epochs=60)
+history = trainer.fit(X[:800], Y[:800], X[800:], Y[800:], epochs=200)
 print(history.epochs[-1])
 
 # %%

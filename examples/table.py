@@ -10,6 +10,7 @@ import csv
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from fastff import Adam, FeedForwardNeuralNetwork, Standardize, Trainer, evaluate, load_dataset
@@ -49,6 +50,17 @@ Trainer(network, Adam(weight_decay=1e-3), batch_size=32).fit(
 )
 loss, accuracy = evaluate(network, data.x_test, data.y_test)
 print(f"test accuracy {accuracy:.1%}, classes {data.class_names}")
+
+# %%
+# How likely a flat of each age is let, as the network sees the test rows.
+
+chance = network.predict_proba(data.x_test)[:, 1]
+age = data.x_test[:, data.columns.feature_names.index("age")]
+plt.figure(figsize=(6, 3))
+plt.scatter(age, chance, s=8)
+plt.xlabel("age")
+plt.ylabel("probability of being let")
+plt.tight_layout()
 
 # %%
 # The command does all of this, and more that suits tables, in a line: ``fastff train flats.csv --target let``.

@@ -57,11 +57,11 @@ def value_of(hint: Any) -> str:
     notes = notes_of(hint)
     for note in notes:
         if getattr(note, "metavar", None):
-            return note.metavar
+            return note.metavar.replace(",", ", ")
     if notes:
         return value_of(hint.__origin__)
     if get_origin(hint) is Literal:
-        return "{" + ",".join(get_args(hint)) + "}"
+        return "{" + ", ".join(get_args(hint)) + "}"
     if get_origin(hint) is tuple:
         return value_of(get_args(hint)[0]) + " ..."
     if get_origin(hint) is Union or type(hint).__name__ == "UnionType":
@@ -113,7 +113,13 @@ class Table(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {self.widths}", "   :class: parameters", ""]
+        lines = [
+            ".. list-table::",
+            "   :header-rows: 1",
+            f"   :widths: {self.widths}",
+            f"   :class: parameters {self.name}",
+            "",
+        ]
         for row in [self.heads, *self.rows(found(self.arguments[0]))]:
             lines += [f"   {'*' if i == 0 else ' '} - {cell}" for i, cell in enumerate(row)]
         return self.parse_text_to_nodes("\n".join(lines))

@@ -38,19 +38,56 @@ Validate = Callable[[], tuple[float, float]]
 class Trainer(Closed):
     """Trains a network on minibatches.
 
-    optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an
-    epoch may be smaller. schedule: "constant", "step", "cosine" or "one-cycle", over all epochs
-    up to the end of the fit under way. precision: "bfloat16" rounds what the layers multiply to 8 bits of mantissa,
-    on CPUs that are made for it; weights and sums stay float32. "auto" does so where it is faster. threads: None
-    uses as many as are useful. seed decides shuffling and dropout. loss: "cross_entropy" for labels;
-    "squared_error", "absolute_error" or "poisson" for numbers to predict (SquaredError and so on); or a Loss, also of
-    your own. label_smoothing: as in CrossEntropySoftmax. monitor: "val_loss", "train_loss", and "val_accuracy" or
-    "train_accuracy", "val_balanced_accuracy" or "val_auc", or for numbers to predict "val_r2" or "train_r2": `best`
-    keeps the weights of its best epoch.
-    patience: stop after so many epochs without a better monitor (then "val_loss" unless it is given) and
-    restore the best weights. verbose: print a line after each epoch.
+    Parameters
+    ----------
+    network : FeedForwardNeuralNetwork
+        Trained in place.
+    optimizer : Adam, SGD or object, optional
+        None takes the network's own, Adam() unless it was given another.
+    batch_size : int, default: 128
+        The last batch of an epoch may be smaller.
+    step_size : float, default: 1e-3
+        The learning rate, above 0.
+    precision : {"float32", "bfloat16", "auto"}
+        ``"bfloat16"`` rounds what the layers multiply to 8 bits of mantissa, on CPUs that are made for it; weights and
+        sums stay float32. ``"auto"`` does so where it is faster.
+    threads : int, optional
+        None uses as many as are useful.
+    seed : int, default: 0
+        Decides shuffling and dropout.
+    schedule : {"constant", "step", "cosine", "one-cycle"}
+        How the step size changes, over all epochs up to the end of the fit under way.
+    loss : {"cross_entropy", "squared_error", "absolute_error", "poisson"} or Loss
+        ``"cross_entropy"`` for labels; the others for numbers to predict (SquaredError and so on); or a Loss, also of
+        your own.
+    label_smoothing : float, default: 0.0
+        As in CrossEntropySoftmax.
+    patience : int, optional
+        Stop after so many epochs without a better monitor (then "val_loss" unless it is given) and restore the best
+        weights.
+    monitor : str, optional
+        ``"val_loss"``, ``"train_loss"``, and ``"val_accuracy"`` or ``"train_accuracy"``, ``"val_balanced_accuracy"`` or
+        ``"val_auc"``, or for numbers to predict ``"val_r2"`` or ``"train_r2"``: `best` keeps the weights of its best
+        epoch.
+    verbose : bool, default: False
+        Print a line after each epoch.
 
-    Raises ArgumentError for values out of range.
+    Raises
+    ------
+    ArgumentError
+        For values out of range.
+
+    Examples
+    --------
+    >>> from fastff import Adam, FeedForwardNeuralNetwork, Standardize, Trainer, load_dataset
+    >>> data = load_dataset("digits")
+    >>> network = FeedForwardNeuralNetwork(64, 10, hidden_dim=[64], seed=0)
+    >>> network.layers.insert(0, Standardize.fit(data.x_train))
+    >>> trainer = Trainer(network, Adam(weight_decay=1e-4), batch_size=32, monitor="val_accuracy")
+    >>> history = trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=20)
+    >>> trainer.restore_best()
+    >>> trainer.best.value > 0.9
+    True
     """
 
     batch_size = Checked(partial(check_size, "batch_size"))
@@ -148,18 +185,42 @@ class Trainer(Closed):
         on_epoch: Callable[[EpochRecord], Any] | None = None,
         sample_weight: np.ndarray | None = None,
     ) -> History:
-        """Train for so many more epochs on X (N, D) and Y (N,) or (N, 1); calling it again goes on from there.
+        """Train for so many more epochs; calling it again goes on from there.
 
-        Y: labels, or numbers to predict, which may also be (N, outputs). sample_weight: a weight of 0 or more for each
-        row (N,); each batch's loss is the mean with these weights. Validation and accuracies count rows alike.
-        X: uint8, float32 or float64, used as it is; Shards are read a part at a time while the kernels run. After each
-        epoch on_epoch(record) is called; if it returns True, training ends. It may set step_size, schedule and the
-        network's optimizer for the epochs to come; other options stay as they are until the fit has ended. Ctrl-C
-        raises KeyboardInterrupt after the batch under way, from where fit can go on too.
+        Ctrl-C raises KeyboardInterrupt after the batch under way, from where fit can go on too.
 
-        Returns the history of this trainer, earlier calls included. Raises DataError for unusable data and
-        DivergenceError when a loss is not finite, before that batch could change the weights, and ArgumentError for
-        options that on_epoch must not change.
+        Parameters
+        ----------
+        X : ndarray of shape (N, D) or Shards
+            The rows: uint8, float32 or float64, used as they are; Shards are read a part at a time while the kernels
+            run.
+        Y : ndarray of shape (N,) or (N, 1)
+            Labels, or numbers to predict, which may also be (N, outputs).
+        X_val, Y_val : ndarray, optional
+            Rows and labels that are looked at after each epoch.
+        epochs : int
+            How many more.
+        on_epoch : callable, optional
+            After each epoch on_epoch(record) is called; if it returns True, training ends. It may set step_size,
+            schedule and the network's optimizer for the epochs to come; other options stay as they are until the fit
+            has ended.
+        sample_weight : ndarray of shape (N,), optional
+            A weight of 0 or more for each row; each batch's loss is the mean with these weights. Validation and
+            accuracies count rows alike.
+
+        Returns
+        -------
+        History
+            The history of this trainer, earlier calls included.
+
+        Raises
+        ------
+        DataError
+            For unusable data.
+        DivergenceError
+            When a loss is not finite, before that batch could change the weights.
+        ArgumentError
+            For options that on_epoch must not change.
         """
         given = self._checked(X, Y, X_val, Y_val, sample_weight)
         check_size("epochs", epochs)
@@ -194,7 +255,20 @@ class Trainer(Closed):
         return self.history
 
     def evaluate(self, X: Rows, Y: np.ndarray) -> tuple[float, float]:
-        """(mean loss, accuracy in 0..1 or r2) of the network over all rows, with the trainer's threads."""
+        """How good the network is over all rows, with the trainer's threads.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, D) or Shards
+            The rows.
+        Y : ndarray of shape (N,) or (N, 1)
+            Their labels, or numbers to predict.
+
+        Returns
+        -------
+        tuple of float
+            The mean loss; and the accuracy in 0..1, or r2.
+        """
         X, Y = check_pair(self.network, self.criterion, X, Y, "X", "Y")
         front = in_front_of_loss(self.network, self.criterion)
         return Evaluation(front, X, Y, EVALUATION_ROWS, self.criterion).run(self.threads, self.context)
@@ -205,7 +279,20 @@ class Trainer(Closed):
             self.network.set_parameters(self.best.arrays)
 
     def order(self, epoch: int, rows: int) -> np.ndarray:
-        """The order of so many rows in this epoch, counted from 0."""
+        """The order of so many rows in this epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+        rows : int
+            How many there are.
+
+        Returns
+        -------
+        ndarray of shape (rows,), int64
+            The numbers of the rows.
+        """
         generator = np.random.default_rng([self.seed, check_count("epoch", epoch)])
         return generator.permutation(np.arange(check_size("rows", rows), dtype=np.int64))
 
