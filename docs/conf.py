@@ -32,6 +32,7 @@ myst_heading_anchors = 4  # links such as scaling.md#many-networks-at-once, as o
 
 # Every public name has a page of its own, made from its docstring.
 autosummary_generate = True
+smartquotes = False  # they make a dash of --
 default_role = "literal"  # single backticks in docstrings
 autodoc_typehints = "none"  # the docstrings say the types
 autodoc_member_order = "bysource"
@@ -86,6 +87,7 @@ sphinx_gallery_conf = {
     "only_warn_on_example_error": False,
     "download_all_examples": False,
     "show_memory": False,
+    "show_signature": False,
     "remove_config_comments": True,
     "min_reported_time": 1e9,
     "within_subsection_order": "FileNameSortKey",
@@ -112,6 +114,15 @@ def leave_internal_out(app, kind, name, member, skip, options):
     return True if name in INTERNAL else None
 
 
+def show_commands(app, kind, name, thing, options, lines):
+    """The commands at the end of a docstring that is a command's help, as code."""
+    for i, line in enumerate(lines):
+        if re.match("Examples?: python", line):
+            lines[i : i + 1] = ["For example::", "", "    " + line.partition(": ")[2]]
+        elif re.match(" +python -m", line):
+            lines[i] = "    " + line.strip()
+
+
 def link_gallery(app, page, source):
     """Links to examples, which lead to the scripts on GitHub, lead to their pages here."""
     source[0] = re.sub(r"\]\(((?:\.\./)*)\.\./examples/README\.rst\)", r"](\1gallery/index.rst)", source[0])
@@ -121,3 +132,4 @@ def link_gallery(app, page, source):
 def setup(app):
     app.connect("autodoc-skip-member", leave_internal_out)
     app.connect("source-read", link_gallery)
+    app.connect("autodoc-process-docstring", show_commands)

@@ -7,6 +7,7 @@ fields are a command's options, each with a docstring below it; ``field-table`` 
 import ast
 import dataclasses
 import inspect
+import re
 import textwrap
 from importlib import import_module
 from itertools import pairwise
@@ -38,6 +39,7 @@ def parameters(cls: type) -> list[list[str]]:
         for one in name.split(", "):
             default = defaults[one].default
             shown = "" if default is inspect.Parameter.empty else f"``{default!r}``"
+            kind = re.sub(", (optional|default: .*)$", "", kind)
             rows.append([f"``{one}``", kind, shown, " ".join(text)])
     return rows
 
@@ -126,12 +128,12 @@ class Table(SphinxDirective):
 
 
 class ParameterTable(Table):
-    heads, widths = ("parameter", "type", "default", "meaning"), "16 18 14 52"
+    heads, widths = ("name", "type", "default", "meaning"), "20 22 16 42"
     rows = staticmethod(parameters)
 
 
 class OptionTable(Table):
-    heads, widths = ("option", "default", "meaning"), "28 14 58"
+    heads, widths = ("option", "default", "meaning"), "32 14 54"
     rows = staticmethod(options)
 
 
