@@ -75,3 +75,9 @@ def test_the_citation_is_of_this_version():
     cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
     assert cited
     assert cited[1] == fastff.__version__
+
+
+def test_the_reference_has_every_public_name():
+    text = (ROOT / "docs" / "api" / "index.rst").read_text("utf-8")
+    listed = re.findall(r"^   (\w+)$", text, re.MULTILINE)
+    assert set(listed) >= set(fastff.__all__)
