@@ -1,4 +1,8 @@
-"""The homework in one page: a feed-forward network from its layers, trained as it should be.
+"""
+The homework in one page
+========================
+
+A feed-forward network from its layers, trained as it should be::
 
     python examples/homework.py             the digits inside fastff, in seconds
     python examples/homework.py FOLDER      the course's files in FOLDER: cifar10_hst_train, _val and _test

@@ -1,8 +1,8 @@
 """Clipping gradients by their norm (Pascanu et al. 2013, "On the difficulty of training recurrent neural networks").
 
-The norm is that of the gradients of all weights and biases together, without weight decay, as float64 sums in one fixed
-order: of a panel's values one after the other, and then of the panels. Where it is above the limit, the gradients of the
-layers' outputs are multiplied by limit / norm: every weight's gradient is linear in them.
+The norm is that of the gradients of all weights and biases together, without weight decay, by float64 sums in one fixed
+order: of a panel's values one after the other, and then of the panels. Where it is above the limit, the gradients of
+the layers' outputs are multiplied by limit / norm: every weight's gradient is linear in them.
 """
 
 import numpy as np

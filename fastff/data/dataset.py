@@ -28,14 +28,33 @@ FEW_CLASSES = 1000  # more classes than rows are accepted up to this number
 class Dataset:
     """Rows and labels in up to three splits; x and y of a missing validation or test split are None.
 
-    x_*: (N, D), C-contiguous, uint8, float32 or float64 as in the file; may be read-only or memory-mapped. The rows of
-    a folder of shards are fastff.data.rows.Shards, which stay on disk.
-    y_*: (N,) int64, class numbers from 0 to n_classes - 1; where task is "regress", float64 (N,) or (N, outputs).
-    class_names: a name for each class. image_shape: (channels, height, width) if each row is a picture: the planes of
-    its channels one after the other, each plane line by line; otherwise None.
-    task: "classify" or "regress", which has no classes. columns: what the columns of a table are; otherwise None.
-    weights: how much each training row counts, float64 (N,), if a column of the table says so; otherwise None.
-    split: of a table, which of its rows were held out; otherwise None.
+    Rows x are (N, D), C-contiguous, uint8, float32 or float64 as in the file; they may be read-only or memory-mapped.
+    The rows of a folder of shards are fastff.data.rows.Shards, which stay on disk. Labels y are (N,) int64, class
+    numbers from 0 to n_classes - 1; where task is "regress", float64 (N,) or (N, outputs).
+
+    Parameters
+    ----------
+    name : str
+        What the data set is called.
+    x_train, y_train : ndarray
+        The rows and labels to train on.
+    x_val, y_val : ndarray or None
+        Those to validate on.
+    x_test, y_test : ndarray or None
+        Those to test on.
+    class_names : tuple of str
+        A name for each class.
+    image_shape : tuple of int or None
+        (channels, height, width) if each row is a picture: the planes of its channels one after the other, each plane
+        line by line.
+    task : {"classify", "regress"}
+        The latter has no classes.
+    columns : Schema or None
+        What the columns of a table are.
+    weights : ndarray of shape (N,), float64, or None
+        How much each training row counts, if a column of the table says so.
+    split : TableSplit or None
+        Of a table, which of its rows were held out.
     """
 
     name: str
@@ -66,10 +85,12 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
+        """How many classes there are."""
         return len(self.class_names)
 
     @property
     def n_features(self) -> int:
+        """How many values a row has."""
         return self.x_train.shape[1]
 
     def __repr__(self) -> str:
@@ -83,7 +104,25 @@ class Dataset:
         Of a table it is the same share of every class, or of every size of the numbers to predict.
         The same seed chooses the same rows in every version of NumPy. Both splits are copies in memory, also of
         memory-mapped rows; rows of shards stay in their files.
-        Raises ArgumentError for a fraction outside (0, 1), DataError when there is only one training row.
+
+        Parameters
+        ----------
+        fraction : float, default: 0.1
+            The share of the training rows to hold out.
+        seed : int, default: 0
+            Chooses the rows.
+
+        Returns
+        -------
+        Dataset
+            One with a validation split.
+
+        Raises
+        ------
+        ArgumentError
+            For a fraction outside (0, 1).
+        DataError
+            When there is only one training row.
         """
         check_number("fraction", fraction, 0.0, 1.0, above=True)
         check_seed(seed, required=True)

@@ -46,25 +46,64 @@ def load_dataset(
 ) -> Dataset:
     """The Dataset of a known name, a file, a folder or a frame.
 
-    Names: digits (inside the package), cifar10-hst, cifar10, mnist, fashion-mnist. Their files are looked for in
-    data_dir/NAME and in data_dir; without data_dir they are downloaded once, checked by SHA-256, into the user's cache.
+    Names: digits (inside the package), cifar10-hst, cifar10, mnist, fashion-mnist. A name goes before a path: write
+    ./mnist for a folder called mnist.
+
     Paths: an .npz file with x_train and y_train, and x_val, y_val, x_test and y_test if there are such; a folder of
     .npy files of those names (memory-mapped); a folder of shards x_train-00000.npy, y_train-00000.npy, ..., whose rows
-    stay on disk (docs/scaling.md), or of train-*.parquet, which are converted to shards once; a folder with the
-    course's pickles cifar10_hst_train, _val, _test; CIFAR-10's archive, packed or unpacked; a folder of IDX files; a
-    table, .csv, .tsv, .csv.gz, .tsv.gz or .parquet. A name goes before a path: write ./mnist for a folder called mnist.
+    stay on disk (docs/scaling.md), or of Parquet files train-....parquet, which are converted to shards once; a folder
+    with the course's pickles cifar10_hst_train, ..._val and ..._test; CIFAR-10's archive, packed or unpacked; a folder
+    of IDX files; a table, .csv, .tsv, .csv.gz, .tsv.gz or .parquet.
+
     Frames: of pandas or polars, or a table of pyarrow.
 
-    Tables and frames: `target` is the column with the classes, or with the numbers to predict, of which there may be
-    several. `task` is "classify", "regress" or "auto"; `drop` and `categorical` name columns to leave out, and columns
-    whose numbers are names. fastff.data.columns.Schema.fit says more; the Dataset's `columns` is that Schema.
-    `weight_column` names the column that says how much each training row counts, which is no feature. A table is one
-    split, unless `test_share` is given: then this share of its rows is the test split and a tenth of the others the
-    validation split, the same share of every class, chosen by `split_seed` (0), and medians and texts are found in
-    the training rows only. `test`: the file of another table with the test rows.
+    A table or a frame is one split, unless `test_share` or `test` is given.
 
-    Raises DataError for data that is missing or cannot be used, ArgumentError for arguments that contradict each
-    other, and MissingExtra for tables without pyarrow; each message is one line.
+    Parameters
+    ----------
+    name_or_path : str, path-like or frame
+        The data.
+    data_dir : str or path-like, optional
+        Where the files of a name are looked for, in data_dir/NAME and in data_dir; without it they are downloaded once,
+        checked by SHA-256, into the user's cache.
+    target : str or sequence of str, optional
+        Of a table: the column with the classes, or with the numbers to predict, of which there may be several.
+    task : {"auto", "classify", "regress"}
+        Of a table: what the target holds. fastff.data.columns.Schema.fit says more; the Dataset's `columns` is that
+        Schema.
+    drop : sequence of str, default: ()
+        Of a table: columns to leave out.
+    categorical : sequence of str, default: ()
+        Of a table: columns whose numbers are names.
+    weight_column : str, optional
+        Of a table: the column that says how much each training row counts, which is no feature.
+    test_share : float, optional
+        Of a table: this share of its rows is the test split and a tenth of the others the validation split, the same
+        share of every class; medians and texts are found in the training rows only.
+    test : str or path-like, optional
+        The file of another table with the test rows.
+    split_seed : int, optional
+        Chooses the rows of the splits; 0 if it is left out.
+
+    Returns
+    -------
+    Dataset
+        Its splits, checked.
+
+    Raises
+    ------
+    DataError
+        For data that is missing or cannot be used.
+    ArgumentError
+        For arguments that contradict each other.
+    MissingExtra
+        For tables without pyarrow.
+
+    Examples
+    --------
+    >>> from fastff import load_dataset
+    >>> load_dataset("digits")
+    Dataset('digits', train=1257, val=180, test=360, n_features=64, n_classes=10)
     """
     check_choice("task", task, TASKS)
     options: dict[str, Any] = {"target": target, "task": task, "drop": drop, "categorical": categorical}

@@ -56,6 +56,8 @@ class LeadingTrainer(Trainer):
         if fit.weights is not None or fit.criterion.task == "regress":
             found = "numbers to predict" if fit.weights is None else "sample_weight"
             raise ArgumentError(f"distributed: {found} in several processes, want a single one")
+        if self.clip_norm is not None:
+            raise ArgumentError(f"distributed: clip_norm {self.clip_norm} in several processes, want a single one")
         if self.home is None:
             arrays, description = self.network.contents()
             settings = {name: getattr(self, name) for name in ("optimizer", "batch_size", "seed", "threads")}

@@ -8,8 +8,8 @@ from fastff.engine import panels
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
 from fastff.kernels import clipping
-from fastff.kernels.panels import round_up
 from fastff.kernels.cpu import MR
+from fastff.kernels.panels import round_up
 
 # What an update is given: the layer's input, the transposed gradient, weights and biases with their moments, outputs
 Update = tuple[Panels, np.ndarray, Sequence[np.ndarray], Sequence[np.ndarray], int]

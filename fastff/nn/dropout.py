@@ -37,7 +37,18 @@ class RandomLayer(Layer):
         self._key[: len(keys)] = [check_count("keys", key) for key in keys]
 
     def forward(self, input: np.ndarray) -> np.ndarray:
-        """The rows input (B, features) changed at random, or as they are if `training` is False."""
+        """The rows changed at random, or as they are if `training` is False.
+
+        Parameters
+        ----------
+        input : ndarray of shape (B, features)
+            The rows of the batch.
+
+        Returns
+        -------
+        ndarray of shape (B, features), float32
+            The changed rows.
+        """
         self._passed_on = not self.training
         if self._passed_on:
             return check_rows(input, "input", features=self.features_in)
@@ -46,14 +57,40 @@ class RandomLayer(Layer):
         return output
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """The gradient of the loss by the input of the last forward, given the gradient by its output (B, features)."""
+        """The gradient of the loss by the input of the last forward.
+
+        Parameters
+        ----------
+        grad : ndarray of shape (B, features)
+            The gradient of the loss by the output of the last forward.
+
+        Returns
+        -------
+        ndarray of shape (B, features), float32
+            The gradient by its input.
+        """
         return check_rows(grad, "grad") if self._passed_on else super().backward(grad)
 
 
 class Dropout(RandomLayer, saved_as="dropout"):
     """In training each value is set to 0 with probability `rate`, and multiplied by 1 / (1 - rate) otherwise.
 
-    So the mean stays the same, and prediction uses the values as they are (Srivastava et al. 2014). rate is in [0, 1).
+    So the mean stays the same, and prediction uses the values as they are (Srivastava et al. 2014).
+
+    Parameters
+    ----------
+    rate : float, default: 0.5
+        In [0, 1).
+    seed : int, optional
+        Makes the choice of values reproducible.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastff import Dropout
+    >>> layer = Dropout(0.5, seed=0)
+    >>> sorted(set(layer.forward(np.ones((4, 100))).ravel().tolist()))
+    [0.0, 2.0]
     """
 
     setting_names = ("rate",)

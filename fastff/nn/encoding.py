@@ -46,8 +46,8 @@ class PiecewiseLinear(Layer, saved_as="piecewise_linear"):
     >>> from fastff import PiecewiseLinear
     >>> ages = np.array([[5], [15], [25], [40], [70]], np.float32)
     >>> layer = PiecewiseLinear.fit(ages, bins=2)
-    >>> layer.forward(np.array([[20]], np.float32)).round(2).tolist()
-    [[0.75, 0.0, -0.2]]
+    >>> [round(value, 2) for value in layer.forward(np.array([[20]], np.float32))[0].tolist()]
+    [0.75, 0.0, -0.2]
     """
 
     array_names = ("sources", *_BOUNDS)

@@ -16,8 +16,26 @@ from fastff.system.blocks import Sliceable
 class Ensemble:
     """A model whose probabilities, or predicted numbers, are the mean of those of several networks.
 
-    networks: at least one, all for rows of the same width, for the same number of classes or outputs, and of one task;
-    ArgumentError otherwise. They are not copied. fastff.evaluate takes an ensemble as it takes a network.
+    fastff.evaluate takes an ensemble as it takes a network.
+
+    Parameters
+    ----------
+    networks : sequence of FeedForwardNeuralNetwork
+        At least one, all for rows of the same width, for the same number of classes or outputs, and of one task. They
+        are not copied.
+
+    Raises
+    ------
+    ArgumentError
+        For networks that do not fit together.
+
+    Examples
+    --------
+    >>> from fastff import Ensemble, FeedForwardNeuralNetwork, load_dataset
+    >>> data = load_dataset("digits")
+    >>> ensemble = Ensemble([FeedForwardNeuralNetwork(64, 10, [16], seed=seed) for seed in range(3)])
+    >>> ensemble.predict_proba(data.x_test).shape
+    (360, 10)
     """
 
     def __init__(self, networks: Sequence[FeedForwardNeuralNetwork]) -> None:
@@ -45,7 +63,18 @@ class Ensemble:
         return self.networks[0].task
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """The mean probability of each class for each row of X (N, input_dim): float32 (N, output_dim)."""
+        """The mean probability of each class for each row.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, input_dim)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (N, output_dim), float32
+            The probabilities; rows sum to 1.
+        """
         X = check_rows(X, "X", features=self.input_dim)
         total = np.zeros((len(X), self.output_dim))
         for network in self.networks:
@@ -53,9 +82,17 @@ class Ensemble:
         return (total / len(self.networks)).astype(np.float32)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """The number of the most likely class of each row of X (N, input_dim): int64 (N,).
+        """The number of the most likely class of each row, or the mean of the numbers that are predicted.
 
-        Where the task is "regress", the mean of the numbers that are predicted: float64 (N,), or (N, outputs).
+        Parameters
+        ----------
+        X : ndarray of shape (N, input_dim)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (N,), int64
+            The classes. Where the task is "regress", float64 of shape (N,), or (N, outputs).
         """
         if self.task == "classify":
             return self.predict_proba(X).argmax(1)
@@ -66,9 +103,17 @@ class Ensemble:
         return total / len(self.networks)
 
     def forward(self, X: np.ndarray) -> np.ndarray:
-        """Logits of the rows X (N, input_dim), the logarithms of the mean probabilities: float32 (N, output_dim).
+        """Logits of the rows, which are the logarithms of the mean probabilities.
 
-        Where the task is "regress", the numbers that are predicted.
+        Parameters
+        ----------
+        X : ndarray of shape (N, input_dim)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (N, output_dim), float32
+            The logits. Where the task is "regress", the numbers that are predicted.
         """
         if self.task == "regress":
             return self.predict(X).reshape(-1, self.output_dim).astype(np.float32)
@@ -77,7 +122,17 @@ class Ensemble:
     def save(self, path: str | PathLike[str], description: dict[str, Any] | None = None) -> None:
         """Write all networks to one safetensors file at path, which appears whole or not at all.
 
-        description: more that the file should hold, as values of JSON. Raises DataError if it can't be written.
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        description : dict, optional
+            More that the file should hold, as values of JSON.
+
+        Raises
+        ------
+        DataError
+            If it can't be written.
         """
         arrays: dict[str, Sliceable] = {}
         layers = []
@@ -89,7 +144,23 @@ class Ensemble:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Ensemble":
-        """The ensemble that `save` wrote to path. Raises DataError if the file is no whole ensemble."""
+        """The ensemble that `save` wrote to path.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        Ensemble
+            The same networks.
+
+        Raises
+        ------
+        DataError
+            If the file is no whole ensemble.
+        """
         return cls.holding(*checkpoint.load(path), path)
 
     @classmethod

@@ -53,17 +53,42 @@ class Layer(Closed):
             LAYERS[saved_as] = cls
 
     def forward(self, input: np.ndarray) -> np.ndarray:
-        """The layer's output (B, features), float32, for input (B, features)."""
+        """The layer's output for a batch.
+
+        Parameters
+        ----------
+        input : ndarray of shape (B, features)
+            The rows of the batch.
+
+        Returns
+        -------
+        ndarray of shape (B, features), float32
+            The output, which may have another number of features.
+        """
         return forward_all([self], input)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """The gradient of the loss by the input of the last forward, given the gradient by its output (B, features)."""
+        """The gradient of the loss by the input of the last forward.
+
+        Parameters
+        ----------
+        grad : ndarray of shape (B, features)
+            The gradient of the loss by the output of the last forward.
+
+        Returns
+        -------
+        ndarray of shape (B, features), float32
+            The gradient by its input.
+        """
         return backward_all([self], grad)
 
     def step(self, step_size: float, *others: Any, **named: Any) -> None:
         """Move the parameters against the gradient of the last backward; a layer without parameters does nothing.
 
-        There are no other arguments: they are refused with what to do instead.
+        Parameters
+        ----------
+        step_size : float
+            How far. Other arguments are refused with what to do instead.
         """
         check_only_step_size(type(self), others, named)
 
@@ -116,10 +141,32 @@ class Layer(Closed):
 class LinearLayer(Layer, saved_as="linear"):
     """y = x W + b for rows x (B, input_dim), with W (input_dim, output_dim) and b (1, output_dim), both float32.
 
-    W starts as normal deviates of variance 2 / input_dim (He et al. 2015), b as zeros; a seed (a whole number or a
-    NumPy SeedSequence) makes W reproducible. `weights` and `bias` can be read, written to and assigned, and what was
-    read follows training. `optimizer` says how step moves them; the layer keeps the optimizer's moments. With
-    `trainable` set to False they stay as they are, and gradients pass through the layer.
+    W starts as normal deviates of variance 2 / input_dim (He et al. 2015), b as zeros. `weights` and `bias` can be
+    read, written to and assigned, and what was read follows training. `optimizer` says how step moves them; the layer
+    keeps the optimizer's moments. With `trainable` set to False they stay as they are, and gradients pass through the
+    layer.
+
+    Parameters
+    ----------
+    input_dim : int
+        How many values a row has that forward takes.
+    output_dim : int
+        How many values a row has that forward gives.
+    seed : int or numpy.random.SeedSequence, optional
+        Makes W reproducible.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastff import LinearLayer
+    >>> layer = LinearLayer(2, 1)
+    >>> layer.weights, layer.bias = [[2.0], [3.0]], [[1.0]]
+    >>> layer.forward(np.array([[10.0, 100.0]])).tolist()
+    [[321.0]]
+    >>> layer.backward(np.array([[1.0]])).tolist()
+    [[2.0, 3.0]]
+    >>> layer.grad_weights.tolist()
+    [[10.0], [100.0]]
     """
 
     array_names = ("weight", "bias")
@@ -258,7 +305,20 @@ class LinearLayer(Layer, saved_as="linear"):
         self._matrix.changed()
 
     def backward(self, grad: np.ndarray, *, input_gradient: bool = True) -> np.ndarray | None:  # type: ignore[override]
-        """dL/dx (B, in), given dL/dy (B, out) for the last forward; input_gradient=False saves it and returns None."""
+        """dL/dx for the input x of the last forward.
+
+        Parameters
+        ----------
+        grad : ndarray of shape (B, out)
+            dL/dy for its output y.
+        input_gradient : bool, default: True
+            False saves computing the result, which is then None.
+
+        Returns
+        -------
+        ndarray of shape (B, in), float32, or None
+            The gradient by x. Those by the parameters are in `grad_weights` and `grad_bias`.
+        """
         return backward_all([self], grad, input_gradient=input_gradient)
 
     def _lower_by_hand(self, program: Program, g: Panels, saved: Any, *, further: bool) -> Panels | None:
@@ -268,7 +328,13 @@ class LinearLayer(Layer, saved_as="linear"):
 
     @called_here
     def step(self, step_size: float, *others: Any, **named: Any) -> None:
-        """Have the optimizer move weights and bias once, by the gradient of the last backward."""
+        """Have the optimizer move weights and bias once, by the gradient of the last backward.
+
+        Parameters
+        ----------
+        step_size : float
+            The step size, above 0. Other arguments are refused with what to do instead.
+        """
         check_only_step_size(type(self), others, named)
         step_all([self], step_size)
 

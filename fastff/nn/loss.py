@@ -21,21 +21,56 @@ from fastff.system.attributes import Checked, Closed
 class Loss(Closed):
     """The base of all losses, and of a loss of your own, which has forward and backward and is trained layer by layer.
 
-    forward(outputs, targets), for outputs (B, outputs), returns the mean loss over the batch; backward() the gradient
-    of the last forward's mean by the outputs, (B, outputs). forward(outputs, targets, weights) takes weights (B,) too
-    where Trainer.fit is to be given a sample_weight; the mean is then the weighted one.
+    Its forward(outputs, targets) returns the mean loss over the batch; backward() the gradient of the last forward's
+    mean by the outputs. forward(outputs, targets, weights) takes weights (B,) too where Trainer.fit is to be given a
+    sample_weight; the mean is then the weighted one.
 
-    task: "regress" for targets that are numbers, float32 (B, outputs); "classify" for numbers of classes, int64 (B,).
+    The attribute `task` is "regress" for targets that are numbers, float32 (B, outputs); "classify" for numbers of
+    classes, int64 (B,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastff import FeedForwardNeuralNetwork, Loss, Trainer
+    >>> class Quartic(Loss):
+    ...     task = "regress"
+    ...
+    ...     def forward(self, outputs, targets):
+    ...         self._error = outputs - targets
+    ...         return float((self._error**4).mean())
+    ...
+    ...     def backward(self):
+    ...         return 4 * self._error**3 / self._error.size
+    >>> trainer = Trainer(FeedForwardNeuralNetwork(2, 1, [8], seed=0), loss=Quartic())
     """
 
     task = "regress"
 
     def forward(self, outputs: np.ndarray, targets: np.ndarray) -> float:
-        """The mean loss over the batch."""
+        """The mean loss over the batch.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (B, outputs)
+            What the network gives.
+        targets : ndarray of shape (B, outputs) or (B,)
+            What it should give.
+
+        Returns
+        -------
+        float
+            The mean.
+        """
         raise NotImplementedError
 
     def backward(self) -> np.ndarray:
-        """The gradient of the last forward's mean loss by its outputs, (B, outputs)."""
+        """The gradient of the last forward's mean loss by its outputs.
+
+        Returns
+        -------
+        ndarray of shape (B, outputs)
+            The gradient.
+        """
         raise NotImplementedError
 
     def check(self, targets: Any, name: str, *, rows: int, outputs: int | None) -> np.ndarray:
@@ -103,7 +138,13 @@ class _Operation(Loss):
         return self._score
 
     def backward(self) -> np.ndarray:
-        """The gradient of the last forward's mean loss by its outputs, float32 (B, outputs)."""
+        """The gradient of the last forward's mean loss by its outputs.
+
+        Returns
+        -------
+        ndarray of shape (B, outputs), float32
+            The gradient.
+        """
         if self._gradient is None:
             raise ArgumentError(f"{type(self).__name__}.backward: no forward has run")
         return self._gradient
@@ -112,9 +153,23 @@ class _Operation(Loss):
 class CrossEntropySoftmax(_Operation):
     """The cross-entropy between the softmax of logits and the labels, averaged over the batch.
 
-    With label_smoothing s in [0, 1) the target is the probability s / C for each of the C classes, and 1 - s more for
-    the label's class (Szegedy et al. 2016). The row's maximum is subtracted before exp, so that no finite logit
-    overflows.
+    The row's maximum is subtracted before exp, so that no finite logit overflows.
+
+    Parameters
+    ----------
+    label_smoothing : float, default: 0.0
+        With s in [0, 1) the target is the probability s / C for each of the C classes, and 1 - s more for the label's
+        class (Szegedy et al. 2016).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastff import CrossEntropySoftmax
+    >>> loss = CrossEntropySoftmax()
+    >>> round(loss.forward(np.array([[0.0, 0.0]]), np.array([1])), 4)
+    0.6931
+    >>> loss.backward().tolist()
+    [[0.5, -0.5]]
     """
 
     task = "classify"
@@ -125,9 +180,21 @@ class CrossEntropySoftmax(_Operation):
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
-        """The mean loss over the batch, for logits (B, C) and labels (B,) or (B, 1), whole numbers from 0 to C - 1.
+        """The mean loss over the batch.
 
-        With weights (B,), of 0 or more, it is the weighted mean.
+        Parameters
+        ----------
+        logits : ndarray of shape (B, C)
+            What the last linear layer gives.
+        labels : ndarray of shape (B,) or (B, 1)
+            Whole numbers from 0 to C - 1.
+        weights : ndarray of shape (B,), optional
+            Of 0 or more: then it is the weighted mean.
+
+        Returns
+        -------
+        float
+            The mean.
         """
         if isinstance(logits, np.ndarray) and logits.ndim == 1:
             raise DataError(
@@ -159,9 +226,21 @@ class _TargetLoss(_Operation):
     share = 1.0  # of the operation's sums over the outputs in this loss's sums
 
     def forward(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> float:
-        """The mean loss, for outputs (B, outputs) and targets (B, outputs), or (B,) for one output.
+        """The mean loss over the batch.
 
-        With weights (B,), of 0 or more, it is the weighted mean.
+        Parameters
+        ----------
+        outputs : ndarray of shape (B, outputs)
+            What the network gives.
+        targets : ndarray of shape (B, outputs), or (B,) for one output
+            What it should give.
+        weights : ndarray of shape (B,), optional
+            Of 0 or more: then it is the weighted mean.
+
+        Returns
+        -------
+        float
+            The mean.
         """
         z = check_rows(outputs, "outputs")
         return self._run(z, self.check(targets, "targets", rows=len(z), outputs=z.shape[1]), weights)
@@ -188,7 +267,10 @@ class SquaredError(_TargetLoss):
 
 
 class AbsoluteError(_TargetLoss):
-    """The absolute error |z - t|, averaged over rows and outputs, as PyTorch's L1Loss has it; its slope at 0 is 0."""
+    """The absolute error ``|z - t|``, averaged over rows and outputs, as PyTorch's L1Loss has it.
+
+    Its slope at 0 is 0.
+    """
 
     kind = losses.ABSOLUTE
 

@@ -37,9 +37,33 @@ PREDICT_ROWS = 1024  # rows that predict takes through the network at a time
 class FeedForwardNeuralNetwork(Closed):
     """num_layers linear layers with a ReLU after each but the last: rows (N, input_dim) to logits (N, output_dim).
 
-    hidden_dim is the width of every hidden layer, or a sequence of num_layers - 1 widths; num_layers may then be left
-    out. optimizer=None means Adam(). A seed makes the initial weights reproducible. The attribute `layers` is an
-    ordinary list, which may be changed: put a Standardize first, say, or a Dropout between two layers.
+    The attribute `layers` is an ordinary list, which may be changed: put a Standardize first, say, or a Dropout between
+    two layers.
+
+    Parameters
+    ----------
+    input_dim : int
+        How many values a row has.
+    output_dim : int
+        How many classes there are, or numbers to predict.
+    hidden_dim : int or sequence of int
+        The width of every hidden layer, or a sequence of num_layers - 1 widths; num_layers may then be left out.
+    num_layers : int, optional
+        How many linear layers there are.
+    optimizer : Adam, SGD or object, optional
+        None means Adam().
+    seed : int, optional
+        Makes the initial weights reproducible.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastff import FeedForwardNeuralNetwork
+    >>> network = FeedForwardNeuralNetwork(64, 10, hidden_dim=[32], seed=0)
+    >>> network
+    FeedForwardNeuralNetwork([LinearLayer(64, 32), ReLU(), LinearLayer(32, 10)], 2,410 parameters)
+    >>> network.predict_proba(np.zeros((5, 64))).shape
+    (5, 10)
     """
 
     layers: list[Any]
@@ -82,9 +106,24 @@ class FeedForwardNeuralNetwork(Closed):
 
     @classmethod
     def from_layers(cls, layers: Iterable[Any], *, optimizer: Optimizer | None = None) -> "FeedForwardNeuralNetwork":
-        """The network of these layers, from the first to the last. ArgumentError where one does not fit the one before.
+        """The network of these layers, from the first to the last.
 
-        A layer of another class has forward, backward and step as LinearLayer has them.
+        Parameters
+        ----------
+        layers : iterable of layers
+            A layer of another class has forward, backward and step as LinearLayer has them.
+        optimizer : Adam, SGD or object, optional
+            None means Adam().
+
+        Returns
+        -------
+        FeedForwardNeuralNetwork
+            A network of the same objects.
+
+        Raises
+        ------
+        ArgumentError
+            Where a layer does not fit the one before.
         """
         network = cls.__new__(cls)
         network.layers, network.optimizer = check_layers(layers), Adam() if optimizer is None else optimizer
@@ -107,7 +146,13 @@ class FeedForwardNeuralNetwork(Closed):
         return f"{type(self).__name__}([{inside}], {self.parameter_count:,} parameters)"
 
     def summary(self) -> Summary:
-        """A table of the layers, what comes out of each for N rows, and their parameters."""
+        """A table of the layers, what comes out of each for N rows, and their parameters.
+
+        Returns
+        -------
+        Summary
+            Shows itself as the table.
+        """
         return summary_of(self.layers)
 
     @property
@@ -157,13 +202,30 @@ class FeedForwardNeuralNetwork(Closed):
         return self.forward(X)
 
     def forward(self, X: np.ndarray) -> np.ndarray:
-        """The logits (B, output_dim) of the rows X (B, input_dim)."""
+        """The logits of the rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (B, input_dim)
+            The rows of a batch.
+
+        Returns
+        -------
+        ndarray of shape (B, output_dim), float32
+            The logits.
+        """
         for alike, layers in groups_by_hand(self.layers):
             X = forward_all(layers, X) if alike else layers[0].forward(X)
         return X
 
     def backward(self, grad: np.ndarray) -> None:
-        """Go back through the layers, given dL/dlogits (B, output_dim) for the logits of the last forward."""
+        """Go back through the layers.
+
+        Parameters
+        ----------
+        grad : ndarray of shape (B, output_dim)
+            The gradient dL/dlogits for the logits of the last forward.
+        """
         first = next((i for i, layer in enumerate(self.layers) if not isinstance(layer, FRONT)), 0)
         groups = groups_by_hand(self.layers[first:])
         for i in range(len(groups) - 1, -1, -1):
@@ -178,13 +240,29 @@ class FeedForwardNeuralNetwork(Closed):
     def clip_gradients(self, clip_norm: float) -> float:
         """Scale the gradients of the last backward so that their norm, of all layers together, is at most clip_norm.
 
-        As torch.nn.utils.clip_grad_norm_; call it between backward and step. Returns the norm before.
+        Call it between backward and step. It is what torch.nn.utils.clip_grad_norm_ does.
+
+        Parameters
+        ----------
+        clip_norm : float
+            The largest norm, above 0.
+
+        Returns
+        -------
+        float
+            The norm before.
         """
         return clip_all(self.linear_layers, check_number("clip_norm", clip_norm, 0.0, np.inf, above=True))
 
     @called_here
     def step(self, step_size: float = 0.001, *others: Any, **named: Any) -> None:
-        """Have the optimizer move the parameters of every layer, by the gradients of the last backward."""
+        """Have the optimizer move the parameters of every layer, by the gradients of the last backward.
+
+        Parameters
+        ----------
+        step_size : float, default: 0.001
+            The learning rate, above 0. Other arguments are refused with what to do instead.
+        """
         check_only_step_size(type(self), others, named)
         linear, optimizer = self.linear_layers, self.optimizer
         for layer in linear:
@@ -243,7 +321,20 @@ class FeedForwardNeuralNetwork(Closed):
     # --- prediction ---
 
     def logits(self, X: Rows, *, context: RunContext = ALONE) -> np.ndarray:
-        """The logits (N, output_dim) of the rows X (N, input_dim), without dropout or any other random change."""
+        """The logits of the rows, without dropout or any other random change.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, input_dim) or Shards
+            The rows.
+        context : RunContext, optional
+            What the commands pass on.
+
+        Returns
+        -------
+        ndarray of shape (N, output_dim), float32
+            The logits.
+        """
         few = self.__dict__.pop("_few", None)  # taken out while it is used, so that another thread makes its own
         if few is None or not few.fits(self.layers, X):
             X = check_rows(X, "X", features=self.input_dim)
@@ -264,9 +355,19 @@ class FeedForwardNeuralNetwork(Closed):
         return out
 
     def predict(self, X: Rows, *, context: RunContext = ALONE) -> np.ndarray:
-        """The number of the most likely class of each row of X (N, input_dim): int64 (N,).
+        """The number of the most likely class of each row, or the numbers that are predicted.
 
-        Where the task is "regress", the numbers that are predicted: float64 (N,), or (N, outputs) for several.
+        Parameters
+        ----------
+        X : ndarray of shape (N, input_dim) or Shards
+            The rows.
+        context : RunContext, optional
+            What the commands pass on.
+
+        Returns
+        -------
+        ndarray of shape (N,), int64
+            The classes. Where the task is "regress", float64 of shape (N,), or (N, outputs) for several numbers.
         """
         if self.task == "classify":
             return self.logits(X, context=context).argmax(1)
@@ -280,7 +381,20 @@ class FeedForwardNeuralNetwork(Closed):
         return values[:, 0] if values.shape[1] == 1 else values
 
     def predict_proba(self, X: Rows, *, context: RunContext = ALONE) -> np.ndarray:
-        """The probability of each class for each row of X (N, input_dim): float32 (N, output_dim); rows sum to 1."""
+        """The probability of each class for each row.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, input_dim) or Shards
+            The rows.
+        context : RunContext, optional
+            What the commands pass on.
+
+        Returns
+        -------
+        ndarray of shape (N, output_dim), float32
+            The probabilities; rows sum to 1.
+        """
         if self.task == "regress":
             raise ArgumentError("predict_proba: the network predicts numbers, which have no classes, want predict")
         return elementary.softmax(self.logits(X, context=context))
@@ -294,8 +408,21 @@ class FeedForwardNeuralNetwork(Closed):
     def parameters(self, out: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
         """Copies of all weights "0.weight" (in, out) and biases "0.bias" (out,), by the layer's place in `layers`.
 
-        out: an earlier result, whose arrays are overwritten and returned instead of new ones, where they have the
-        same shape. Raises ArgumentError for anything else.
+        Parameters
+        ----------
+        out : dict, optional
+            An earlier result, whose arrays are overwritten and returned instead of new ones, where they have the same
+            shape.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The copies.
+
+        Raises
+        ------
+        ArgumentError
+            For anything else as `out`.
         """
         arrays, earlier = {}, {} if out is None else out
         if not isinstance(earlier, dict):
@@ -311,7 +438,15 @@ class FeedForwardNeuralNetwork(Closed):
     def set_parameters(self, parameters: Mapping[str, Sliceable]) -> None:
         """Give the linear layers copies of the weights and biases that have their names as in parameters().
 
-        Raises ArgumentError, before anything is changed, where one is missing or has another shape.
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+            Weights and biases by name.
+
+        Raises
+        ------
+        ArgumentError
+            Before anything is changed, where one is missing or has another shape.
         """
         if not isinstance(parameters, Mapping):
             raise ArgumentError(f"parameters: {type(parameters).__name__}, want a mapping as parameters() returns it")
@@ -332,7 +467,17 @@ class FeedForwardNeuralNetwork(Closed):
     def save(self, path: str) -> None:
         """Write the layers with their parameters to a safetensors file at path, which appears whole or not at all.
 
-        Raises ArgumentError for a layer that can't be saved, and DataError if the file can't be written.
+        Parameters
+        ----------
+        path : str
+            The file.
+
+        Raises
+        ------
+        ArgumentError
+            For a layer that can't be saved.
+        DataError
+            If the file can't be written.
         """
         arrays, description = self.contents()
         checkpoint.save(path, arrays, {"layers": description, **self.notes()})
@@ -344,7 +489,23 @@ class FeedForwardNeuralNetwork(Closed):
     load = LoadMethod()
 
     def _load(self, path: str) -> "FeedForwardNeuralNetwork":
-        """The network that `save` wrote to path. Raises DataError if the file is no whole network."""
+        """The network that `save` wrote to path. Called on a network, it replaces that network's layers.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+
+        Returns
+        -------
+        FeedForwardNeuralNetwork
+            The network.
+
+        Raises
+        ------
+        DataError
+            If the file is no whole network.
+        """
         arrays, metadata = checkpoint.load(path)
         self.layers = layers_from(arrays, metadata.get("layers"), path)
         self.optimizer = self.__dict__.get("optimizer", Adam())

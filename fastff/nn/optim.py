@@ -42,14 +42,37 @@ def check_optimizer(value: Any) -> Optimizer:
 class Adam:
     """Adam, in forms that differ by name. m and v are the moving averages of g and g^2; t counts updates from 1.
 
-    m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2,   w -= step_size * m' / (sqrt(v') + epsilon)
+    ``m = beta1 m + (1 - beta1) g``, ``v = beta2 v + (1 - beta2) g^2``, ``w -= step_size * m' / (sqrt(v') + epsilon)``.
+    Biases are never decayed. Trainer or step is given the step size.
 
-    bias_correction="standard": m' = m / (1 - beta1^t), v' = v / (1 - beta2^t) (Kingma & Ba 2015, algorithm 1; equal to
-    torch.optim.Adam). "constant": m' = m / (1 - beta1), v' = v / (1 - beta2) at every step, which are the course's
-    equations 13-17. decay="l2": g = dL/dw + weight_decay * w. "decoupled": g = dL/dw, and w is first multiplied by
-    1 - step_size * weight_decay (AdamW, Loshchilov & Hutter 2019). Biases are never decayed.
+    Parameters
+    ----------
+    beta1 : float, default: 0.9
+        The decay rate of m, in [0, 1).
+    beta2 : float, default: 0.999
+        The decay rate of v, in [0, 1).
+    epsilon : float, default: 1e-8
+        Above 0, so that no step divides by 0.
+    weight_decay : float, default: 0.0
+        The strength of the weights' decay.
+    decay : {"l2", "decoupled"}
+        ``"l2"``: g = dL/dw + weight_decay * w. ``"decoupled"``: g = dL/dw, and w is first multiplied by
+        1 - step_size * weight_decay (AdamW, Loshchilov & Hutter 2019).
+    bias_correction : {"standard", "constant"}
+        ``"standard"``: m' = m / (1 - beta1^t), v' = v / (1 - beta2^t) (Kingma & Ba 2015, algorithm 1; equal to
+        torch.optim.Adam). ``"constant"``: m' = m / (1 - beta1), v' = v / (1 - beta2) at every step, which are the
+        course's equations 13-17.
 
-    Raises ArgumentError for a beta outside [0, 1), an epsilon not above 0, a negative decay, or an unknown form.
+    Raises
+    ------
+    ArgumentError
+        For a beta outside [0, 1), an epsilon not above 0, a negative decay, or an unknown form.
+
+    Examples
+    --------
+    >>> from fastff import Adam
+    >>> Adam(weight_decay=1e-4, decay="decoupled").weight_decay
+    0.0001
     """
 
     beta1: float = 0.9
@@ -71,7 +94,20 @@ class Adam:
 
     @classmethod
     def course(cls, beta: float = 0.9, weight_decay: float = 1e-4) -> "Adam":
-        """The course's equations 13-17 to the letter: one beta for both averages, divided by 1 - beta at every step."""
+        """The course's equations 13-17 to the letter: one beta for both averages, divided by 1 - beta at every step.
+
+        Parameters
+        ----------
+        beta : float, default: 0.9
+            The decay rate of both averages.
+        weight_decay : float, default: 1e-4
+            The course's lambda.
+
+        Returns
+        -------
+        Adam
+            With ``bias_correction="constant"``.
+        """
         return cls(beta, beta, weight_decay=weight_decay, bias_correction="constant")
 
     def hyper(self, first: int, step_sizes: np.ndarray) -> np.ndarray:
@@ -86,9 +122,31 @@ class Adam:
 class SGD:
     """Stochastic gradient descent with momentum, as torch.optim.SGD (Sutskever et al. 2013).
 
-    g = dL/dw + weight_decay * w,   m = momentum m + g,   w -= step_size * m, or with nesterov (g + momentum m).
-    decay="decoupled" as in Adam. Biases are never decayed. Raises ArgumentError for a momentum outside [0, 1), a
-    negative decay, or nesterov without momentum, which torch.optim.SGD refuses too.
+    ``g = dL/dw + weight_decay * w``, ``m = momentum m + g``, ``w -= step_size * m``. Biases are never decayed. Trainer
+    or step is given the step size.
+
+    Parameters
+    ----------
+    momentum : float, default: 0.0
+        The share of the previous step that each step repeats, in [0, 1).
+    nesterov : bool, default: False
+        Whether w moves by g + momentum m in place of m.
+    weight_decay : float, default: 0.0
+        The strength of the weights' decay.
+    decay : {"l2", "decoupled"}
+        As in Adam.
+
+    Raises
+    ------
+    ArgumentError
+        For a momentum outside [0, 1), a negative decay, or nesterov without momentum, which torch.optim.SGD refuses
+        too.
+
+    Examples
+    --------
+    >>> from fastff import SGD, FeedForwardNeuralNetwork, Trainer
+    >>> network = FeedForwardNeuralNetwork(64, 10, hidden_dim=[32], seed=0)
+    >>> trainer = Trainer(network, SGD(momentum=0.9), step_size=0.1)
     """
 
     momentum: float = 0.0
@@ -151,6 +209,11 @@ def sgd_numbers(
     rows[..., optimizer.KEEP1] = momentum if nesterov else 1.0
     rows[..., optimizer.BETA2] = 1.0 if nesterov else 0.0
     return rows
+
+
+def check_clip_norm(value: Any) -> float | None:
+    """The largest norm of gradients as a float, or None."""
+    return None if value is None else check_number("clip_norm", value, 0.0, np.inf, above=True)
 
 
 def store_gradient() -> np.ndarray:

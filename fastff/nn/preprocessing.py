@@ -30,9 +30,26 @@ NOISE = 1e-7
 class Augment(RandomLayer, saved_as="augment"):
     """Changes pictures at random in training, so that the network sees many versions of each. It must stand first.
 
-    A row holds the channels * height * width values of a picture of image_shape (channels, height, width), one channel
-    after the other. With mirror=True it is mirrored left to right with probability 1/2. It is then moved by up to
-    `shift` pixels up or down and by up to as many left or right; what comes in at the edge is the picture's reflection.
+    A row holds the channels * height * width values of a picture, one channel after the other.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (channels, height, width) of a picture.
+    mirror : bool, default: True
+        Whether it is mirrored left to right with probability 1/2.
+    shift : int, default: 0
+        It is then moved by up to so many pixels up or down and by up to as many left or right; what comes in at the
+        edge is the picture's reflection.
+    seed : int, optional
+        Makes the changes reproducible.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastff import Augment
+    >>> Augment((1, 2, 2), shift=1)
+    Augment(image_shape=[1, 2, 2], mirror=True, shift=1)
     """
 
     setting_names = ("image_shape", "mirror", "shift")
@@ -62,7 +79,18 @@ class Augment(RandomLayer, saved_as="augment"):
         return x, None  # lower_rows has changed the rows
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """grad as it is: nobody needs the gradient by the data."""
+        """The gradient by the output as it is: nobody needs the gradient by the data.
+
+        Parameters
+        ----------
+        grad : ndarray of shape (B, features)
+            The gradient of the loss by the output.
+
+        Returns
+        -------
+        ndarray of shape (B, features)
+            The same.
+        """
         return grad
 
     def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Panels:
@@ -72,7 +100,20 @@ class Augment(RandomLayer, saved_as="augment"):
 class Standardize(Layer, saved_as="standardize"):
     """(x - mean) / std for each feature of a row. It is the first layer, or the second behind Augment.
 
-    mean and std, (D,) or (1, D), are kept as float64. A constant feature, which has std 0, becomes x - mean.
+    A constant feature, which has std 0, becomes x - mean.
+
+    Parameters
+    ----------
+    mean, std : ndarray of shape (D,) or (1, D)
+        Kept as float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastff import Standardize
+    >>> layer = Standardize.fit(np.array([[1, 10], [3, 30]]))
+    >>> layer.forward(np.array([[2, 40]])).tolist()
+    [[0.0, 2.0]]
     """
 
     array_names = ("mean", "std")
@@ -92,11 +133,25 @@ class Standardize(Layer, saved_as="standardize"):
 
     @classmethod
     def fit(cls, X: Rows) -> "Standardize":
-        """The layer with the mean and the standard deviation of each column of X (N, D), summed in float64.
+        """The layer with the mean and the standard deviation of each column, summed in float64.
 
         The sums take one pass over the data. The result for Shards is saved beside their files, and read from there as
-        long as these do not change. Raises DataError for a deviation of 8.5e37 or more, whose inverse float32 cannot
-        hold.
+        long as these do not change.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, D)
+            The rows of the training.
+
+        Returns
+        -------
+        Standardize
+            The layer for rows like these.
+
+        Raises
+        ------
+        DataError
+            For a deviation of 8.5e37 or more, whose inverse float32 cannot hold.
         """
         mean, deviation = statistics.of(check_rows(X, "X"), "X")
         usable = deviation < 1 / np.finfo(np.float32).tiny
@@ -114,7 +169,18 @@ class Standardize(Layer, saved_as="standardize"):
         return f"Standardize({self.features_in} features)"
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        """The gradient of the loss by the raw rows, which is grad / std, for grad (B, D)."""
+        """The gradient of the loss by the raw rows, which is grad / std.
+
+        Parameters
+        ----------
+        grad : ndarray of shape (B, D)
+            The gradient of the loss by the output.
+
+        Returns
+        -------
+        ndarray of shape (B, D), float32
+            The gradient by the raw rows.
+        """
         return check_rows(grad, "grad", features=self.features_in) * self.scale
 
     def gather(self, program: Program, rows: Rows, *, in_batch: bool = False) -> Panels:
@@ -126,8 +192,23 @@ class Whiten(Layer, saved_as="whiten"):
     """y = x P + c, which turns rows of D features into k principal components, each of mean 0 and variance 1.
 
     Neighbouring pixels say nearly the same. A network that is given what differs learns faster and generalises better
-    (LeCun et al. 1998, "Efficient BackProp", 4.3). projection P (D, k) and shift c (k,) are finite and kept as float32.
-    The layer stands behind Standardize and in front of all layers that are trained.
+    (LeCun et al. 1998, "Efficient BackProp", 4.3). The layer stands behind Standardize and in front of all layers that
+    are trained.
+
+    Parameters
+    ----------
+    projection : ndarray of shape (D, k)
+        P, finite, kept as float32.
+    shift : ndarray of shape (k,)
+        c, finite, kept as float32.
+
+    Examples
+    --------
+    >>> from fastff import Standardize, Whiten, load_dataset
+    >>> data = load_dataset("digits")
+    >>> standardize = Standardize.fit(data.x_train)
+    >>> Whiten.fit(data.x_train, 32, after=standardize)
+    Whiten(64, 32)
     """
 
     array_names = ("projection", "shift")
@@ -152,10 +233,28 @@ class Whiten(Layer, saved_as="whiten"):
 
     @classmethod
     def fit(cls, X: Rows, components: int, *, after: Standardize | None = None) -> "Whiten":
-        """The layer for the largest `components` principal components of X (N, D), as the layer `after` standardises X.
+        """The layer for the largest principal components of X, as the layer `after` standardises X.
 
-        Raises ArgumentError for more components than features, and DataError for values whose squares float32 cannot
-        hold.
+        Parameters
+        ----------
+        X : ndarray of shape (N, D)
+            The rows of the training.
+        components : int
+            How many.
+        after : Standardize, optional
+            The layer in front.
+
+        Returns
+        -------
+        Whiten
+            The layer for rows like these.
+
+        Raises
+        ------
+        ArgumentError
+            For more components than features.
+        DataError
+            For values whose squares float32 cannot hold.
         """
         if not isinstance(after, Standardize | None):
             raise ArgumentError(f"after: {shown(after)}, want a Standardize or None")

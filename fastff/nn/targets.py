@@ -25,10 +25,22 @@ from fastff.system.limits import check_room
 
 
 class TargetScale(Layer, saved_as="target_scale"):
-    """mean + std * z for each output z of a network that predicts numbers. It stands last.
+    """The mean of the targets plus std * z for each output z of a network that predicts numbers. It stands last.
 
-    mean and std, (outputs,), are kept as float64; std 0, of a target that never changes, counts as 1. With SquaredError
-    or AbsoluteError a Trainer computes the loss in front of this layer, of (targets - mean) / std.
+    With SquaredError or AbsoluteError a Trainer computes the loss in front of this layer, of (targets - mean) / std.
+
+    Parameters
+    ----------
+    mean, std : ndarray of shape (outputs,)
+        Kept as float64; std 0, of a target that never changes, counts as 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastff import TargetScale
+    >>> layer = TargetScale.fit(np.array([100.0, 300.0]))
+    >>> layer.forward(np.array([[0.0], [1.0]])).tolist()
+    [[200.0], [300.0]]
     """
 
     array_names = ("mean", "std")
@@ -54,7 +66,18 @@ class TargetScale(Layer, saved_as="target_scale"):
 
     @classmethod
     def fit(cls, Y: np.ndarray) -> "TargetScale":
-        """The layer with the mean and the standard deviation of each column of Y (N, outputs), or of Y (N,)."""
+        """The layer with the mean and the standard deviation of each column of the targets.
+
+        Parameters
+        ----------
+        Y : ndarray of shape (N, outputs) or (N,)
+            The targets of the training rows.
+
+        Returns
+        -------
+        TargetScale
+            The layer for targets like these.
+        """
         return cls(*statistics.of(target_array(Y, "Y"), "Y"))
 
     def __repr__(self) -> str:

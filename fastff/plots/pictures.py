@@ -160,12 +160,31 @@ def display_example(
     image_shape: tuple[int, int, int] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Show one row as a picture with its class as the title; returns the axes, which pyplot makes if none are given.
+    """Show one row as a picture with its class as the title.
 
-    row: 3072 values are a 32x32 colour picture (all red values, then all green, then all blue), a square number of
-    values is a grey picture, others need image_shape, (C, H, W). label: an integer, or an array that holds one.
+    Parameters
+    ----------
+    row : ndarray of shape (D,)
+        3072 values are a 32x32 colour picture (all red values, then all green, then all blue), a square number of
+        values is a grey picture, others need image_shape.
+    label : int or ndarray, optional
+        An integer, or an array that holds one.
+    class_names : sequence of str, optional
+        A name for each class; without it the title is the number.
+    image_shape : tuple of int, optional
+        (channels, height, width).
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; pyplot makes axes if none are given.
 
-    Raises ArgumentError when the shape cannot be guessed or does not fit, or the label has no name.
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ArgumentError
+        When the shape cannot be guessed or does not fit, or the label has no name.
     """
     class_names = _checked_names(class_names)
     check_numbers("row", row, np.float64, "the numbers of one picture")

@@ -84,6 +84,7 @@ def make_trainer(
         seed=options.seed,
         loss="cross_entropy" if options.loss == "auto" else options.loss,
         label_smoothing=options.label_smoothing,
+        clip_norm=options.clip_norm,
         patience=options.patience,
         monitor=options.monitor,
     )

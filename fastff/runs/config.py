@@ -160,6 +160,8 @@ class Config(HasPaths):
     loss: Literal["auto", "cross_entropy", "squared_error", "absolute_error", "poisson"] = "auto"
     """What training makes small. auto: cross_entropy for classes, squared_error for numbers to predict.
     Those also have absolute_error, and poisson for counts; predictions are in their own units."""
+    clip_norm: Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="")] = None
+    """Scale the gradients of a step down where their norm, of all layers together, is above this."""
     label_smoothing: float = 0.0
     """The share of each row's label that is spread evenly over all classes, from 0 to below 1."""
     patience: Count = None
@@ -205,7 +207,13 @@ class Config(HasPaths):
         return options
 
     def with_split(self) -> "Config":
-        """These options with what is held out of a table, so that a run with another --seed holds out the same rows."""
+        """These options with what is held out of a table, so that a run with another --seed holds out the same rows.
+
+        Returns
+        -------
+        Config
+            With test_share and split_seed as load_dataset takes them.
+        """
         return dataclasses.replace(self, test_share=self.loading["test_share"], split_seed=self.loading["split_seed"])
 
 

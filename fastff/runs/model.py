@@ -69,7 +69,21 @@ class TrainedModel:
 def load_model(place: str | os.PathLike[str]) -> TrainedModel:
     """The model in `place`: the best network in a run's folder, the ensemble in a folder of --seeds, or a saved file.
 
-    Raises DataError where it is missing or damaged.
+    Parameters
+    ----------
+    place : str or path-like
+        The folder or the file.
+
+    Returns
+    -------
+    TrainedModel
+        The network, with the names of the classes and, of a model that was trained on a table, its columns. Its methods
+        predict and predict_proba take frames, whose columns go by name.
+
+    Raises
+    ------
+    DataError
+        Where it is missing or damaged.
     """
     base = expanded(place)
     a_file = base.is_file()

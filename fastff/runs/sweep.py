@@ -31,9 +31,25 @@ COMMAND_ONLY = (
 class Fitted:
     """The result of one config of fit_many: a network with the weights of its best epoch, or an error.
 
-    history: the figures of every batch and epoch. best_epoch: counted from 1. best: the value of `monitor` in that
-    epoch, by default the validation accuracy (0..1), or for numbers to predict the validation loss.
-    If there is an error, all of these are None.
+    If there is an error, all but the config and the error are None.
+
+    Parameters
+    ----------
+    config : Config
+        The options of the training.
+    network : FeedForwardNeuralNetwork, optional
+        The network.
+    history : History, optional
+        The figures of every batch and epoch.
+    best_epoch : int, optional
+        Counted from 1.
+    best : float, optional
+        The value of `monitor` in that epoch, by default the validation accuracy (0..1), or for numbers to predict the
+        validation loss.
+    error : FastffError, optional
+        Why there is no network.
+    monitor : str, optional
+        What the best epoch was chosen by.
     """
 
     config: Config
@@ -62,17 +78,42 @@ def fit_many(
     jobs: int | None = None,
     on_fitted: Callable[[Fitted], Any] | None = None,
 ) -> list[Fitted]:
-    """Train a network for each config on the same data, `jobs` at a time; returns the results in the order of configs.
+    """Train a network for each config on the same data, `jobs` at a time.
 
-    configs: the options that fastff.train has; those about data, folders, logs and divergence are refused. A loss that
-    is not finite ends that network's training. data: a Dataset, or what load_dataset takes; without validation rows a
-    tenth of the training rows is held out. jobs: by default the number of CPUs that this process may use; with
-    several jobs, each network is trained by one thread. The jobs share the data without copies, and the same seed gives
-    the same bits with any number of jobs. on_fitted(item) is called with each result as soon as there is one, never
-    twice at the same time.
+    The jobs share the data without copies, and the same seed gives the same bits with any number of jobs. A config that
+    cannot be trained, or diverges, has its error in the list, and the others are trained all the same. Ctrl-C ends all.
 
-    A config that cannot be trained, or diverges, has its error in the list, and the others are trained all the same.
-    Ctrl-C ends all. Raises ArgumentError for bad configs or jobs, DataError for data that cannot be used.
+    Parameters
+    ----------
+    configs : sequence of Config
+        The options that fastff.train has; those about data, folders, logs and divergence are refused. A loss that is
+        not finite ends that network's training.
+    data : Dataset, str or path-like
+        A Dataset, or what load_dataset takes; without validation rows a tenth of the training rows is held out.
+    jobs : int, optional
+        By default the number of CPUs that this process may use; with several jobs, each network is trained by one
+        thread.
+    on_fitted : callable, optional
+        Called with each result as soon as there is one, never twice at the same time.
+
+    Returns
+    -------
+    list of Fitted
+        The results in the order of configs.
+
+    Raises
+    ------
+    ArgumentError
+        For bad configs or jobs.
+    DataError
+        For data that cannot be used.
+
+    Examples
+    --------
+    >>> from fastff import Config, fit_many
+    >>> fitted = fit_many([Config(hidden=(32,), epochs=10, step_size=0.01, seed=seed) for seed in range(3)], "digits")
+    >>> len(fitted), fitted[0].best > 0.5
+    (3, True)
     """
     if not isinstance(configs, Iterable):
         raise ArgumentError(f"configs: {type(configs).__name__}, want a sequence of fastff.Config")

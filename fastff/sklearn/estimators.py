@@ -93,11 +93,26 @@ class _Kernels(_Estimator):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Any:
-        """Fit to X (N, D) and y, as scikit-learn does.
+        """Fit to X and y, as scikit-learn does.
 
-        sample_weight: (N,). validation_data: (X, y) or (X, y, sample_weight), scored after every epoch; early_stopping
-        then uses it instead of a part of X. validation_scores_ and validation_loss_curve_ hold the scores and losses.
-        X_val, y_val and sample_weight_val: the same three by names that a Pipeline's transform_input can route.
+        Parameters
+        ----------
+        X : ndarray or sparse matrix of shape (N, D)
+            The rows.
+        y : ndarray of shape (N,) or (N, outputs)
+            Classes, or numbers to predict.
+        sample_weight : ndarray of shape (N,), optional
+            How much each row counts.
+        validation_data : tuple, optional
+            (X, y) or (X, y, sample_weight), scored after every epoch; early_stopping then uses it instead of a part of
+            X. ``validation_scores_`` and ``validation_loss_curve_`` hold the scores and losses.
+        X_val, y_val, sample_weight_val : ndarray, optional
+            The same three by names that a Pipeline's transform_input can route.
+
+        Returns
+        -------
+        object
+            The estimator itself.
         """
         own = validation_set(validation_data, X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation=own)
@@ -282,24 +297,45 @@ _OWN = {
     "dropout": 0.0, "decay": "l2", "precision": "float32", "threads": None, "max_seconds": None, "on_epoch": None
 }  # fmt: skip
 _DOC = """
-    All of scikit-learn's parameters keep their meaning and default. Added are:
+    All of scikit-learn's parameters keep their meaning and default. Those below are added, as keywords.
 
-    dropout: share of each hidden layer's values that training drops (Srivastava et al. 2014).
-    decay: "l2" divides alpha by the batch's rows and adds it to the gradient, as scikit-learn does; "decoupled"
+    Parameters
+    ----------
+    dropout : float, default: 0.0
+        Share of each hidden layer's values that training drops (Srivastava et al. 2014).
+    decay : {"l2", "decoupled"}
+        ``"l2"`` divides alpha by the batch's rows and adds it to the gradient, as scikit-learn does; ``"decoupled"``
         multiplies weights by 1 - learning_rate_init * alpha at every step (AdamW, Loshchilov & Hutter 2019).
-    precision: "float32", in which training computes whatever type X has; "bfloat16" rounds what the layers multiply,
-        "auto" does so where the CPU is faster with it.
-    threads: None for as many as are useful, one inside a joblib worker.
-    max_seconds: training ends after the epoch in which this time has passed.
-    on_epoch: called with the estimator after every epoch; training ends if it returns True.
+    precision : {"float32", "bfloat16", "auto"}
+        ``"float32"``, in which training computes whatever type X has; ``"bfloat16"`` rounds what the layers multiply,
+        ``"auto"`` does so where the CPU is faster with it.
+    threads : int, optional
+        The most threads to use; by default as many as are useful, one inside a joblib worker.
+    max_seconds : float, optional
+        Training ends after the epoch in which this time has passed.
+    on_epoch : callable, optional
+        Called with the estimator after every epoch; training ends if it returns True.
 """
+_EXAMPLE = """
+    Examples
+    --------
+    >>> from fastff import load_dataset
+    >>> from fastff.sklearn import {name}
+    >>> data = load_dataset("digits")
+    >>> model = {name}(hidden_layer_sizes=(64,), learning_rate_init=0.01, early_stopping=True)
+    >>> model = model.fit(data.x_train / 16, data.y_train)
+    >>> bool(model.score(data.x_test / 16, data.y_test) > {score})
+    True
+    """
 
 
 class MLPClassifier(_Kernels, neural_network.MLPClassifier):
     __doc__ = f"""scikit-learn's MLPClassifier on fastff's kernels.
-{_DOC}    class_weight: None, "balanced", or a dict of weights by class.
-    label_smoothing: share of the target probability spread evenly over all classes (Szegedy et al. 2016).
-    """
+{_DOC}    class_weight : dict or "balanced", optional
+        Weights by class.
+    label_smoothing : float, default: 0.0
+        Share of the target probability spread evenly over all classes (Szegedy et al. 2016).
+{_EXAMPLE.format(name="MLPClassifier", score=0.8)}"""
 
     _parameter_constraints = (
         neural_network.MLPClassifier._parameter_constraints
@@ -323,7 +359,7 @@ class MLPClassifier(_Kernels, neural_network.MLPClassifier):
 
 class MLPRegressor(_Kernels, neural_network.MLPRegressor):
     __doc__ = f"""scikit-learn's MLPRegressor on fastff's kernels.
-{_DOC}    """
+{_DOC}{_EXAMPLE.format(name="MLPRegressor", score=0.5)}"""
 
     _parameter_constraints = neural_network.MLPRegressor._parameter_constraints | _Kernels._parameter_constraints
     __init__ = _constructor(neural_network.MLPRegressor, **_OWN)

@@ -4,6 +4,7 @@ What defines memory or numbers must be as right when it is changed as when it wa
 have is a mistake of the writer's, which would otherwise go unnoticed.
 """
 
+import inspect
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -63,7 +64,8 @@ class Closed:
 @cache
 def _names(kind: type) -> set[str]:
     """The public names that a class has or declares."""
-    names = {name for one in kind.__mro__ for name in (*vars(one), *vars(one).get("__annotations__", ()))}
+    # get_annotations: from Python 3.14 on they are not in vars until they are asked for
+    names = {name for one in kind.__mro__ for name in (*vars(one), *inspect.get_annotations(one))}
     return {name for name in names if not name.startswith("_")}
 
 

@@ -27,10 +27,34 @@ def evaluate(
 ) -> tuple[float, float]:
     """(mean cross-entropy, accuracy in 0..1) over all rows, or (mean loss, r2), exact whatever batch_size is.
 
-    model: a FeedForwardNeuralNetwork, or anything with forward(X) -> logits (B, C). X_val (N, D), also as
-    Shards; Y_val (N,) or (N, 1), or numbers to predict (N, outputs). loss: as in Trainer, and in the same units; None
-    takes cross-entropy, or for a model that predicts numbers the squared error (poisson where TargetExp is last). r2
-    is of all outputs together.
+    Parameters
+    ----------
+    model : FeedForwardNeuralNetwork, Ensemble or object
+        A network, or anything with forward(X) that returns logits (B, C).
+    X_val : ndarray of shape (N, D) or Shards
+        The rows.
+    Y_val : ndarray of shape (N,) or (N, 1)
+        Their labels, or numbers to predict, which may also be (N, outputs).
+    batch_size : int, default: 1024
+        How many rows go through the model at a time.
+    loss : str or Loss, optional
+        As in Trainer, and in the same units; None takes cross-entropy, or for a model that predicts numbers the squared
+        error (poisson where TargetExp is last).
+
+    Returns
+    -------
+    tuple of float
+        The mean loss; and the accuracy, or r2, which is of all outputs together.
+
+    Examples
+    --------
+    >>> from fastff import FeedForwardNeuralNetwork, Trainer, evaluate, load_dataset
+    >>> data = load_dataset("digits")
+    >>> network = FeedForwardNeuralNetwork(64, 10, hidden_dim=[64], seed=0)
+    >>> history = Trainer(network, step_size=0.003).fit(data.x_train, data.y_train, epochs=30)
+    >>> loss, accuracy = evaluate(network, data.x_test, data.y_test)
+    >>> accuracy > 0.9
+    True
     """
     if not callable(getattr(model, "forward", None)):
         raise ArgumentError(f"model: {type(model).__name__}, want one with forward(X) -> logits (B, C)")

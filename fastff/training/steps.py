@@ -16,6 +16,7 @@ from fastff.data.rows import Rows
 from fastff.engine import panels
 from fastff.engine.batches import Batches
 from fastff.engine.bfloat16 import PROGRAMS
+from fastff.engine.clipping import ClippedProgram
 from fastff.engine.context import RunContext
 from fastff.engine.program import MOST_EPOCHS, Program
 from fastff.engine.run import Outcome
@@ -23,6 +24,7 @@ from fastff.engine.table import EpochEnd
 from fastff.nn.dropout import RandomLayer
 from fastff.nn.loss import Loss, as_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.optim import store_gradient
 from fastff.nn.saved import named_parameters
 from fastff.system.hold import references
 from fastff.training.evaluation import Evaluation
@@ -37,6 +39,7 @@ def train(
     criterion: Loss,
     batches: Iterable[tuple[np.ndarray, ...]],
     step_sizes: Iterable[float],
+    clip_norm: float | None = None,
 ) -> Iterator[tuple[float, float]]:
     """Train on batches of rows and targets, and weights where rows have some; after each step give its mean loss, and
     how many rows it had right, or the sum of their squared errors.
@@ -49,6 +52,8 @@ def train(
         if not math.isfinite(loss):
             return
         network.backward(criterion.backward())
+        if clip_norm is not None:
+            network.clip_gradients(clip_norm)
         network.step(step_size)
         yield loss, criterion.score(outputs, *targets)
 
@@ -68,6 +73,7 @@ class Fit:
     threads: int | None
     context: RunContext
     weights: np.ndarray | None = None
+    clip_norm: float | None = None
 
     @cached_property
     def variation(self) -> float:
@@ -198,7 +204,7 @@ class LayerSteps(Steps):
         self.trained = Trained(outcome, first)
         numbers, sizes = range(first, len(batches)), map(float, step_sizes[first:])
         wholes = fit.wholes(orders)[0]
-        steps = train(fit.network, fit.criterion, self._rows(epoch, orders[0], numbers), sizes)
+        steps = train(fit.network, fit.criterion, self._rows(epoch, orders[0], numbers), sizes, fit.clip_norm)
         for number, (loss, hits) in zip(numbers, steps, strict=False):
             outcome.losses[number], outcome.hits[number] = loss * wholes[number], hits
             done[0] = number + 1
@@ -230,6 +236,8 @@ class ProgramSteps(Steps):
         g = fit.criterion.lower(self.program, z, targets, weights, gradient=True, halt=True)
         assert g is not None
         fit.network.lower_backward(self.program, g, saved)
+        if isinstance(self.program, ClippedProgram):
+            self.program.finish()
         arrays = [kind[0] for layer in fit.network.linear_layers for kind in layer.memory] if keep else []
         copies = KEPT_BYTES // max(1, sum(array.nbytes for array in arrays))
         self.most_epochs = max(1, min(epochs, MOST_EPOCHS, ROWS_A_CALL // len(fit.X), copies))
@@ -241,7 +249,8 @@ class ProgramSteps(Steps):
 
     def make_program(self) -> Program:
         """An empty program for the batches."""
-        return PROGRAMS[self.fit.precision](self.fit.batches.size)
+        rows, limit = self.fit.batches.size, self.fit.clip_norm
+        return PROGRAMS[self.fit.precision](rows) if limit is None else ClippedProgram(rows, limit, store_gradient())
 
     def compile(self) -> float:
         return self.program.compile()

@@ -20,7 +20,7 @@ from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.nn.dropout import Dropout
 from fastff.nn.loss import Loss, check_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.nn.optim import Optimizer, check_optimizer, check_step_size
+from fastff.nn.optim import Optimizer, check_clip_norm, check_optimizer, check_step_size
 from fastff.system import clock
 from fastff.system.arguments import check_choice, check_count, check_flag, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
@@ -39,19 +39,59 @@ Validate = Callable[[], tuple[float, float]]
 class Trainer(Closed):
     """Trains a network on minibatches.
 
-    optimizer: None takes the network's own, Adam() unless it was given another. batch_size: the last batch of an
-    epoch may be smaller. schedule: "constant", "step", "cosine" or "one-cycle", over all epochs
-    up to the end of the fit under way. precision: "bfloat16" rounds what the layers multiply to 8 bits of mantissa,
-    on CPUs that are made for it; weights and sums stay float32. "auto" does so where it is faster. threads: None
-    uses as many as are useful. seed decides shuffling and dropout. loss: "cross_entropy" for labels;
-    "squared_error", "absolute_error" or "poisson" for numbers to predict (SquaredError and so on); or a Loss, also of
-    your own. label_smoothing: as in CrossEntropySoftmax. monitor: "val_loss", "train_loss", and "val_accuracy" or
-    "train_accuracy", "val_balanced_accuracy" or "val_auc", or for numbers to predict "val_r2" or "train_r2": `best`
-    keeps the weights of its best epoch.
-    patience: stop after so many epochs without a better monitor (then "val_loss" unless it is given) and
-    restore the best weights. verbose: print a line after each epoch.
+    Parameters
+    ----------
+    network : FeedForwardNeuralNetwork
+        Trained in place.
+    optimizer : Adam, SGD or object, optional
+        None takes the network's own, Adam() unless it was given another.
+    batch_size : int, default: 128
+        The last batch of an epoch may be smaller.
+    step_size : float, default: 1e-3
+        The learning rate, above 0.
+    precision : {"float32", "bfloat16", "auto"}
+        ``"bfloat16"`` rounds what the layers multiply to 8 bits of mantissa, on CPUs that are made for it; weights and
+        sums stay float32. ``"auto"`` does so where it is faster.
+    threads : int, optional
+        None uses as many as are useful.
+    seed : int, default: 0
+        Decides shuffling and dropout.
+    schedule : {"constant", "step", "cosine", "one-cycle"}
+        How the step size changes, over all epochs up to the end of the fit under way.
+    clip_norm : float, optional
+        The largest norm of the gradients of a step, of all weights and biases together; larger ones are scaled down to
+        it (Pascanu et al. 2013).
+    loss : {"cross_entropy", "squared_error", "absolute_error", "poisson"} or Loss
+        ``"cross_entropy"`` for labels; the others for numbers to predict (SquaredError and so on); or a Loss, also of
+        your own.
+    label_smoothing : float, default: 0.0
+        As in CrossEntropySoftmax.
+    patience : int, optional
+        Stop after so many epochs without a better monitor (then "val_loss" unless it is given) and restore the best
+        weights.
+    monitor : str, optional
+        ``"val_loss"``, ``"train_loss"``, and ``"val_accuracy"`` or ``"train_accuracy"``, ``"val_balanced_accuracy"`` or
+        ``"val_auc"``, or for numbers to predict ``"val_r2"`` or ``"train_r2"``: `best` keeps the weights of its best
+        epoch.
+    verbose : bool, default: False
+        Print a line after each epoch.
 
-    Raises ArgumentError for values out of range.
+    Raises
+    ------
+    ArgumentError
+        For values out of range.
+
+    Examples
+    --------
+    >>> from fastff import Adam, FeedForwardNeuralNetwork, Standardize, Trainer, load_dataset
+    >>> data = load_dataset("digits")
+    >>> network = FeedForwardNeuralNetwork(64, 10, hidden_dim=[64], seed=0)
+    >>> network.layers.insert(0, Standardize.fit(data.x_train))
+    >>> trainer = Trainer(network, Adam(weight_decay=1e-4), batch_size=32, monitor="val_accuracy")
+    >>> history = trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=20)
+    >>> trainer.restore_best()
+    >>> trainer.best.value > 0.9
+    True
     """
 
     batch_size = Checked(partial(check_size, "batch_size"))
@@ -60,6 +100,7 @@ class Trainer(Closed):
     precision = Checked(resolve_precision)
     threads = Checked(check_threads)
     seed = Checked(partial(check_seed, required=True))
+    clip_norm = Checked(check_clip_norm)
     verbose = Checked(partial(check_flag, "verbose"))
     network, criterion, recorder = Fixed(), Fixed(), Fixed()
     context: RunContext = ALONE  # of all runs; the commands set it before fit
@@ -78,6 +119,7 @@ class Trainer(Closed):
         threads: int | None = None,
         seed: int = 0,
         schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant",
+        clip_norm: float | None = None,
         loss: Literal["cross_entropy", "squared_error", "absolute_error", "poisson"] | Loss = "cross_entropy",
         label_smoothing: float = 0.0,
         patience: int | None = None,
@@ -91,6 +133,7 @@ class Trainer(Closed):
             network.optimizer = check_optimizer(optimizer)
         self.batch_size, self.step_size, self.schedule = batch_size, step_size, schedule
         self.precision, self.threads, self.seed, self.verbose = precision, threads, seed, verbose
+        self.clip_norm = clip_norm
         self.criterion = check_loss(loss, label_smoothing)
         self.recorder = Recorder(self._check_monitor(monitor), self.criterion.task)
         self.patience = patience
@@ -151,18 +194,42 @@ class Trainer(Closed):
         on_epoch: Callable[[EpochRecord], Any] | None = None,
         sample_weight: np.ndarray | None = None,
     ) -> History:
-        """Train for so many more epochs on X (N, D) and Y (N,) or (N, 1); calling it again goes on from there.
+        """Train for so many more epochs; calling it again goes on from there.
 
-        Y: labels, or numbers to predict, which may also be (N, outputs). sample_weight: a weight of 0 or more for each
-        row (N,); each batch's loss is the mean with these weights. Validation and accuracies count rows alike.
-        X: uint8, float32 or float64, used as it is; Shards are read a part at a time while the kernels run. After each
-        epoch on_epoch(record) is called; if it returns True, training ends. It may set step_size, schedule and the
-        network's optimizer for the epochs to come; other options stay as they are until the fit has ended. Ctrl-C
-        raises KeyboardInterrupt after the batch under way, from where fit can go on too.
+        Ctrl-C raises KeyboardInterrupt after the batch under way, from where fit can go on too.
 
-        Returns the history of this trainer, earlier calls included. Raises DataError for unusable data and
-        DivergenceError when a loss is not finite, before that batch could change the weights, and ArgumentError for
-        options that on_epoch must not change.
+        Parameters
+        ----------
+        X : ndarray of shape (N, D) or Shards
+            The rows: uint8, float32 or float64, used as they are; Shards are read a part at a time while the kernels
+            run.
+        Y : ndarray of shape (N,) or (N, 1)
+            Labels, or numbers to predict, which may also be (N, outputs).
+        X_val, Y_val : ndarray, optional
+            Rows and labels that are looked at after each epoch.
+        epochs : int
+            How many more.
+        on_epoch : callable, optional
+            After each epoch on_epoch(record) is called; if it returns True, training ends. It may set step_size,
+            schedule and the network's optimizer for the epochs to come; other options stay as they are until the fit
+            has ended.
+        sample_weight : ndarray of shape (N,), optional
+            A weight of 0 or more for each row; each batch's loss is the mean with these weights. Validation and
+            accuracies count rows alike.
+
+        Returns
+        -------
+        History
+            The history of this trainer, earlier calls included.
+
+        Raises
+        ------
+        DataError
+            For unusable data.
+        DivergenceError
+            When a loss is not finite, before that batch could change the weights.
+        ArgumentError
+            For options that on_epoch must not change.
         """
         given = self._checked(X, Y, X_val, Y_val, sample_weight)
         check_size("epochs", epochs)
@@ -197,7 +264,20 @@ class Trainer(Closed):
         return self.history
 
     def evaluate(self, X: Rows, Y: np.ndarray) -> tuple[float, float]:
-        """(mean loss, accuracy in 0..1 or r2) of the network over all rows, with the trainer's threads."""
+        """How good the network is over all rows, with the trainer's threads.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, D) or Shards
+            The rows.
+        Y : ndarray of shape (N,) or (N, 1)
+            Their labels, or numbers to predict.
+
+        Returns
+        -------
+        tuple of float
+            The mean loss; and the accuracy in 0..1, or r2.
+        """
         X, Y = check_pair(self.network, self.criterion, X, Y, "X", "Y")
         front = in_front_of_loss(self.network, self.criterion)
         return Evaluation(front, X, Y, EVALUATION_ROWS, self.criterion).run(self.threads, self.context)
@@ -208,7 +288,20 @@ class Trainer(Closed):
             self.network.set_parameters(self.best.arrays)
 
     def order(self, epoch: int, rows: int) -> np.ndarray:
-        """The order of so many rows in this epoch, counted from 0."""
+        """The order of so many rows in this epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+        rows : int
+            How many there are.
+
+        Returns
+        -------
+        ndarray of shape (rows,), int64
+            The numbers of the rows.
+        """
         generator = np.random.default_rng([self.seed, check_count("epoch", epoch)])
         return generator.permutation(np.arange(check_size("rows", rows), dtype=np.int64))
 
@@ -238,6 +331,8 @@ class Trainer(Closed):
             raise DataError(
                 f"X: {len(given.X)} rows, but the interrupted epoch had come to batch {batch}; want the same data"
             )
+        if self.precision != "float32" and self.clip_norm is not None:
+            raise ArgumentError(f"clip_norm: {self.clip_norm} with precision {self.precision!r}, want 'float32'")
         if self.precision != "float32" and not self._one_program():
             raise ArgumentError(
                 f"precision: {self.precision!r}, want 'float32' for a network with a layer of your own, a loss of your "
@@ -263,7 +358,7 @@ class Trainer(Closed):
     def what_to_fit(self, X: Rows, Y: np.ndarray, weights: np.ndarray | None = None) -> Fit:
         """All that steps on these rows and targets, which are checked, need to know."""
         batches = Batches(len(X), min(self.batch_size, len(X)))
-        how = self.seed, self.precision, self.threads, self.context, weights
+        how = self.seed, self.precision, self.threads, self.context, weights, self.clip_norm
         return Fit(in_front_of_loss(self.network, self.criterion), self.criterion, X, Y, batches, *how)
 
     def _build(
@@ -294,7 +389,7 @@ class Trainer(Closed):
 
     def _settings(self) -> dict[str, Any]:
         """What must stay the same during a fit: its steps have it from its start."""
-        settings = {name: getattr(self, name) for name in ("batch_size", "seed", "precision", "threads")}
+        settings = {name: getattr(self, name) for name in ("batch_size", "seed", "precision", "threads", "clip_norm")}
         rates = [layer.rate for layer in self.network.layers if isinstance(layer, Dropout)]
         settings |= {
             "label_smoothing": getattr(self.criterion, "label_smoothing", None),

@@ -228,7 +228,7 @@ CONSTRUCTED = {
     "trainer(loss='squared_error').fit({})": ["X", "T", "V", "T[:19]", "epochs=2", "sample_weight=np.ones(40)"],
     "Adam({})": ["0.9", "0.999", "1e-8", "0.1", "decay='l2'", "bias_correction='standard'"],
     "SGD({})": ["0.9", "True", "0.1"],
-    "Trainer({})": ["network()", "Adam()", "batch_size=8", "step_size=0.01", "threads=2", "seed=0", "schedule='step'", "label_smoothing=0.1", "patience=2", "monitor='train_loss'", "precision='float32'", "loss='cross_entropy'"],
+    "Trainer({})": ["network()", "Adam()", "batch_size=8", "step_size=0.01", "threads=2", "seed=0", "schedule='step'", "label_smoothing=0.1", "clip_norm=0.5", "patience=2", "monitor='train_loss'", "precision='float32'", "loss='cross_entropy'"],
     "trainer().fit({})": ["X", "Y", "V", "W", "epochs=2", "on_epoch=None", "sample_weight=np.ones(40)"],
     "evaluate({})": ["network()", "X", "Y", "7", "loss='cross_entropy'"], "Ensemble({})": ["[network()]"],
     "load_dataset({})": ["'digits'", "data_dir=None", "target=None", "task='auto'", "drop=()", "categorical=()", "weight_column=None", "test_share=None", "test=None", "split_seed=None"],

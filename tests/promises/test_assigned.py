@@ -19,6 +19,7 @@ BAD = {
     "precision": ["float16", None, 32, []],
     "threads": [0, -1, "2", 1.5, []],
     "seed": [-1, None, 1.5, "0", []],
+    "clip_norm": [0, -1.0, np.nan, np.inf, "1"],
     "patience": [0, -1, 1.5, "2", []],
     "monitor": ["loss", 3, []],
 }

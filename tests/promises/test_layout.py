@@ -4,6 +4,7 @@ The tests of fastff/data/tar.py would be in tests/data/test_tar.py, and those of
 tests/kernels/test_tile.py. Where a module is better tested together with others, ELSEWHERE names the file.
 """
 
+import ast
 import re
 from pathlib import Path
 
@@ -59,6 +60,7 @@ ELSEWHERE = {
         "fastff/distributed/steps.py",
         "kernels/processes.py",
     ],
+    "tests/engine/test_clipping.py": ["kernels/clipping.py"],
     "tests/engine/test_products.py": ["kernels/symmetric.py"],
     "tests/engine/test_program.py": ["fastff/engine/run.py", "fastff/engine/table.py", "kernels/run.py"],
     "tests/engine/test_threads.py": ["fastff/engine/context.py", "fastff/system/signals.py"],
@@ -91,8 +93,8 @@ ELSEWHERE = {
     "tests/tune/test_search.py": ["fastff/tune/__main__.py", "fastff/tune/results.py", "fastff/tune/space.py"],
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
-LINES = 350  # of one module
-ALL_LINES = 23_700  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+LINES = 350  # of one module, docstrings left out
+ALL_LINES = 24_700  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):
@@ -119,8 +121,17 @@ def test_every_module_is_tested_in_its_own_file_or_in_one_that_is_named():
     assert not missing, "these files of tests are not there"
 
 
+def docstring_lines(text):
+    """How many lines of a module are docstrings."""
+    places = (
+        node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    )
+    found = (node.body[0] for node in places if ast.get_docstring(node, clean=False))
+    return sum(docstring.end_lineno - docstring.lineno + 1 for docstring in found)
+
+
 def test_modules_stay_short():
-    lines = {module: text.count("\n") for module, text in MODULES.items()}
+    lines = {module: text.count("\n") - docstring_lines(text) for module, text in MODULES.items()}
     long, together = {module: count for module, count in lines.items() if count > LINES}, sum(lines.values())
     assert not long
     assert together <= ALL_LINES
