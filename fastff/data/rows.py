@@ -117,9 +117,11 @@ def check_rows(X: Any, name: str, *, features: int | None = None) -> Rows:
     """
     array = X if isinstance(X, Shards) else _as_array(X, name)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise DataError(f"{name}: holds {array.dtype} values, want numbers (uint8, float32 or float64)")
+        texts = array.dtype.kind in "OUSM"
+        hint = "; load_dataset(frame, target=...) makes numbers of texts and dates" if texts else ""
+        raise DataError(f"{name}: holds {array.dtype} values, want numbers (uint8, float32 or float64){hint}")
     if array.ndim != 2:
-        hint = "; one row is X[None, :]" if array.ndim == 1 else ""
+        hint = "; one row is X[None, :]" if array.ndim == 1 else "; pictures become rows by X.reshape(len(X), -1)"
         raise DataError(f"{name}: shape {array.shape}, want two dimensions (rows, features){hint}")
     rows, columns = array.shape
     if rows == 0 or columns == 0:
@@ -158,7 +160,8 @@ def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None, ot
     """
     array = _as_array(y, name)
     if array.dtype.kind not in "biuf":
-        raise DataError(f"{name}: holds {array.dtype} values, want class numbers")
+        cure = f"names, {name} = np.unique({name}, return_inverse=True)" if name.isidentifier() else "np.unique"
+        raise DataError(f"{name}: holds {array.dtype} values, want class numbers, as {cure} gives them")
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
         hint = f"; one-hot rows become class numbers by {name}.argmax(1)" if _is_one_hot(array) else ""
         raise DataError(f"{name}: shape {array.shape}, want (rows,) or (rows, 1): one class number a row{hint}")
@@ -174,6 +177,8 @@ def check_labels(y: Any, name: str, *, rows: int, classes: int | None = None, ot
     if not good.all():
         row = int(np.argmin(good))
         wanted = "of 0 or more" if classes is None else f"from 0 to {classes - 1}"
+        if name == "Y" and flat[row] % 1 == 0 and len(np.unique(flat)) == classes:
+            wanted += ", as np.unique(Y, return_inverse=True)[1] has them"
         cure = f", or {otherwise} for numbers to predict" if otherwise and flat[row] % 1 > 0 else ""
         raise DataError(f"{name}: {flat[row]} at row {row}, want a whole number {wanted}{cure}")
     return np.array(flat, np.int64)  # a copy: what the kernels read stays as it was checked

@@ -1,5 +1,6 @@
 """What a fit is given, checked: rows, targets as the loss takes them, and weights."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +8,14 @@ import numpy as np
 
 from fastff.data.rows import Rows, Shards, check_finite, check_rows, check_weights
 from fastff.errors import ArgumentError
+from fastff.nn.layers import LinearLayer
 from fastff.nn.loss import Loss
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.preprocessing import Augment
 from fastff.nn.targets import TARGET_LAYERS, TargetExp, TargetScale
 from fastff.system import elementary
+
+LOOK, MOST = 256, 16  # rows that are looked at for numbers above this
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ def check_given(
     X, Y = check_pair(network, criterion, X, Y, "X", "Y")
     if not isinstance(X, Shards):  # to read all of them would take as long as an epoch: see Trainer._diverged
         _check_finite_rows(X, "X")
+        _warn_of_raw_pixels(network, X)
     if (X_val is None) != (Y_val is None):
         raise ArgumentError("X_val and Y_val: one of the two is missing, want both or neither")
     if X_val is not None:
@@ -46,6 +52,17 @@ def check_given(
     if not weights.any():
         raise ArgumentError("sample_weight: 0 for every row, want a positive one")
     return Given(X, Y, X_val, Y_val, weights)
+
+
+def _warn_of_raw_pixels(network: FeedForwardNeuralNetwork, X: np.ndarray) -> None:
+    """Warn of whole numbers up to 255 that meet weights for numbers about 1, with which no training goes well."""
+    first = next((layer for layer in network.layers if not isinstance(layer, Augment)), None)
+    if X.dtype == np.uint8 and isinstance(first, LinearLayer) and X[:LOOK].max() > MOST:
+        warnings.warn(
+            f"X: whole numbers of up to {X[:LOOK].max()} go into the network as they are; put "
+            "network.layers.insert(0, Standardize.fit(X)) before the training",
+            stacklevel=4,
+        )
 
 
 def check_pair(

@@ -144,7 +144,7 @@ def test_the_arguments_are_not_modified():
         ([0, 0.5], r"^labels: 0.5 at row 1, want a whole number from 0 to 2$"),
         ([0, 1, 2], r"^labels: 3 labels for 2 rows, want one a row$"),
         ([[0, 1], [1, 0]], r"^labels: shape \(2, 2\), want \(rows,\) or \(rows, 1\)"),
-        (["a", "b"], r"^labels: holds <U1 values, want class numbers$"),
+        (["a", "b"], r"^labels: holds <U1 values, want class numbers, as names, labels = np.unique"),
     ],
 )
 def test_labels_that_are_refused(labels, message):
