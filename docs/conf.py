@@ -96,6 +96,7 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastff"
+html_sidebars = {page: [] for page in ("index", "start", "sklearn", "homework")}  # they stand alone
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = False

@@ -51,9 +51,9 @@ def load_dataset(
 
     Paths: an .npz file with x_train and y_train, and x_val, y_val, x_test and y_test if there are such; a folder of
     .npy files of those names (memory-mapped); a folder of shards x_train-00000.npy, y_train-00000.npy, ..., whose rows
-    stay on disk (docs/scaling.md), or of Parquet files train-....parquet, which are converted to shards once; a folder
-    with the course's pickles cifar10_hst_train, ..._val and ..._test; CIFAR-10's archive, packed or unpacked; a folder
-    of IDX files; a table, .csv, .tsv, .csv.gz, .tsv.gz or .parquet.
+    stay on disk (docs/scaling.md), or of ``train-*.parquet``, which are converted to shards once; a folder with the
+    course's pickles cifar10_hst_train, _val, _test; CIFAR-10's archive, packed or unpacked; a folder of IDX files; a
+    table, .csv, .tsv, .csv.gz, .tsv.gz or .parquet.
 
     Frames: of pandas or polars, or a table of pyarrow.
 
