@@ -20,7 +20,7 @@ def layers_of(network: Any) -> list[Any]:
     if isinstance(layers, (list, tuple)):
         return list(layers)
     found: list[Any] = []
-    for value in vars(network).values():
+    for value in {**vars(type(network)), **vars(network)}.values():
         found += [v for v in (value if isinstance(value, (list, tuple)) else [value]) if hasattr(v, "backward")]
     return found
 
