@@ -85,7 +85,7 @@ ELSEWHERE = {
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],
 }
 LINES = 350  # of one module
-ALL_LINES = 20_700  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
+ALL_LINES = 20_900  # of fastff/ and kernels/ together; to raise this, say in the commit what the lines are for
 
 
 def sources(*folders):
