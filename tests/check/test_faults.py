@@ -69,6 +69,9 @@ def test_faults_are_named_in_other_habits_too(folder):
     # The check gives that step its lambda; in columns the shape's second number is the batch; 1 in v is no 0 / 0
     beside |= {("settings given to step", "a decay of 10"), ("columns are examples", "divided by the classes only")}
     beside |= {("decay in backward", "a decay of 10"), ("averages that start at 1", "no epsilon")}
+    beside |= {("averages that start at 1", "decay of the step size's square"), ("probabilities", "gradient of logits")}
+    # Nothing is called weights there, so that the edit does nothing
+    beside |= {("other names", "forward changes weights"), ("parameters in a dict", "forward changes weights")}
     beside |= {
         ("mirrored pictures", "CrossEntropySoftmax"),
         ("flat labels, a loss that takes both", "CrossEntropySoftmax"),
