@@ -242,14 +242,16 @@ def _decay_beside(solution: Solution, w: np.ndarray, b: np.ndarray) -> Results:
 def _l2(solution: Solution, name: str, wanted: str) -> Result:
     """The decay is as strong as the gradient where the first step changes its sign, and in proportion to the weight."""
     sizes, strengths = np.logspace(-7, 1, N_IN * N_OUT).reshape(N_IN, N_OUT), []
-    for weight in (1.0, 4.0):
+    for weight, step_size in ((1.0, 1e-3), (4.0, 1e-3), (1.0, 0.1)):
         layer = solution.linear(N_IN, N_OUT)
         layer.set(np.full((N_IN, N_OUT), weight), np.zeros(N_OUT))
-        stored, _ = one_step(layer, -sizes, 1e-3, solution.gradient_paths)
+        stored, _ = one_step(layer, -sizes, step_size, solution.gradient_paths)
         share = scale_of(stored, -sizes.ravel())  # not 1 where the layer divides by the batch
         if share is None or share < 0:
             return Result(name, "follows", "not seen, because grad_weights is wrong", wanted)
         strengths.append(float(np.max(share * sizes, where=layer.weights < weight, initial=1e-8)))
+    if strengths[2] > 10 * strengths[0]:
+        return Result(name, "fail", "it grows with the step size, which multiplies it a second time", wanted)
     strength, power = strengths[0], np.log(strengths[1] / strengths[0]) / np.log(4)
     inside = [v for v in solution.literals() if strength <= v <= 1.25 * strength]
     text = f"L2, lambda {inside[0]:g}" if inside else f"L2, lambda about {strength:.2g}"

@@ -13,7 +13,7 @@ from fastff.check.solution import Solution, class_numbers, softmax
 
 SPLITS = {"train": 307, "val": 90, "test": 61}  # 307 is prime: whatever the size of batches, the last one is smaller
 EPOCHS, LONGEST = 3, 12  # epochs that are followed at least, and at most if the loss has not fallen yet
-SECONDS, LONG = 1.5, 2.5  # after SECONDS one epoch is enough, after LONG whatever was seen: networks can be large
+SECONDS, LONG = (1.5, 2.5)  # after SECONDS an epoch and a batch are enough, after LONG whatever was seen
 TAGS = 4  # pixels that tell a row's number (0 and 1), its label (2), and its split's scale (3)
 
 
@@ -89,7 +89,7 @@ class _Follower:
         self.since = self.since or time.monotonic()
         n, spent = SPLITS["train"], time.monotonic() - self.since
         self.cut = self.rows < n and bool(self.batches) and spent > LONG
-        if self.cut or (self.rows >= n and spent > SECONDS) or self.rows >= LONGEST * n:
+        if self.cut or (self.rows > n and spent > SECONDS) or self.rows >= LONGEST * n:
             raise _Enough
         losses = self.epoch_losses() if self.rows >= EPOCHS * n else [0.0]
         if losses[-1] < losses[0]:
@@ -230,8 +230,9 @@ def _rows(seen: _Follower) -> Results:
         if len(batch.labels) == len(batch.tags):
             pairs |= set(zip(np.round(batch.tags[:, 2], 6).tolist(), batch.labels.tolist(), strict=True))
     yield holds("labels stay with their rows", len(pairs) <= 3, "they do", "rows get labels of other rows")
-    if len(keys) >= 2 * first and first > 1:
-        changed = keys[:first] != keys[first : 2 * first]
+    both = min(first, len(keys) - first)  # rows that were seen of two epochs
+    if both > 1:
+        changed = keys[:both] != keys[first : first + both]
         yield holds("a new order every epoch", changed, "a new one", "the same in both first epochs")
 
 

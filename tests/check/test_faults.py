@@ -38,6 +38,18 @@ def test_every_fault_is_named(folder, part):
     assert not missed
 
 
+@pytest.mark.slow
+def test_every_fault_is_named_in_another_style(folder):
+    text, missed = Path(__file__).with_name("another.py").read_text("utf-8"), {}
+    for (name, where, check, words), edits in read_edits("another_faults.txt"):
+        results = results_of(edited(edits, text), folder, NAMES if where == "training loop" else NAMES[:-2])
+        failed = [(r.part, r.name, r.found) for r in results if r.status == "fail"]
+        right = [found for part, own, found in failed if (part, own) == (where, check) and words in found]
+        if not right or any(part != where for part, _, _ in failed):
+            missed[name] = failed
+    assert not missed
+
+
 def test_no_right_solution_is_called_wrong(folder):
     wrong = {}
     for (name,), edits in HABITS:
@@ -57,6 +69,9 @@ def test_faults_are_named_in_other_habits_too(folder):
     # The check gives that step its lambda; in columns the shape's second number is the batch; 1 in v is no 0 / 0
     beside |= {("settings given to step", "a decay of 10"), ("columns are examples", "divided by the classes only")}
     beside |= {("decay in backward", "a decay of 10"), ("averages that start at 1", "no epsilon")}
+    beside |= {("averages that start at 1", "decay of the step size's square"), ("probabilities", "gradient of logits")}
+    # Nothing is called weights there, so that the edit does nothing
+    beside |= {("other names", "forward changes weights"), ("parameters in a dict", "forward changes weights")}
     beside |= {
         ("mirrored pictures", "CrossEntropySoftmax"),
         ("flat labels, a loss that takes both", "CrossEntropySoftmax"),

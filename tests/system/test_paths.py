@@ -15,7 +15,14 @@ from fastff.runs.config import Config
 from fastff.runs.model import load_model
 from fastff.system.paths import HasPaths, expanded
 
-NO_PATHS = {"target", "preset", "weight_column"}  # the options that are texts of other kinds
+NO_PATHS = {
+    "target",
+    "preset",
+    "weight_column",
+    "author",
+    "date",
+    "course",
+}  # the options that are texts of other kinds
 OPTIONS = {
     name: getattr(importlib.import_module(main.__module__), "Options", Config) for name, main in COMMANDS.items()
 }
