@@ -15,14 +15,8 @@ from fastff.runs.config import Config
 from fastff.runs.model import load_model
 from fastff.system.paths import HasPaths, expanded
 
-NO_PATHS = {
-    "target",
-    "preset",
-    "weight_column",
-    "author",
-    "date",
-    "course",
-}  # the options that are texts of other kinds
+# The options that are texts of other kinds
+NO_PATHS = {"target", "preset", "weight_column", "author", "date", "course"}
 OPTIONS = {
     name: getattr(importlib.import_module(main.__module__), "Options", Config) for name, main in COMMANDS.items()
 }
