@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
     write(folder / "new.csv", {"town": TOWN, "id": range(ROWS), "rooms": ROOMS, "size": SIZE})
     write(folder / "both.csv", {"size": SIZE, "rooms": ROOMS, "price": PRICE, "rent": RENT})
     write(folder / "visits.csv", {"size": SIZE, "rooms": ROOMS, "visits": VISITS})
-    where = (folder / "homes.csv", "--target", "price", "--hidden", 16, "--epochs", 40, "--out", folder / "run")
+    where = (folder / "homes.csv", "--target", "price", "--hidden", 16, "--epochs", 150, "--out", folder / "run")
     succeed("train", *where, pictures=True)
     return folder
 
@@ -170,9 +170,10 @@ def test_onnx_predicts_in_the_targets_units(folder, tmp_path):
     said = succeed("export", folder / "run", "--out", tmp_path / "m.onnx")
     assert said.strip().endswith("to predictions (N, 1)")
     model = load_model(folder / "run")
-    rows = model.columns.rows(_table(folder / "new.csv")).astype(np.float32)
+    rows = model.columns.rows(_table(folder / "new.csv"))
+    columns = {"size": SIZE, "rooms": ROOMS.astype(np.float64), "town": TOWN.astype(object)}
     session = runtime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
-    (found,) = session.run(["predictions"], {"rows": rows})
+    (found,) = session.run(["predictions"], {name: values[:, None] for name, values in columns.items()})
     np.testing.assert_allclose(found[:, 0], model.network.predict(rows), rtol=1e-5)
     assert json.loads(session.get_modelmeta().custom_metadata_map["outputs"]) == ["price"]
 
@@ -217,7 +218,7 @@ def test_arrays_of_numbers(folder, tmp_path):
     ("more", "saying"),
     [
         (["--loss", "cross_entropy"], "loss: cross_entropy for the numbers of homes, want another, or task classify"),
-        (["--monitor", "val_accuracy"], "monitor: 'val_accuracy', want one of"),
+        (["--monitor", "val_accuracy"], "monitor: val_accuracy for numbers to predict, want val_r2 or val_loss"),
         (["--class-weight", "balanced"], "class_weight: 'balanced' for numbers to predict"),
         (["--target", "town", "--loss", "poisson"], "loss: poisson for the classes of homes"),
     ],
