@@ -8,6 +8,7 @@ import pytest
 from fastff import ArgumentError, Config, Ensemble, FeedForwardNeuralNetwork, TargetExp, TargetScale, evaluate, fit_many
 from fastff.data.dataset import make_dataset
 from fastff.runs.build import for_data, make_trainer
+from fastff.runs.config import start_from
 from fastff.runs.regression import figures_of, loss_of, output_names
 
 RNG = np.random.default_rng(0)
@@ -66,8 +67,9 @@ def test_the_options_say_what_their_defaults_mean_for_numbers():
     assert for_data(found, data()) == found
     assert make_trainer(Config(), data()).monitor == "val_loss"
     assert for_data(Config(loss="poisson", monitor="val_r2"), data()).monitor == "val_r2"
-    preset = Config(dataset="t.csv", preset="tabular", label_smoothing=0.1, monitor="val_loss")
-    assert for_data(preset, data()).label_smoothing == 0.0
+    classes, numbers = (start_from("t.csv", None, {}, task) for task in ("classify", "regress"))
+    assert (classes.dropout, classes.label_smoothing, classes.monitor) == (0.2, 0.05, "val_loss")
+    assert (numbers.dropout, numbers.label_smoothing, numbers.monitor) == (0.0, 0.0, "val_loss")
     classes = dataclasses.replace(data(), task="classify", class_names=("a", "b"))
     assert for_data(Config(), classes) == Config()
 
