@@ -88,7 +88,9 @@ class Layer(Closed):
         Parameters
         ----------
         step_size : float
-            How far. Other arguments are refused with what to do instead.
+            How far.
+        *others, **named
+            Refused with what to do instead.
         """
         check_only_step_size(type(self), others, named)
 
@@ -333,7 +335,9 @@ class LinearLayer(Layer, saved_as="linear"):
         Parameters
         ----------
         step_size : float
-            The step size, above 0. Other arguments are refused with what to do instead.
+            The step size, above 0.
+        *others, **named
+            Refused with what to do instead.
         """
         check_only_step_size(type(self), others, named)
         step_all([self], step_size)

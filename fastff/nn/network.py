@@ -240,7 +240,7 @@ class FeedForwardNeuralNetwork(Closed):
     def clip_gradients(self, clip_norm: float) -> float:
         """Scale the gradients of the last backward so that their norm, of all layers together, is at most clip_norm.
 
-        Call it between backward and step. It is what torch.nn.utils.clip_grad_norm_ does.
+        Call it between backward and step. It is what ``torch.nn.utils.clip_grad_norm_`` does.
 
         Parameters
         ----------
@@ -261,7 +261,9 @@ class FeedForwardNeuralNetwork(Closed):
         Parameters
         ----------
         step_size : float, default: 0.001
-            The learning rate, above 0. Other arguments are refused with what to do instead.
+            The learning rate, above 0.
+        *others, **named
+            Refused with what to do instead.
         """
         check_only_step_size(type(self), others, named)
         linear, optimizer = self.linear_layers, self.optimizer
