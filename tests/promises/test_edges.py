@@ -65,6 +65,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:X. whole numbers of up to")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_the_same_rows_in_any_layout_train_to_the_same_bits(layout, dtype, tmp_path):

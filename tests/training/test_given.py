@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from trainers import X_VAL, Y_VAL, N, Through, X, Y, assert_same_history, assert_same_weights, make
 
-from fastff import SGD, AbsoluteError, ArgumentError, DataError, Loss, PoissonLoss, SquaredError, Trainer
+from fastff import (
+    SGD,
+    AbsoluteError,
+    ArgumentError,
+    DataError,
+    FeedForwardNeuralNetwork,
+    Loss,
+    PoissonLoss,
+    SquaredError,
+    Standardize,
+    Trainer,
+)
 from fastff.data.rows import Shard, Shards
 from fastff.training.given import r2, variation
 from fastff.training.state import restore_trainer, trainer_state
@@ -168,3 +179,13 @@ def test_an_interrupted_epoch_goes_on_with_the_same_bits(kind):
     assert [(r.train_r2, r.val_r2) for r in history.epochs] == [(r.train_r2, r.val_r2) for r in again.epochs]
     assert again.batch_accuracies == []
     assert second.best.value == whole.best.value
+
+
+def test_raw_pixels_without_a_standardize_are_warned_of():
+    pixels, labels = np.random.default_rng(0).integers(0, 256, (40, 6)).astype(np.uint8), np.arange(40) % 3
+    network = FeedForwardNeuralNetwork(6, 3, [4], seed=0)
+    with pytest.warns(UserWarning, match=r"^X: whole numbers of up to 25\d go .*Standardize\.fit\(X\)\) before"):
+        Trainer(network).fit(pixels, labels, epochs=1)
+    Trainer(network).fit(pixels // 64, labels, epochs=1)  # small numbers may be counts
+    network.layers.insert(0, Standardize.fit(pixels))
+    Trainer(network).fit(pixels, labels, epochs=1)
