@@ -5,6 +5,7 @@ A rank that fails says why in one line, and ends the whole job: the others would
 
 import signal
 import traceback
+import warnings
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,9 @@ class Follower:
 
     def load(self, dataset: str, loading: dict[str, Any], shapes: list[Any]) -> None:
         """Read the data set that rank 0 has read, from which arrays of these shapes must come."""
-        self.data = load_dataset(dataset, **loading).with_validation()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # rank 0 has said them
+            self.data = load_dataset(dataset, **loading).with_validation()
         found = shapes_of(self.data)
         if found != shapes:
             raise DistributedError(f"{dataset}: holds arrays {found}, want {shapes} as on rank 0")

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import multiprocessing
 import signal
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -150,7 +151,9 @@ def _work(connection: Any, source: Config) -> None:
 
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has gone
         try:
-            data = load_dataset(source.dataset, **source.loading).with_validation()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the parent has said them
+                data = load_dataset(source.dataset, **source.loading).with_validation()
             while True:
                 message = connection.recv()
                 if message != STOP:  # STOP came too late for the last trial, which had ended
