@@ -10,6 +10,7 @@ import dataclasses
 import os
 import socket
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from fastff.runs.config import Config
 from fastff.system.streams import say
 from fastff.tune import presence
 from fastff.tune.presence import Heart, Watch
-from fastff.tune.space import start_parameters, suggest
+from fastff.tune.space import near, start_parameters, suggest
 from fastff.tune.workers import Outcome, Task
 
 # Options that do not change the result of a trial
 _ELSEWHERE = ("data_dir", "config", "out", "resume", "threads")
+NEAR = 6  # trials that stay near the start, before the search looks everywhere
 _POLL = 1.0  # seconds between looks at the storage while other processes train the last trials
 
 # The user attributes of trials, which Optuna keeps in the storage:
@@ -122,8 +124,13 @@ class Search:
             trial.set_user_attr("command", f"{socket.gethostname()}:{os.getpid()}")
             self._heart.add(trial)
             # Seeded by the trial's number, so that no two trials draw the same, whichever processes train them.
-            seed = np.random.SeedSequence([self.seed, trial.number]).generate_state(1)
-            self.study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]))
+            seed = np.random.SeedSequence([self.seed, trial.number])
+            self.study.sampler = optuna.samplers.TPESampler(seed=int(seed.generate_state(1)[0]))
+            if 0 < trial.number <= NEAR:
+                known = near(self.start, self.image_shape, seed)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    self.study.sampler = optuna.samplers.PartialFixedSampler(known, self.study.sampler)
             return Task(trial, suggest(trial, self.start, self.image_shape))
         return None
 

@@ -8,12 +8,14 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.distributions import CategoricalDistribution as OneOf
 from optuna.distributions import FloatDistribution as Real
 from optuna.distributions import IntDistribution as Whole
 
 from fastff.runs.config import Config
+from fastff.runs.presets import DEFAULTS
 
 # log: drawn evenly on a logarithmic scale
 LAYERS = Whole(1, 4)  # hidden layers
@@ -34,7 +36,8 @@ def _options(start: Config, image_shape: tuple[int, int, int] | None) -> dict[st
     if start.loss not in ("auto", "cross_entropy"):
         del found["label_smoothing"]  # of numbers to predict
     if image_shape is not None:
-        found["mirror"] = OneOf((False, True))
+        if start.mirror or start.dataset not in DEFAULTS:  # a known data set without it has letters, digits or the like
+            found["mirror"] = OneOf((False, True))
         found["shift"] = Whole(0, min(image_shape[1:]) // 8)  # an eighth of a picture
         found["whiten"] = OneOf((0, start.whiten or math.prod(image_shape) // 12))
     return found
@@ -63,6 +66,21 @@ def suggest(trial: Any, start: Config, image_shape: tuple[int, int, int] | None)
             options["decay"] = kind
     options |= {name: choose(name, limits) for name, limits in _options(start, image_shape).items()}
     return dataclasses.replace(start, **options)
+
+
+def near(start: Config, image_shape: tuple[int, int, int] | None, seed: np.random.SeedSequence) -> dict[str, Any]:
+    """Parameters of a trial that differ little from `start`: numbers by up to a factor of 2, or a tenth of their range,
+    each with probability 1/2."""
+    generator, parameters = np.random.Generator(np.random.PCG64(seed)), start_parameters(start, image_shape)
+    limits = {**_options(start, image_shape), "weight_decay": WEIGHT_DECAY}
+    for name, value in parameters.items():
+        around = WIDTH if name.startswith("width_") else limits.get(name)
+        moved, by = generator.random() < 0.5, generator.uniform(-1.0, 1.0)
+        if moved and isinstance(around, Real | Whole):
+            far = value * 2**by if around.log else value + by * (around.high - around.low) / 10
+            bounded = min(max(far, min(around.low, value)), max(around.high, value))
+            parameters[name] = round(bounded) if isinstance(around, Whole) else bounded
+    return parameters
 
 
 def start_parameters(start: Config, image_shape: tuple[int, int, int] | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from fastff.training.trainer import Trainer
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 from fastff.tune.search import Search, finished  # noqa: E402
-from fastff.tune.space import start_parameters, suggest  # noqa: E402
+from fastff.tune.space import near, start_parameters, suggest  # noqa: E402
 from fastff.tune.workers import Outcome  # noqa: E402
 
 QUICK = ("--epochs", 2, "--jobs", 1)
@@ -57,14 +57,29 @@ def test_the_table_holds_every_trial(digits):
         for i in range(1, 5):
             assert (row.get(f"width_{i}", "") != "") == (i <= int(row["layers"]))
         assert (row.get("weight_decay", "") == "") == (row["decay"] == "none")
-        assert row["mirror"] in ("True", "False")
+        assert "mirror" not in row  # which would make other digits of them
 
 
 def test_the_first_trial_is_what_training_starts_from(digits):
     row, start = table(digits[0])[0], DEFAULTS["digits"]
     assert (row["width_1"], row["width_2"]) == tuple(map(str, start["hidden"]))
     assert (row["dropout"], row["batch_size"]) == (str(start["dropout"]), str(start["batch_size"]))
-    assert (row["decay"], row["mirror"], row["shift"]) == ("none", "False", "0")
+    assert (row["decay"], row["shift"]) == ("none", "0")
+
+
+def test_the_next_trials_stay_near_it():
+    start = start_from("digits", None, {})
+    tried = [near(start, (1, 8, 8), np.random.SeedSequence([0, number])) for number in range(50)]
+    whole = start_parameters(start, (1, 8, 8))
+    for found in tried:
+        assert found.keys() == whole.keys()
+        for name in ("layers", "schedule", "decay", "whiten"):
+            assert found[name] == whole[name]
+        for name in ("step_size", "batch_size", "width_1", "width_2"):
+            assert whole[name] / 2 - 1 <= found[name] <= 2 * whole[name]
+        assert abs(found["dropout"] - whole["dropout"]) <= 0.06
+    assert len({found["step_size"] for found in tried}) > 15
+    assert near(start, (1, 8, 8), np.random.SeedSequence([0, 7])) == tried[7]
 
 
 def test_training_with_the_best_options_gives_the_accuracy_that_was_found(digits, tmp_path):
@@ -101,7 +116,7 @@ def test_every_start_is_within_the_limits(name):
 def test_all_that_is_tried_can_be_trained():
     sampler = optuna.samplers.RandomSampler(seed=0)
     for optimizer, shape in (("adam", (1, 8, 8)), ("sgd", None)):
-        start = Config(optimizer=optimizer)
+        start = Config(dataset="own.npz", optimizer=optimizer)
         study = optuna.create_study(sampler=sampler)
         tried = [suggest(study.ask(), start, shape) for _ in range(200)]
         assert {len(config.hidden) for config in tried} == {1, 2, 3, 4}
@@ -176,7 +191,7 @@ def test_a_second_call_goes_on_and_counts_what_is_there(flowers, tmp_path):
     out, err = search(flowers, "--trials", 5, *QUICK, "--out", folder)
     after = table(folder)
     assert [parameters(row) for row in after[:3]] == [parameters(row) for row in before]
-    assert len({row["step_size"] for row in after}) == 5  # the same seed does not draw the same again
+    assert len({tuple(parameters(row).items()) for row in after}) == 5  # the same seed does not draw the same again
     assert len(err) == 2
     assert "; 5 trials" in out
     out, err = search(flowers, "--trials", 4, *QUICK, "--out", folder)
