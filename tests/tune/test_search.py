@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import run, snapshot, succeed
 from searches import parameters, search, states, table
