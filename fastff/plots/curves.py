@@ -63,14 +63,15 @@ def draw_curves(
     figure, left = canvas.chart(8.4, 4.8, shown=path is None)
     right = left.twinx()
     right.grid(False)
-    top, scale_of = _loss_top(losses, epoch_losses), _r2_scale if score == "r2" else _accuracy_scale
+    scale_of = _r2_scale if score == "r2" else _accuracy_scale
     lines = []
     for ax, name, colour, marker, batches, means, scale in (
-        (left, "loss", BLUE, "o", losses, epoch_losses, (0, _loss_step(top))),
+        (left, "loss", BLUE, "o", losses, epoch_losses, _loss_scale(losses, epoch_losses)),
         (right, score, RED, "s", accuracies, epoch_scores, scale_of(accuracies, epoch_scores)),
     ):
         _set_scale(ax, "accuracy (%)" if name == "accuracy" else name, colour, *scale)
-        highest = 3 * ax.get_ylim()[1]  # outside the frame, yet small enough for the canvas to draw
+        bottom, top = ax.get_ylim()
+        highest = top + 3 * (top - bottom)  # outside the frame, yet small enough for the canvas to draw
         if batches.size:
             lines += _draw_batches(ax, at, batches, highest, color=colour, label=f"{name}, training batch")
         if marked:
@@ -123,6 +124,17 @@ def _draw_batches(ax: Axes, at: np.ndarray, values: np.ndarray, highest: float, 
         ax.fill_between(at, low, high, color=color, alpha=0.13, linewidth=0)
     marker = "." if at.size <= 30 else "none"
     return ax.plot(at, values, color=color, alpha=0.42, linewidth=1, linestyle="-", marker=marker, label=label)
+
+
+def _loss_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
+    """Return (lowest tick, step) of the axis of losses, which begins at 0 unless there are losses below."""
+    both = np.concatenate([batches[np.isfinite(batches)], means[np.isfinite(means)]])
+    if both.min(initial=0) >= 0:
+        return 0, _loss_step(_loss_top(batches, means))
+    # Such as the Poisson loss, of which a part that no network changes is left out
+    low, high = np.percentile(both, [0, 98])
+    step = _loss_step(1.25 * float(high - low) or 1.0)  # a quarter more, as the lowest tick is a multiple of the step
+    return step * math.floor(low / step), step
 
 
 def _loss_top(batches: np.ndarray, means: np.ndarray) -> float:

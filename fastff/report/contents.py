@@ -19,7 +19,8 @@ MANY_CLASSES = 20  # with more classes the report gives their number, not their 
 BEST_TRIALS = 5  # so many trials of a search are listed
 # Options that say which data is used and how fast: no differences between two recipes
 _NO_RECIPE = (
-    "dataset", "data_dir", "target", "preset", "threads", "checkpoint_epochs", "checkpoint_minutes", "on_divergence",
+    "dataset", "data_dir", "target", "task", "drop", "categorical", "weight_column", "test", "test_share", "split_seed",
+    "loss", "preset", "threads", "checkpoint_epochs", "checkpoint_minutes", "on_divergence",
 )  # fmt: skip
 # Each picture that a folder may have: its alternative text, its caption, and its width on paper in per cent
 _PICTURES = {
@@ -66,7 +67,8 @@ _OF_TRAINING = {
 def contents(found: FinishedRun | FinishedSearch, answers: Answers | None = None) -> dict[str, Any]:
     """All that the report says, as plain data that JSON can hold. answers: what a person has written."""
     answers = answers or Answers()
-    defaults = {**vars(start_from(found.options.get("dataset", Config.dataset), None, {}))}
+    task = "classify" if found.options.get("loss", "auto") in ("auto", "cross_entropy") else "regress"
+    defaults = {**vars(start_from(found.options.get("dataset", Config.dataset), None, {}, task))}
     options = {name: found.options[name] for name in defaults if name in found.options}  # in the order of the help
     whole = {**vars(Config()), **options}
     return {

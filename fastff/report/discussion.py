@@ -75,12 +75,13 @@ def _epochs(run: FinishedRun) -> str:
     low, at, count = lowest["val_loss"], lowest["epoch"], last["epoch"]
     if at == count:
         text = f"The validation loss is lowest ({low:.3f}) in the last of {count} epochs: more of them may help."
-    elif last["val_loss"] >= RISEN * low:
+    elif last["val_loss"] >= low + (RISEN - 1) * abs(low):
         text = (
             f"The validation loss is lowest ({low:.3f}) in epoch {at} and has risen to {last['val_loss']:.3f} in epoch "
-            f"{count}, while that of training went from {lowest['train_loss']:.3f} to {last['train_loss']:.3f}: from "
-            "there on the network only grows surer of itself, also where it is wrong."
+            f"{count}, while that of training went from {lowest['train_loss']:.3f} to {last['train_loss']:.3f}"
         )
+        surer = ": from there on the network only grows surer of itself, also where it is wrong."
+        text += surer if last["val_accuracy"] is not None else ": from there on it learns the training rows by heart."
     else:
         text = f"The validation loss is lowest ({low:.3f}) in epoch {at} of {count} and hardly changes after it."
     if kept == count:

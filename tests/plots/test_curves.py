@@ -110,3 +110,14 @@ def test_the_accuracy_axis_holds_every_epoch_within_0_and_100(batches, means):
 @given(st.floats(1e-9, 1e30))
 def test_the_loss_axis_reaches_the_top_and_wastes_less_than_half(top):
     assert 0.5 <= top / (curves.STEPS * curves._loss_step(top)) <= 1.002
+
+
+def test_losses_below_0_are_on_the_axis(tmp_path, figure):
+    losses = np.linspace(-500, -632, 30)
+    epochs = records([-600, -620, -631], [0.5, 0.6, 0.7])
+    plots.draw_curves(tmp_path / "c.png", losses, np.full(30, 0.5), epochs, title="t")
+    left = figure().axes[0]
+    low, high = left.get_ylim()
+    assert low <= -632
+    assert -500 <= high < -400
+    np.testing.assert_allclose(line(left, "loss, validation").get_ydata(), [-600, -620, -631])
