@@ -169,7 +169,7 @@ def dates(cells: Any, name: str, form: str) -> np.ndarray:
         raise DataError(f"column {name!r}: {cells.type} values, want dates")
     seconds = cells.cast(pa.timestamp("s", getattr(cells.type, "tz", None)), safe=False).cast(pa.int64())
     found = seconds.fill_null(0).to_numpy(zero_copy_only=False).astype("M8[s]")
-    found[cells.is_null().to_numpy(zero_copy_only=False)] = np.datetime64("NaT")
+    found[cells.is_null().to_numpy(zero_copy_only=False)] = np.datetime64("NaT", "s")
     return found
 
 
