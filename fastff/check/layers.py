@@ -58,7 +58,7 @@ def _start(solution: Solution) -> Results:
         which = "units" if np.ptp(w, axis=1).max() < 1e-12 else "inputs"
         yield Result("initial weights", "fail", f"all {which} have the same weights", "different random numbers")
     else:
-        centred = np.isfinite(w).all() and abs(mean) <= 0.5 * spread
+        centred = bool(np.isfinite(w).all() and abs(mean) <= 0.5 * spread)
         usable = centred and spread < UNSCALED * he
         yield judge("initial weights", centred and 0.15 * he < spread < 3 * he, found, wanted, soft=bool(usable))
     different = not close(w, solution.linear(200, 100).weights) or _differ_in_network(solution)

@@ -225,7 +225,7 @@ def check_weights(weights: Any, name: str, *, rows: int) -> np.ndarray:
     if not good.all():
         row = int(np.argmin(good))
         raise DataError(f"{name}: {flat[row]} at row {row}, want finite weights of 0 or more")
-    largest = flat.max()
+    largest = np.max(flat)
     small = (flat > 0) & (flat < largest * SMALLEST_WEIGHT)
     if small.any():
         row = int(np.argmax(small))

@@ -16,8 +16,9 @@ REPEATS = 5
 
 
 def can_measure() -> bool:
-    """Whether scikit-learn is installed."""
-    return find_spec("sklearn") is not None
+    """Whether scikit-learn is installed, and no mere folder of its name is found."""
+    found = find_spec("sklearn")
+    return found is not None and found.origin is not None
 
 
 def column_importances(network: Any, schema: Schema, rows: np.ndarray, labels: np.ndarray) -> dict[str, float]:

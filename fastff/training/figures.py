@@ -43,7 +43,7 @@ def _area(own: np.ndarray, score: np.ndarray) -> float:
 
 def majority_share(labels: np.ndarray) -> float:
     """The share of the rows that are of the most frequent class: the accuracy of who always says that one."""
-    return float(np.bincount(labels).max() / len(labels))
+    return float(np.max(np.bincount(labels)) / len(labels))
 
 
 def class_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:

@@ -324,7 +324,7 @@ class Trainer(Closed):
             rows = np.bincount(given.Y_val, minlength=self.network.output_dim)
             if not rows.all():
                 raise ArgumentError(
-                    f"monitor: val_auc, but no row of X_val is of class {rows.argmin()}, want one of each class"
+                    f"monitor: val_auc, but no row of X_val is of class {np.argmin(rows)}, want one of each class"
                 )
         self.recorder.check()
         if batch > len(Batches(len(given.X), self.batch_size)):
