@@ -100,3 +100,23 @@ def test_a_target_is_for_tables(tmp_path):
     np.save(tmp_path / "x_train-0.npy", np.zeros((3, 2), np.float32))
     with pytest.raises(ArgumentError, match="target: 'kind'"):
         load_dataset(tmp_path, target="kind")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"kind": ["a", "b"]}, "'kind' is the only column, want at least one feature beside it"),
+        ({"kind": pa.array([], pa.string()), "x": pa.array([], pa.float32())}, "no rows"),
+        ({"kind": ["a", "b"], "x": ["1", "2"]}, "column 'x': string values, want numbers"),
+        ({"kind": [["a"], ["b"]], "x": [1, 2]}, r"column 'kind': list<.*> values, want classes"),
+        ({"kind": ["a", "b"], "x": [1.0, None]}, "column 'x': 1 of 2 values are missing"),
+        ({"kind": ["a", "b"], "x": [1.0, 1e300]}, "column 'x': inf at row 1, want a finite number"),
+        ({"kind": ["a", "b"], "x": [1.0, np.nan]}, "column 'x': nan at row 1, want a finite number"),
+    ],
+)
+def test_a_file_that_cannot_become_shards_is_one_line(tmp_path, columns, message):
+    pq.write_table(pa.table(columns), tmp_path / "train-0.parquet")
+    with pytest.raises(DataError, match=message) as caught:
+        load_dataset(tmp_path, target="kind")
+    assert "train-0.parquet" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -131,3 +131,26 @@ def test_a_search():
     assert "The best of 3 trials, number 0, gets 90.0% of the validation rows right." in text
     assert "lie between 70.0% and 90.0%" in text
     assert text.endswith("]")
+
+
+def test_numbers_to_predict_are_told_by_what_is_explained():
+    figures = {"task": "regress", "train_r2": 0.99, "val_r2": 0.8, "test_r2": 0.79}
+    records = [{**record, "val_accuracy": None, "val_r2": 0.8} for record in epochs(0.5, 0.4, 0.3, 0.5, 0.6)]
+    text = of(figures, epochs=records)
+    assert "explain 99.0% of the variation of the training targets and 80.0% of that of the validation targets" in text
+    assert "a gap of 19.0 points: it overfits. Of the test targets it is 79.0%." in text
+    assert "from there on it learns the training rows by heart" in text
+    assert "rows are right" not in text
+    assert "overfits" not in of({**figures, "val_r2": 0.97, "test_r2": None})
+
+
+def test_losses_below_0_rise_too():
+    records = [{**record, "val_accuracy": None} for record in epochs(-600.0, -632.0, -631.9)]
+    figures = {"task": "regress", "train_r2": 0.9, "val_r2": 0.9, "test_r2": None, "best_epoch": 2}
+    assert "hardly changes after it" in of(figures, epochs=records)
+
+
+def test_the_last_epoch_may_be_the_best():
+    assert "more of them may help. The weights are those of that last epoch." in of(
+        {"best_epoch": 3}, epochs=epochs(0.5, 0.4, 0.3)
+    )

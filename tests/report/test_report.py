@@ -462,3 +462,19 @@ def test_no_space_to_set_it(folder, monkeypatch):
     assert result.status == 1
     assert str(folder / "nowhere") in result.err
     assert result.err.startswith("error: cannot set the report in a temporary folder: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["no json", '{"epoch": 1}\n', '{"epoch": 1, "train_loss": 1, "val_loss": "x", "val_accuracy": 0.5}']
+)
+def test_damaged_metrics(folder, text):
+    (folder / "metrics.jsonl").write_text(text)
+    fails(folder, "metrics.jsonl", "not the metrics of a run", "want a record a line")
+
+
+@pytest.mark.parametrize("text", ["", "trial,state\n0,complete\n", "trial,state,val_accuracy\n0,complete,high\n"])
+def test_a_damaged_table_of_trials(folder, text):
+    (folder / "summary.json").unlink()
+    (folder / "trials.csv").write_text(text)
+    (folder / "best.toml").write_text("")
+    fails(folder, "trials.csv", "not the table of a search", "want that of fastff.tune")
