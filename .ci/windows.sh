@@ -59,7 +59,10 @@ PYTHON
 }
 
 if [[ ! -x /usr/lib/wine/wine64 ]] || ! command -v x86_64-w64-mingw32-gcc >/dev/null; then install_wine; fi
-if [[ ! -e $root/python ]]; then make_python; fi
+if [[ ! -e $root/python/Lib/site-packages/pyarrow ]]; then # never made, or before tables needed pyarrow
+    rm -rf "$root/python"
+    make_python
+fi
 
 copy=$(mktemp -d "$root/checkout.XXXXXX")
 trap 'rm -rf "$copy"' EXIT
