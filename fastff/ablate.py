@@ -13,7 +13,7 @@ from fastff import command, plots
 from fastff.data import Dataset, load_dataset
 from fastff.errors import DataError, DivergenceError
 from fastff.runs.ablation import Ablation, Part, config_of, part_name, read_ablation, without
-from fastff.runs.build import ONLY_FOR
+from fastff.runs.build import idle_options
 from fastff.runs.config import Config, Count, settings
 from fastff.runs.folder import ABLATION, ABLATION_PICTURE, recipe
 from fastff.runs.progress import announce_compiling
@@ -104,13 +104,13 @@ def table(study: Ablation, parts: list[Part]) -> str:
     spread = "" if base.error is None else f" ± {100 * base.error:.2f}"
     width = max(len("left out"), *(len(part.name) for part in parts))
     lines = [
-        f"{study.dataset}: validation {study.score} {100 * base.accuracy:.2f}%{spread} with all of the recipe, "
+        f"{study.dataset}: validation {study.score} {100 * base.score:.2f}%{spread} with all of the recipe, "
         f"{count} seed{'s' * (count > 1)}, {base.seconds:.1f} s a training",
         f"{'left out':<{width}}  {study.score:>8}  points lost    seconds",
     ]
     for part in parts:
         error = "" if part.error is None else f" ± {100 * part.error:.2f}"
-        figures = f"{100 * part.accuracy:7.2f}%  {100 * part.lost:+6.2f}{error:<7}  {part.seconds:7.1f}"
+        figures = f"{100 * part.score:7.2f}%  {100 * part.lost:+6.2f}{error:<7}  {part.seconds:7.1f}"
         lines.append(f"{part.name:<{width}}  {f'does not train: {part.problem}' if part.problem else figures}")
     if count > 1:
         lines.append("± is the standard error of the mean; what is less than twice its error may be chance.")
@@ -129,7 +129,7 @@ def _study(folder: Path, config: Config, data: Dataset, count: int) -> Ablation:
 def _trainable(config: Config, seed: int) -> Config:
     """The config as fit_many takes it, with this seed."""
     # Beside those of the command, the options of the other optimizer, which only the preset's name would excuse
-    names = [*COMMAND_ONLY, *(name for kind, own in ONLY_FOR.items() if kind != config.optimizer for name in own)]
+    names = (*COMMAND_ONLY, *idle_options(config.optimizer))
     return dataclasses.replace(config, **{name: getattr(Config, name) for name in names}, seed=seed)
 
 

@@ -333,8 +333,7 @@ def _strptime(values: Any, form: str) -> Any:
         for month, name in enumerate(_MONTHS, 1):
             written = pc.replace_substring_regex(written, rf"(?i)\b{name}\b\.?", f"<{month:02}>")
     found = pc.strptime(written, form.replace("%b", "<%m>"), "s", error_is_null=True)
-    found = pc.if_else(
-        pc.less(pc.year(found), 1000), pa.scalar(None, found.type), found
-    )  # 1/2/20 is not of the year 20
+    of_20 = pc.less(pc.year(found), 1000)  # 1/2/20 is not of the year 20
+    found = pc.if_else(of_20, pa.scalar(None, found.type), found)
     gap = pc.is_null(texts)
     return found if pc.all(pc.or_(gap, pc.is_valid(found))).as_py() is not False else None

@@ -11,7 +11,7 @@ from fastff.report.answers import ABOUT, DISCUSSION, QUESTIONS, Answers
 from fastff.report.discussion import draft
 from fastff.report.finished import FinishedRun, FinishedSearch
 from fastff.runs.ablation import Ablation
-from fastff.runs.build import ONLY_FOR
+from fastff.runs.build import idle_options
 from fastff.runs.config import Config, start_from
 from fastff.system.shell import command_line
 
@@ -153,7 +153,7 @@ def _shown(pictures: dict[str, bytes], known: dict[str, tuple[str, str, int]], s
 
 def _changed(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """The options that make another recipe than the data set's defaults do."""
-    idle = {name for kind, names in ONLY_FOR.items() if kind != options.get("optimizer", "adam") for name in names}
+    idle = idle_options(options.get("optimizer", Config.optimizer))
     if not options.get("weight_decay", defaults["weight_decay"]):
         idle.add("decay")
     return {n: v for n, v in options.items() if v != defaults[n] and n not in _NO_RECIPE and n not in idle}
@@ -169,13 +169,13 @@ def _ablation(study: Ablation | None) -> dict[str, Any] | None:
         "several": len(study.seeds) > 1,
         "score": study.score,
         "rows": [
-            ["nothing", f"{100 * base.accuracy:.2f}{_error(base.error)}", "", f"{base.seconds:.1f}"],
+            ["nothing", f"{100 * base.score:.2f}{_error(base.error)}", "", f"{base.seconds:.1f}"],
             *(
                 [part.name, "does not train", "", ""]
                 if part.problem
                 else [
                     part.name,
-                    f"{100 * part.accuracy:.2f}",
+                    f"{100 * part.score:.2f}",
                     f"{_points(part.lost)}{_error(part.error)}",
                     f"{part.seconds:.1f}",
                 ]

@@ -15,6 +15,7 @@ from typing import Any
 import fastff
 from fastff.errors import DataError
 from fastff.runs import config
+from fastff.runs.build import idle_options
 from fastff.runs.config import Config
 from fastff.runs.folder import ABLATION, DATA
 from fastff.system.files import write_text
@@ -34,7 +35,6 @@ _LEFT_OUT: dict[str, tuple[Any, Callable[[Config], str]]] = {
     "momentum": (0.0, lambda o: f"momentum {o.momentum:g}"),
     "hidden": ((), lambda o: f"the last hidden layer of {o.hidden[-1]} units"),
 }
-_ONLY_FOR = {"bias_correction": "adam", "momentum": "sgd"}  # the other optimizer has no such thing
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Part:
     """
 
     name: str
-    accuracy: float
+    score: float
     lost: float
     error: float | None
     seconds: float
@@ -80,7 +80,7 @@ class Ablation:
 
     @property
     def baseline(self) -> Part:
-        """The whole recipe; `lost` is 0, and `error` the standard error of its accuracy."""
+        """The whole recipe; `lost` is 0, and `error` the standard error of its score."""
         records = self._records(None)
         values = [record["val_score"] for record in records]
         return Part("nothing", statistics.fmean(values), 0.0, _standard_error(values), _seconds(records))
@@ -114,9 +114,9 @@ class Ablation:
 def without(options: Config) -> dict[str, Config]:
     """The recipe without each part that it has, by the option that says how much of it there is."""
     found = {}
+    idle = idle_options(options.optimizer)
     for name, (nothing, _) in _LEFT_OUT.items():
-        meant = _ONLY_FOR.get(name, options.optimizer) == options.optimizer
-        if meant and getattr(options, name) != nothing:
+        if name not in idle and getattr(options, name) != nothing:
             less: Any = options.hidden[:-1] if name == "hidden" else nothing
             found[name] = dataclasses.replace(options, **{name: less})
     return found

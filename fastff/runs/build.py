@@ -27,7 +27,7 @@ from fastff.training.trainer import Trainer
 FRONT = ("standardize", "bins", "whiten")  # the options that decide the first layers
 _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 # Options that mean nothing to the other optimizer: there they stay at their default, or at what the preset has
-ONLY_FOR = {"adam": ("beta1", "beta2", "epsilon", "bias_correction"), "sgd": ("momentum",)}
+_ONLY_FOR = {"adam": ("beta1", "beta2", "epsilon", "bias_correction"), "sgd": ("momentum",)}
 
 
 def preprocessing(options: Config, data: Dataset) -> list[Layer]:
@@ -133,9 +133,14 @@ def row_weights(options: Config, data: Dataset) -> np.ndarray | None:
     return weights if data.weights is None else weights * data.weights
 
 
+def idle_options(optimizer: str) -> set[str]:
+    """The options that mean nothing to this optimizer."""
+    return {name for kind, names in _ONLY_FOR.items() if kind != optimizer for name in names}
+
+
 def _optimizer(options: Config) -> Optimizer:
     preset = PRESETS.get(options.preset or "", {})
-    for optimizer, names in ONLY_FOR.items():
+    for optimizer, names in _ONLY_FOR.items():
         for name in names:
             value, default = getattr(options, name), getattr(Config, name)
             if optimizer != options.optimizer and value not in (default, preset.get(name)):

@@ -45,10 +45,8 @@ def column_importances(network: Any, schema: Schema, rows: np.ndarray, labels: n
 
     rows, labels = rows[:MOST_ROWS], labels[:MOST_ROWS]
     used = [column for column in schema.columns if column.features]
-    ends = np.cumsum([len(column.features) for column in used])
     column_of = np.repeat(np.arange(len(used)), [len(column.features) for column in used])
-    assert ends[-1] == rows.shape[1]
-    inputs = np.arange(rows.shape[1])
+    inputs = np.arange(len(column_of))
 
     def score(_: Any, places: np.ndarray, truth: np.ndarray) -> float:
         # places has a column for each of the table's, with the number of the row that its inputs are taken from.

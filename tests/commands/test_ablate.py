@@ -57,7 +57,7 @@ def test_the_figures_are_those_of_fit_many_and_paired_by_seed(trained):
         configs = [Config(**{**base, **other, "seed": seed}) for seed in (4, 5, 6)]
         means[name] = [item.best for item in fit_many(configs, data)]
     study = read_ablation(trained)
-    assert study.baseline.accuracy == pytest.approx(statistics.fmean(means[None]))
+    assert study.baseline.score == pytest.approx(statistics.fmean(means[None]))
     parts = {part.name: part for part in study.parts()}
     assert set(parts) == {"standardising the features", "dropout 0.25", "the cosine schedule"} | {
         "the last hidden layer of 8 units"

@@ -256,7 +256,7 @@ def test_what_was_measured_on_this_run_is_a_table_and_a_chart(folder):
     names = [row[0] for row in html.rows[start + 1 : start + 4]]
     assert names == ["nothing", *(part.name for part in study.parts())]
     for row, part in zip(html.rows[start + 2 :], study.parts(), strict=False):
-        assert row[1] == f"{100 * part.accuracy:.2f}"
+        assert row[1] == f"{100 * part.score:.2f}"
         assert row[2] == f"{100 * part.lost:+.2f} ± {100 * part.error:.2f}".replace("-", "−")
     assert "over the seeds 0, 1" in " ".join(html.text.split())
     assert typeset(contents(read_run(folder)), read_run(folder).pictures, "pdf", source=folder).startswith(b"%PDF-")
