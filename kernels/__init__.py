@@ -7,6 +7,7 @@ compiler   how kernels are compiled                           cache      where m
 emit       words for vector code: loads, stores, atomics, transposes
 operation  what a program consists of: a kernel whose signature is its declaration
 run        the driver that runs a program on several threads
+team       how these wait for one another, and how many take part
 panels     how matrices lie in memory; gather, scatter, transpose
 linear     forward, backward and update of a linear layer     tile       the register tile that these are
 optimizer  Adam and SGD applied to a tile                     pointwise  activations and their slopes

@@ -211,6 +211,22 @@ def atomic_load(e, base):
     return e.b.load_atomic(e.b.inttoptr(base, I64.as_pointer()), "seq_cst", 8)
 
 
+@emits(types.void, address, i64)
+def atomic_store(e, base, value):
+    e.b.store_atomic(value, e.b.inttoptr(base, I64.as_pointer()), "seq_cst", 8)
+
+
+@emits(i64)
+def ticks(e):
+    """A clock's count, of any unit; always 0 where there is none that programs may read."""
+    if ARCHITECTURE == "x86":
+        return e.llvm("llvm.readcyclecounter", I64)
+    if ARCHITECTURE == "arm":  # LLVM would read a counter of cycles, which Linux and macOS forbid
+        read = ir.InlineAsm(ir.FunctionType(I64, []), "mrs $0, cntvct_el0", "=r", side_effect=True)
+        return e.b.call(read, [])
+    return I64(0)
+
+
 @emits(types.void)
 def spin_pause(e):
     """Let the core rest for some 40 cycles of a waiting loop.

@@ -10,7 +10,8 @@ from llvmlite import ir
 from .emit import I32, I64, address, emits, i64, load_f32, load_f64, load_i64, store_f32, store_i64
 from .losses import is_finite
 from .operation import anything, array, operation
-from .run import AGREED, FAILED, STOP, arrive, await_all
+from .run import AGREED, FAILED, STOP
+from .team import arrive, await_all
 
 FLAGS = 16  # float32 of a process's flags, a cache line: whether its loss is not finite, and whether it asks for an end
 
@@ -23,9 +24,9 @@ def _call(e, function, *arguments):
 
 
 @operation
-def come(meeting: array(np.int64), process, /, thread, threads):
+def come(meeting: array(np.int64), processes, process, /, thread, threads):
     """Say that this thread of the process has come as far."""
-    arrive(meeting, process * threads + thread)
+    arrive(meeting, process * threads + thread, processes * threads)
 
 
 @operation

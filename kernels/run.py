@@ -7,7 +7,8 @@ and has all threads wait for one another where the row says so. Threads are plai
 without the GIL. None of them allocates, and none waits for Python.
 
 The rows stand in sections: what each thread does before the first step; a step; after the last step of an epoch, what
-is run on the batches of other rows, and then once; and what each thread does at the end of all.
+is run on the batches of other rows, and then once; and what each thread does at the end of all. How many threads take
+part may change from batch to batch (fastff.kernels.team).
 
 Every element has one order of summation whatever the number of threads, and all threads take the decision to stop from
 the same memory behind a barrier, so they stop at the same step.
@@ -17,34 +18,16 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
+from . import team
 from .compiler import entry_point, kernel
-from .emit import (
-    I8,
-    I64,
-    address,
-    atomic_add,
-    atomic_load,
-    emits,
-    flush_subnormals,
-    i64,
-    load_i64,
-    restore_subnormals,
-    spin_pause,
-    store_i64,
-)  # fmt: skip
+from .emit import I8, I64, address, emits, flush_subnormals, i64, load_i64, restore_subnormals, store_i64, ticks
 from .operation import BARRIER, STEP, array, operation
 from .optimizer import HYPER
-from .system import sleep, yield_core
 
-# Slots of the control block of a run, int64, a cache line apart: how often threads have come to a barrier, all in all;
-# 1 where Python asks for an end after the step under way; the step that comes next; the decision whether it is begun;
-# 1 where Python gives the run up, threads at barriers included
-ARRIVED, STOP, NEXT, ENDS, ABANDON = 0, 8, 16, 24, 32
-# with other processes: 1 where all agree on an end; what a function written in C returned that has failed
-AGREED, FAILED = 40, 48
-SEEN = 56  # and a slot for each thread: how often it has come to a barrier
-LINE = 8  # slots of a cache line
-LONG_WAIT = 1 << 15  # spins, about half a millisecond: the thread waited for has lost its core, so don't take another
+# Slots of the control block of a run, int64, a cache line apart, behind those of fastff.kernels.team: 1 where Python
+# asks for an end after the step under way; the step that comes next; the decision whether it is begun; with other
+# processes 1 where all agree on an end, and what a function written in C returned that has failed
+STOP, NEXT, ENDS, AGREED, FAILED = (team.OTHERS + team.LINE * i for i in range(5))
 
 # Slots of a plan, int64: the table, the int64 of a row, and where each section ends, in the order above
 TABLE, COLUMNS, BEFORE, A_STEP, OTHER_ROWS, ONCE, AFTER = range(7)
@@ -53,7 +36,9 @@ TABLE, COLUMNS, BEFORE, A_STEP, OTHER_ROWS, ONCE, AFTER = range(7)
 INDEX, TOTAL, BATCH, FIRST, LAST, NUMBERS, LOSSES, HITS = range(7, 15)
 # the same of the other rows at an epoch's end; no rows where an epoch has no such end
 OTHER_INDEX, OTHER_TOTAL, OTHER_BATCH, OTHER_LOSSES, OTHER_HITS = range(15, 20)
-PLAN = 20
+# whether the team may change; the team of the first turn; and the account, which is kept from run to run
+ELASTIC, FIRST_TEAM, ACCOUNT = 20, 21, 22
+PLAN = ACCOUNT + team.ACCOUNT
 
 _ROWS, _FIRST, _EPOCH, _NUMBER, _INDEX, _HYPER, _LOSSES, _HITS, _CONTROL, _THREAD, _THREADS = (
     8 * STEP.index(name) for name in STEP
@@ -74,49 +59,7 @@ def _copy(e, to, source, size):
 
 def control_slots(threads):
     """The slots of a control block for so many threads."""
-    return SEEN + LINE * threads
-
-
-# --- waiting for one another ---
-
-
-@kernel
-def arrive(meeting, thread):
-    """Say that a thread has come to a barrier, whose counters stand in a control block."""
-    seen = meeting + 8 * (SEEN + LINE * thread)
-    store_i64(seen, load_i64(seen) + 1)
-    atomic_add(meeting + 8 * ARRIVED, 1)
-
-
-@kernel
-def await_all(meeting, control, thread, threads):
-    """Wait for all threads to arrive as often as this one; False if this process abandons its run.
-
-    Spins, then yields, so that more threads than cores get on.
-    """
-    wanted = load_i64(meeting + 8 * (SEEN + LINE * thread)) * threads
-    spins = 0
-    while atomic_load(meeting + 8 * ARRIVED) < wanted:
-        spins += 1
-        if spins & 255 == 0:
-            if atomic_load(control + 8 * ABANDON) != 0:
-                return False
-            if spins < LONG_WAIT:
-                yield_core()
-            else:
-                sleep(20)
-        else:
-            spin_pause()
-    return True
-
-
-@kernel
-def _barrier(control, thread, threads):
-    """Wait for all threads; False if the run is abandoned."""
-    if threads > 1:
-        arrive(control, thread)
-        return await_all(control, control, thread, threads)
-    return True
+    return team.SEEN + team.LINE * threads
 
 
 # --- operations of the run itself ---
@@ -146,16 +89,33 @@ def keep(source: array(np.uint8), size, copies: array(np.uint8), /, epoch, threa
 
 
 @kernel
+def _is_elastic(plan, threads):
+    """Whether the team may change."""
+    return threads > 1 and load_i64(plan + 8 * ELASTIC) != 0
+
+
+@kernel
+def _first_team(plan, threads):
+    return load_i64(plan + 8 * FIRST_TEAM) if _is_elastic(plan, threads) else threads
+
+
+@kernel
 def _section(plan, section, step, control, thread, threads):
-    """Run the rows of a section; something other than 0 where the run ends."""
+    """Run the rows of a section; something other than 0 where the run ends.
+
+    A thread that rests, because the team is smaller, runs those that nobody waits for: they are each thread's own.
+    """
     table, width = load_i64(plan + 8 * TABLE), 8 * load_i64(plan + 8 * COLUMNS)
     first = load_i64(plan + 8 * (section - 1)) if section > BEFORE else 0
     for i in range(first, load_i64(plan + 8 * section)):
         row = table + width * i
+        waits = load_i64(row + 8 * BARRIER) != 0
+        if waits and thread >= threads:
+            continue
         ends = _call(load_i64(row), row, step)
         if ends != 0:
             return ends
-        if load_i64(row + 8 * BARRIER) != 0 and not _barrier(control, thread, threads):
+        if waits and not team.barrier(control, thread, threads):
             return 1
     return 0
 
@@ -174,8 +134,11 @@ def _batch(step, index, total, batch, number, epoch, place, losses, hits):
 
 
 @kernel
-def _steps(plan, step, control, thread, threads):
-    """All steps; returns where an operation ends the run."""
+def _turns(plan, step, control, thread, threads):
+    """All turns from the first step on: the batches of an epoch, those at its end, and so on with the next one.
+
+    Returns where an operation ends the run.
+    """
     total, size = load_i64(plan + 8 * TOTAL), load_i64(plan + 8 * BATCH)
     other_total, other_size = load_i64(plan + 8 * OTHER_TOTAL), load_i64(plan + 8 * OTHER_BATCH)
     index, losses, hits = load_i64(plan + 8 * INDEX), load_i64(plan + 8 * LOSSES), load_i64(plan + 8 * HITS)
@@ -183,21 +146,49 @@ def _steps(plan, step, control, thread, threads):
     other_losses, other_hits = load_i64(plan + 8 * OTHER_LOSSES), load_i64(plan + 8 * OTHER_HITS)
     first, hyper = load_i64(plan + 8 * FIRST), load_i64(plan + 8 * NUMBERS)
     in_epoch, in_end = (total + size - 1) // size, (other_total + other_size - 1) // other_size
-    for i in range(first, load_i64(plan + 8 * LAST)):
-        epoch, number = i // in_epoch, i % in_epoch
-        store_i64(step + _HYPER, hyper + 8 * HYPER * (i - first))
-        _batch(step, index + 8 * epoch * total, total, size, number, epoch, i, losses, hits)
-        if _section(plan, A_STEP, step, control, thread, threads) != 0:
-            return
-        if number == in_epoch - 1:
-            for j in range(in_end):
-                _batch(step, others, other_total, other_size, j, epoch, epoch * in_end + j, other_losses, other_hits)
-                if _section(plan, OTHER_ROWS, step, control, thread, threads) != 0:
-                    return
-            if _section(plan, ONCE, step, control, thread, threads) != 0:
+    each = in_epoch + in_end
+    turn, end = first // in_epoch * each + first % in_epoch, load_i64(plan + 8 * LAST) // in_epoch * each
+    elastic, account = _is_elastic(plan, threads), plan + 8 * ACCOUNT
+    members, judged, kind, began, waited = _first_team(plan, threads), False, 0, 0, 0
+    while turn < end:
+        if thread >= members:
+            invited = team.rest(control, thread, turn)
+            if invited == 0:
                 return
-        if thread == 0:
-            store_i64(control + 8 * NEXT, i + 1)
+            turn, members = invited // team.MOST_THREADS, invited % team.MOST_THREADS
+        epoch, number = turn // each, turn % each
+        if elastic:
+            store_i64(step + _THREADS, members)
+            if thread == 0:
+                if judged:
+                    team.direct(control, account, threads, turn, kind, began, waited)
+                else:
+                    team.say_team(control, turn + 1, members)
+                began, waited = ticks(), load_i64(control + 8 * team.WAITED)
+        kind = 0 if number < in_epoch else 1
+        if kind == 0:
+            i = epoch * in_epoch + number
+            store_i64(step + _HYPER, hyper + 8 * HYPER * (i - first))
+            _batch(step, index + 8 * epoch * total, total, size, number, epoch, i, losses, hits)
+            ends = _section(plan, A_STEP, step, control, thread, members)
+        else:
+            j = number - in_epoch
+            _batch(step, others, other_total, other_size, j, epoch, epoch * in_end + j, other_losses, other_hits)
+            ends = _section(plan, OTHER_ROWS, step, control, thread, members)
+        if ends != 0:
+            return
+        if number == each - 1 and _section(plan, ONCE, step, control, thread, members) != 0:
+            return
+        turn += 1
+        if thread == 0 and (number < in_epoch - 1 or number == each - 1):
+            store_i64(control + 8 * NEXT, turn // each * in_epoch + turn % each)
+        if elastic:
+            then = team.next_team(control, thread, turn, members)
+            if then == 0:
+                return
+            members, judged = then, then == members
+    if judged and thread == 0:
+        team.direct(control, account, threads, turn, kind, began, waited)
 
 
 @entry_point
@@ -213,9 +204,11 @@ def run(thread, threads, control, plan, step):
     mode = flush_subnormals()
     store_i64(step + _CONTROL, control)
     store_i64(step + _THREAD, thread)
-    store_i64(step + _THREADS, threads)
-    if _section(plan, BEFORE, step, control, thread, threads) == 0:
-        _steps(plan, step, control, thread, threads)
+    store_i64(step + _THREADS, _first_team(plan, threads))
+    if _section(plan, BEFORE, step, control, thread, _first_team(plan, threads)) == 0:
+        _turns(plan, step, control, thread, threads)
+    if thread == 0:
+        store_i64(control + 8 * team.OVER, 1)
     _section(plan, AFTER, step, control, thread, threads)
     restore_subnormals(mode)
     return 0

@@ -114,7 +114,7 @@ class MemoryProgram(SharedProgram):
 
     def _come(self) -> None:
         # Whoever has come may gather the next batch, so this process's threads must be done with the last one
-        self.add(processes.come, meeting=self.meeting, process=self.group.rank)
+        self.add(processes.come, meeting=self.meeting, processes=self.group.size, process=self.group.rank)
 
     def _await_others(self) -> None:
         self.add(

@@ -295,7 +295,7 @@ class Program:
     def table(self) -> Table:
         """The table of the rows so far, whose operations are compiled."""
         if self._table is None:
-            self._table = Table(self.sections(), self._epoch_end, self._indexed, self._filled)
+            self._table = Table(self.sections(), self._epoch_end, self._indexed, self._filled, elastic=not self.shared)
         return self._table
 
     def compile(self) -> float:

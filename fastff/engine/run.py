@@ -13,6 +13,7 @@ from fastff.engine.table import Table
 from fastff.engine.threads import run_threads
 from fastff.errors import ArgumentError
 from fastff.kernels import run as driver
+from fastff.kernels import team
 from fastff.kernels.operation import address
 from fastff.kernels.optimizer import HYPER
 from fastff.system.hold import check_whole
@@ -36,6 +37,10 @@ class Outcome:
     def done(self) -> int:
         """The step that comes next: `steps` unless the loss was not finite, or a stop was asked for."""
         return int(self._next[0])
+
+
+# The team and its pause at the end of the last run of this process that had several threads (fastff.kernels.team)
+_account = np.zeros(team.KEPT, np.int64)
 
 
 class Run:
@@ -66,6 +71,12 @@ class Run:
             memory[ends[1] : ends[2]].view(np.float64), memory[ends[2] :].view(np.float64), next_step, steps
         )
         self._hyper = hyper if hyper is None else _checked(hyper, steps - first_step)
+        if threads > 1:  # how busy the machine was in the last run, whichever program that ran
+            account = self._plan[driver.ACCOUNT : driver.PLAN]
+            before, account[: team.KEPT] = account[team.TEAM], _account
+            self._plan[driver.FIRST_TEAM] = account[team.TEAM] = min(int(account[team.TEAM]) or threads, threads)
+            if account[team.TEAM] != before:
+                account[team.LEAST :] = 0
         self._plan[driver.INDEX : driver.HITS + 1] = (
             address(index), self._total, rows, first_step, steps, 0 if hyper is None else address(hyper), losses, hits,
         )  # fmt: skip
@@ -78,7 +89,7 @@ class Run:
             driver.run(thread, self._threads, self._at, plan, self._given + 8 * _STEP_SLOTS * thread)
 
         def stop(abandon: bool) -> None:
-            self.control[driver.ABANDON if abandon else driver.STOP] = 1
+            self.control[team.ABANDON if abandon else driver.STOP] = 1
 
         with nullcontext() if stream is None else stream.running(self._index, self._position):
             if context.beside is not None:
@@ -86,7 +97,9 @@ class Run:
             elif inline:
                 call(0)
             else:
-                run_threads(call, self._threads, stop, self.control[driver.SEEN :: driver.LINE], context.signals)
+                run_threads(call, self._threads, stop, self.control[team.SEEN :: team.LINE], context.signals)
+                if self._threads > 1 and self._plan[driver.ELASTIC]:
+                    _account[:] = self._plan[driver.ACCOUNT :][: team.KEPT]
 
     def _position(self) -> int:
         """How many rows are done."""

@@ -51,12 +51,19 @@ class EpochEnd:
 class Table:
     """The rows of a program's sections as the kernels read them, in a plan for runs over them.
 
-    indexed: what the numbers of a run's rows pick from. filled: what all rows of a run are written to. seconds: what
-    compiling or loading the operations took. Raises ArgumentError for arrays that the operations could not work on.
+    indexed: what the numbers of a run's rows pick from. filled: what all rows of a run are written to. elastic: whether
+    the number of threads may change from batch to batch. seconds: what compiling or loading the operations took. Raises
+    ArgumentError for arrays that the operations could not work on.
     """
 
     def __init__(
-        self, sections: Sequence[Sequence[Row]], end: EpochEnd | None, indexed: Sequence[Any], filled: Sequence[Any]
+        self,
+        sections: Sequence[Sequence[Row]],
+        end: EpochEnd | None,
+        indexed: Sequence[Any],
+        filled: Sequence[Any],
+        *,
+        elastic: bool,
     ) -> None:
         rows = [row for section in sections for row in section]
         start = clock.now()
@@ -75,6 +82,8 @@ class Table:
         width = max(map(len, encoded), default=1)
         memory = [0] * driver.PLAN
         memory[driver.COLUMNS], memory[driver.OTHER_BATCH] = width, 1
+        batches = [section for section in sections[driver.A_STEP - driver.BEFORE :][:2] if section]
+        memory[driver.ELASTIC] = elastic and all(any(row.barrier for row in section) for section in batches)
         memory[driver.BEFORE : driver.AFTER + 1] = itertools.accumulate(map(len, sections))
         if end is not None:
             other = slice(driver.OTHER_INDEX, driver.OTHER_HITS + 1)

@@ -107,6 +107,8 @@ def run_threads(
 class _Watch:
     """Notices that the threads at a barrier wait in vain, because one that is missing there sleeps or has ended.
 
+    A thread that takes no part (fastff.kernels.team) has a number below 0, and nobody misses it.
+
     A thread that computes, or waits for a core or for the disk, is only slow; and while the machine is suspended nobody
     looks, so that this does not count either.
     """
@@ -122,7 +124,7 @@ class _Watch:
         missing = {
             number
             for number, thread in enumerate(self._threads)
-            if self._arrivals[number] < self._arrivals.max() and (self._done[number].is_set() or _idle(thread))
+            if 0 <= self._arrivals[number] < self._arrivals.max() and (self._done[number].is_set() or _idle(thread))
         }
         self._idle = self._idle + 1 if missing and now == self._before else 0
         self._before = now
