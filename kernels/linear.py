@@ -10,7 +10,7 @@ from .compiler import kernel
 from .cpu import MR, NR, VECTORS
 from .operation import array, operation
 from .optimizer import HYPER, update_row, update_tile
-from .panels import BIAS, WEIGHTS, batch, padded, vectors_in, whole_panels
+from .panels import BIAS, WEIGHTS, batch, padded, vectors_in, weights_size, whole_panels
 from .tile import backward_tile, forward_tile
 
 KC = 192  # a block of B, KC x NR floats, stays in the first-level cache
@@ -103,6 +103,34 @@ def update_bias(
         o = 4 * NR * q
         vectors, gq = vectors_in(n_out - q * NR), gt + 4 * NR * q * whole_panels(rows)
         update_row(vectors, rows, gq, bias + o, m + o, v + o, hyper, more + o, count, stride)
+
+
+@operation
+def gram(
+    x: batch("features"), xt: batch("features"),
+    out: array(np.float32, lambda fields, _: weights_size(fields["features"], fields["features"])), features,
+    /, rows, number, thread, threads,
+):  # fmt: skip
+    """out += x x^T, from the first batch on: the tiles with something on the diagonal or right of it, as weights lie.
+
+    xt: x transposed as update takes a gradient. A thread takes chunks of tiles to and fro, as the first are longest.
+    """
+    tiles, panels, in_pad, row_pad = (
+        (features + MR - 1) // MR,
+        (features + NR - 1) // NR,
+        padded(features),
+        whole_panels(rows),
+    )
+    jump = 4 * (NR * in_pad - NR + 1)
+    for chunk in range(0, tiles, CHUNK):
+        lap, place = chunk // CHUNK // threads, chunk // CHUNK % threads
+        if place != (thread if lap % 2 == 0 else threads - 1 - thread):
+            continue
+        for q in range(chunk * MR // NR, panels):
+            vectors = vectors_in(features - q * NR)
+            for r in range(chunk, min(chunk + CHUNK, ((q + 1) * NR + MR - 1) // MR, tiles)):
+                o = out + 4 * NR * (q * in_pad + r * MR)
+                backward_tile(vectors, rows, x + 4 * NR * r * MR, jump, xt + 4 * NR * q * row_pad, o, o, number == 0, 0)
 
 
 def _values(fields, _):

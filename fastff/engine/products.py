@@ -13,7 +13,6 @@ from fastff.errors import FastffError
 from fastff.kernels import symmetric
 from fastff.kernels.cpu import NR
 from fastff.kernels.operation import address
-from fastff.kernels.optimizer import BETA2, HYPER, RATE, RULE, SGD, SHRINK
 
 GRAM_ROWS = 512  # of a batch
 
@@ -36,21 +35,18 @@ class Times:
 
 
 def gram(rows: Rows, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """x^T x, float32 (D, D), where x = (rows - mean) * scale for rows (N, D): as the gradient of a layer is summed.
+    """x^T x, float32 (D, D), where x = (rows - mean) * scale for rows (N, D).
 
     mean: float64 (D,), scale: float32 (D,).
     """
     columns = rows.shape[1]
     program = Program(min(GRAM_ROWS, len(rows)))
     x = program.gather(rows, mean, scale)
-    total, last = (panels.aligned(panels.panel_size((columns, columns))) for _ in range(2))
-    sums, last_sums = (panels.aligned(panels.round_up(columns, NR)) for _ in range(2))
-    program.update(x, program.transpose(x), (total, last, last), (sums, last_sums, last_sums), columns)
-    steps = -(-len(rows) // program.rows)
-    numbers = np.zeros((steps, 2, HYPER), np.float32)
-    numbers[..., [RULE, RATE, SHRINK, BETA2]] = SGD, -1.0, 1.0, 1.0  # one step up along each batch's sum
-    program.run(np.arange(len(rows), dtype=np.int64), hyper=numbers)
-    return panels.unpack(total, (columns, columns))
+    total = panels.aligned(panels.panel_size((columns, columns)))
+    program.gram(x, total)
+    program.run(np.arange(len(rows), dtype=np.int64))
+    upper = np.triu(panels.unpack(total, (columns, columns)))
+    return upper + np.triu(upper, 1).T
 
 
 def eigenvectors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -225,6 +225,11 @@ class Program:
         b, m, v = bias
         self.add(linear.update_bias, gt=gt, bias=b, m=m, v=v, n_out=n_out, barrier=barrier, **{**_ALONE, **more})
 
+    def gram(self, x: Panels, total: np.ndarray) -> None:
+        """The upper half of x^T x, summed over the batches of a run; total: as weights (features, features) lie."""
+        self.flops += self.rows * x.features * x.features
+        self.add(linear.gram, x=x, xt=self.transpose(x), out=total, features=x.features)
+
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """The labels (N,) int64 of the batch, in its order; put this before the gather, whose barrier it shares."""
         self._classes = int(labels.max()) + 1
