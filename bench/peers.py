@@ -2,7 +2,9 @@
 
 Each library trains the same networks on the same rows with Adam, in a process of its own that stays warm. The processes
 take turns, one training while the others wait; each library is measured with 1 and with 2 threads, and the better is
-shown. Times are of whole epochs, including input checks and shuffling. Libraries that are not installed are skipped.
+shown. One that is clearly slower than the same library's other number of threads is not measured again, and the rounds
+end when all medians are known to some percent. Times are of whole epochs, including input checks and shuffling.
+Libraries that are not installed are skipped. What else was at work on the machine meanwhile is said for each workload.
 
 The libraries at their best honest setting: torch with fused Adam, the data already a tensor, no data loader;
 torch.compile of the same step; jax with one jitted scan over an epoch; scikit-learn's MLPClassifier (partial_fit,
@@ -44,6 +46,9 @@ PEERS = {
     "numpy": "numpy",
 }
 STEP_SIZE = 1e-3
+# A median is known once half of at least so many measurements lie within this share of it; a number of threads is given
+# up whose first measurement is so many times the other's; and so many cores used by others are a quiet machine
+LEAST_ROUNDS, SPREAD, CLEARLY, QUIET = 4, 0.04, 1.3, 0.1
 # Makes glibc keep freed memory instead of returning it to the system, which would have to clear new pages for every
 # large temporary array. NumPy is up to three times and scikit-learn up to twice as fast with it.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
@@ -244,23 +249,59 @@ class Worker:
         self.process.kill()
         self.process.wait()
 
+    @property
+    def settled(self) -> bool:
+        """Whether half of the measurements lie close to their median, and there are enough to say so."""
+        low, middle, high = np.percentile(self.times, [25, 50, 75])
+        return len(self.times) >= LEAST_ROUNDS and high - low < SPREAD * middle
 
-def compare(name: str, peers: list[str], rounds: int) -> dict[str, dict]:
-    """Median and range of an epoch's seconds for each peer, at its better number of threads."""
+
+class Others:
+    """How much of the machine others used, in cores, since this was made. None where the system does not say."""
+
+    def __init__(self, own: list[int]) -> None:
+        self.own, self.start = own, time.perf_counter()
+        self.since = self._ticks()
+
+    def _ticks(self) -> float | None:
+        try:
+            every = sum(map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:4]))
+            for pid in (os.getpid(), *self.own):
+                every -= sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+            return float(every)
+        except OSError:
+            return None
+
+    def cores(self) -> float | None:
+        ticks = self._ticks()
+        if ticks is None or self.since is None:
+            return None
+        return max(0.0, ticks - self.since) / os.sysconf("SC_CLK_TCK") / (time.perf_counter() - self.start)
+
+
+def compare(name: str, peers: list[str], rounds: int) -> tuple[dict[str, dict], float | None]:
+    """Median and range of an epoch's seconds for each peer, at its better number of threads; and what others used."""
     epochs = WORKLOADS[name][3]
     workers = [Worker(peer, name, threads) for peer in peers for threads in (2, 1)]
+    others = Others([worker.process.pid for worker in workers])
     try:
         for worker in workers:
             worker.train(epochs)  # compiles, allocates, warms up
-        for _ in range(rounds):
-            for worker in workers:
+            worker.times.append(worker.train(epochs))
+        best = {peer: min(worker.times[0] for worker in workers if worker.peer == peer) for peer in peers}
+        measured = [worker for worker in workers if worker.times[0] <= CLEARLY * best[worker.peer]]
+        for _ in range(rounds - 1):
+            for worker in measured:
                 worker.times.append(worker.train(epochs))
+            if all(worker.settled for worker in measured):
+                break
+        used = others.cores()
     finally:
         for worker in workers:
             worker.stop()
     result = {}
     for peer in peers:
-        best = min((w for w in workers if w.peer == peer), key=lambda w: statistics.median(w.times))
+        best = min((w for w in measured if w.peer == peer), key=lambda w: statistics.median(w.times))
         times = {w.threads: statistics.median(w.times) for w in workers if w.peer == peer}
         result[peer] = {
             "threads": best.threads,
@@ -268,8 +309,9 @@ def compare(name: str, peers: list[str], rounds: int) -> dict[str, dict]:
             "low": min(best.times),
             "high": max(best.times),
             "by_threads": times,
+            "n": len(best.times),
         }
-    return result
+    return result, used
 
 
 def tile_ceiling(threads: int) -> float:
@@ -312,27 +354,27 @@ def _installed(package: str) -> bool:
     return importlib.util.find_spec({"scikit-learn": "sklearn"}.get(package, package)) is not None
 
 
-def show(name: str, result: dict[str, dict], ceilings: dict[int, float]) -> None:
+def show(name: str, result: dict[str, dict], used: float | None, ceilings: dict[int, float]) -> None:
     rows, sizes, batch, _ = WORKLOADS[name]
     print(f"\n{name}: {rows:,} rows, {'-'.join(map(str, sizes))}, batch {batch}")
-    print(f"{'':14}{'threads':>8}{'ms/epoch':>10}{'range':>18}{'GFLOP/s':>9}{'of tile':>9}{'fastff is':>11}")
+    if used is not None and used > QUIET:
+        print(f"not quiet: other programs used {used:.2f} cores meanwhile")
+    print(f"{'':14}{'threads':>8}{'n':>4}{'ms/epoch':>10}{'range':>18}{'GFLOP/s':>9}{'of tile':>9}{'fastff is':>11}")
     own = result["fastff"]["median"]
     for peer, r in result.items():
         rate = model_flops(name) / r["median"] / 1e9
         spread = f"{r['low'] * 1e3:.1f}-{r['high'] * 1e3:.1f}"
         times = "" if peer == "fastff" else f"{r['median'] / own:.2f}x"
         share = f"{rate / ceilings[2]:.0%}"
-        print(
-            f"{peer:14}{r['threads']:>8}{r['median'] * 1e3:>10.2f}{spread:>18}{rate:>9.1f}{share:>9}{times:>11}",
-            flush=True,
-        )
+        first = f"{peer:14}{r['threads']:>8}{r['n']:>4}{r['median'] * 1e3:>10.2f}"
+        print(f"{first}{spread:>18}{rate:>9.1f}{share:>9}{times:>11}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="*", choices=[[], *WORKLOADS], help="all by default")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each")
+    parser.add_argument("--rounds", type=int, default=15, help="measurements of each, at most")
     parser.add_argument("--json", help="a file for the figures")
     options = parser.parse_args()
     peers = [peer for peer in dict.fromkeys(["fastff", *options.peers]) if _available(peer)]
@@ -342,13 +384,11 @@ def main() -> None:
     print(
         "the tile alone: " + ", ".join(f"{rate:.0f} GFLOP/s on {threads} threads" for threads, rate in ceilings.items())
     )
-    print(
-        f"medians of {options.rounds} interleaved measurements after a warm-up, each library at its better thread count"
-    )
+    print("medians of n interleaved measurements after a warm-up, each library at its better thread count")
     figures = {}
     for name in options.workloads or WORKLOADS:
-        figures[name] = compare(name, peers, options.rounds)
-        show(name, figures[name], ceilings)
+        figures[name], used = compare(name, peers, options.rounds)
+        show(name, figures[name], used, ceilings)
     if options.json:
         Path(options.json).write_text(
             json.dumps({"machine": facts, "ceilings": ceilings, "figures": figures}, indent=1)
