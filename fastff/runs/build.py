@@ -85,6 +85,7 @@ def make_trainer(
         loss="cross_entropy" if options.loss == "auto" else options.loss,
         label_smoothing=options.label_smoothing,
         clip_norm=options.clip_norm,
+        ema_decay=options.ema_decay or None,
         patience=options.patience,
         monitor=options.monitor,
     )
