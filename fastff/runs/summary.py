@@ -58,6 +58,7 @@ def summarise(run: Run, data: Dataset) -> dict[str, Any]:
         **{name: figures.get(name) for name in names},
         **ranked,
         "train_seconds": seconds,
+        "prepare_seconds": trainer.prepare_seconds,
         "compile_seconds": trainer.compile_seconds,
         "examples_per_second": clock.per_second(len(data.x_train) * len(epochs), seconds),
         "parameters": trainer.network.parameter_count,

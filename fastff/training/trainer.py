@@ -111,6 +111,7 @@ class Trainer(Closed):
     network, criterion, recorder = Fixed(), Fixed(), Fixed()
     context: RunContext = ALONE  # of all runs; the commands set it before fit
     compile_seconds = 0.0
+    prepare_seconds = 0.0  # that fitting the first layers to the rows has taken; the commands set it
     threads_used = 1  # of the last epoch
     _averages: Averages | None = None
 

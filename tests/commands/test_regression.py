@@ -57,6 +57,9 @@ def test_the_summary_and_the_metrics_are_of_a_regression(folder):
     assert summary["test_r2"] > 0.8
     assert 0 < summary["test_mae"] < summary["test_rmse"] < 40_000
     assert not any("accuracy" in name for name in summary)
+    figures = "train_r2 val_r2 test_r2 test_rmse test_mae train_seconds prepare_seconds compile_seconds".split()
+    names = ["dataset", "task", "epochs", *figures, "examples_per_second", "parameters", "precision", "threads", "seed"]
+    assert [name for name in summary if name in names] == names
     last = json.loads((folder / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["train_accuracy"] is None
     assert last["val_r2"] == pytest.approx(summary["val_r2"], abs=0.2)

@@ -64,7 +64,7 @@ ATTRIBUTES = {
     "net.layers[5]": ["rate", "training", "features_in", "output_dim", "reseed", "setting_names"],
     "net.layers[7]": ["function", "features_in", "output_dim"],
     "net": ["layers", "optimizer", "task", "input_dim", "output_dim", "linear_layers", "parameter_count", "lowers", "forward", "lower_forward", "logits", "load", "contents", "parameters"],
-    "own": ["network", "optimizer", "batch_size", "step_size", "schedule", "precision", "threads", "seed", "criterion", "loss", "clip_norm", "ema_decay", "averages", "verbose", "label_smoothing", "patience", "monitor", "recorder", "context", "history", "progress", "best", "compile_seconds", "threads_used", "order"],
+    "own": ["network", "optimizer", "batch_size", "step_size", "schedule", "precision", "threads", "seed", "criterion", "loss", "clip_norm", "ema_decay", "averages", "verbose", "label_smoothing", "patience", "monitor", "recorder", "context", "history", "progress", "best", "compile_seconds", "prepare_seconds", "threads_used", "order"],
     "own.criterion": ["label_smoothing", "forward", "backward"],
     "own.recorder": ["monitor", "history", "progress", "best"],
     "own.history": ["batch_losses", "batch_accuracies", "epochs"],
