@@ -73,7 +73,7 @@ class LeadingTrainer(Trainer):
         return LeadingSteps(fit, self.group, self.home, epochs=at_once), validate
 
     def _validate(self, share: SharedEvaluation) -> tuple[float, float]:
-        averages = self.averages  # which rank 0 alone has
+        averages = self._averages  # which rank 0 alone has
         assert self.home is not None
         self.group.tell("validate", averages is not None)
         if averages is not None:

@@ -38,7 +38,7 @@ def trainer_state(trainer: Trainer) -> State:
         for j in range(2):
             arrays[moment_name(weight, j)] = panels.Unpacked(layer.moments[j], shape)
             arrays[moment_name(bias, j)] = layer.bias_moments[j][: layer.output_dim]
-    averages = trainer.averages
+    averages = trainer._own_averages
     if averages is not None:
         arrays |= averages.state(trainer.network.layers)
     arrays["history.batch_losses"] = np.array(trainer.history.batch_losses)

@@ -177,12 +177,6 @@ class Trainer(Closed):
             self.monitor = "val_loss"
 
     @property
-    def averages(self) -> Averages | None:
-        """The moving averages of the network's weights, None where there are none yet."""
-        own = self._averages
-        return own if own is not None and own.are_of(self.network.linear_layers) else None
-
-    @property
     def history(self) -> History:
         """What all calls of fit have shown so far."""
         return self.recorder.history
@@ -295,9 +289,15 @@ class Trainer(Closed):
         self._averages.hide()
         return ends
 
+    @property
+    def _own_averages(self) -> Averages | None:
+        """The averages, None where there are none yet, or the network has other layers by now."""
+        own = self._averages
+        return own if own is not None and own.are_of(self.network.linear_layers) else None
+
     def _begin_averages(self) -> Averages | None:
-        """The averages of a fit that begins, with the weights where training goes on from them."""
-        averages = self.averages
+        """The averages of a fit that begins, with the network's weights in their place to be trained."""
+        averages = self._own_averages
         if averages is not None:
             averages.hide()
         if self.ema_decay is None:
@@ -322,9 +322,31 @@ class Trainer(Closed):
         tuple of float
             The mean loss; and the accuracy in 0..1, or r2.
         """
+        return self._evaluation(X, Y).run(self.threads, self.context)
+
+    def evaluate_rows(self, X: Rows, Y: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """What evaluate gives, and the outputs of the network behind it, by one pass over the rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, D) or Shards
+            The rows.
+        Y : ndarray of shape (N,) or (N, 1)
+            Their labels, or numbers to predict.
+
+        Returns
+        -------
+        tuple of float, float and ndarray of shape (N, outputs), float32
+            The mean loss; the accuracy in 0..1, or r2; the logits, or the numbers that the loss compares with its own.
+        """
+        evaluation = self._evaluation(X, Y, outputs=True)
+        loss, score = evaluation.run(self.threads, self.context)
+        return loss, score, evaluation.outputs
+
+    def _evaluation(self, X: Rows, Y: np.ndarray, *, outputs: bool = False) -> Evaluation:
         X, Y = check_pair(self.network, self.criterion, X, Y, "X", "Y")
         front = in_front_of_loss(self.network, self.criterion)
-        return Evaluation(front, X, Y, EVALUATION_ROWS, self.criterion).run(self.threads, self.context)
+        return Evaluation(front, X, Y, EVALUATION_ROWS, self.criterion, outputs=outputs)
 
     def restore_best(self) -> None:
         """Give the network the weights of the best epoch so far, where a monitor has kept them."""

@@ -46,7 +46,7 @@ def same():
                 trainer.fit(x, y, epochs=2)
             states = [trainer_state(trainer)[0] for trainer in (alone, shared)]
             if decay is not None:
-                shared.averages.hide()  # which only rank 0 has
+                shared._averages.hide()  # which only rank 0 has
         validated = [trainer.history.epochs[:2] for trainer in (alone, shared)]
         record = {
             "case": [way, batch, threads, decay],

@@ -64,7 +64,7 @@ ATTRIBUTES = {
     "net.layers[5]": ["rate", "training", "features_in", "output_dim", "reseed", "setting_names"],
     "net.layers[7]": ["function", "features_in", "output_dim"],
     "net": ["layers", "optimizer", "task", "input_dim", "output_dim", "linear_layers", "parameter_count", "lowers", "forward", "lower_forward", "logits", "load", "contents", "parameters"],
-    "own": ["network", "optimizer", "batch_size", "step_size", "schedule", "precision", "threads", "seed", "criterion", "loss", "clip_norm", "ema_decay", "averages", "verbose", "label_smoothing", "patience", "monitor", "recorder", "context", "history", "progress", "best", "compile_seconds", "prepare_seconds", "threads_used", "order"],
+    "own": ["network", "optimizer", "batch_size", "step_size", "schedule", "precision", "threads", "seed", "criterion", "loss", "clip_norm", "ema_decay", "verbose", "label_smoothing", "patience", "monitor", "recorder", "context", "history", "progress", "best", "compile_seconds", "prepare_seconds", "threads_used", "order"],
     "own.criterion": ["label_smoothing", "forward", "backward"],
     "own.recorder": ["monitor", "history", "progress", "best"],
     "own.history": ["batch_losses", "batch_accuracies", "epochs"],
@@ -80,7 +80,7 @@ ATTRIBUTES = {
 
 LATER = [
     "fit(own); trained(own)", "sound(net)", "net.logits(X[:3]); sound(net)",
-    "net.forward(X[:8]); net.backward(G); net.step(0.01); sound(net)", "own.evaluate(X, Y); sound(net)",
+    "net.forward(X[:8]); net.backward(G); net.step(0.01); sound(net)", "own.evaluate(X, Y); own.evaluate_rows(X, Y); sound(net)",
     "own.restore_best(); sound(net)", "net.save(FOLDER / f'{os.getpid()}'); sound(net)",
     "sound(copy.deepcopy(net)); sound(net)", "sound(pickle.loads(pickle.dumps(net))); sound(net)",
     "net.predict(MANY); sound(net)", "net.summary() if hasattr(net, 'summary') else repr(net); sound(net)",
