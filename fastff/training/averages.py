@@ -29,7 +29,7 @@ class Averages:
 
     def __init__(self, layers: Sequence[LinearLayer], decay: float) -> None:
         self.decay, self.count = decay, 0
-        self.layers = list(dict.fromkeys(layers))  # a network may have a layer twice
+        self.layers = _each_once(layers)
         self._twins = [layer.twin() for layer in self.layers]
         self._weights: list[np.ndarray] | None = None  # the layers' own values, while the layers show the averages
 
@@ -47,7 +47,7 @@ class Averages:
 
     def are_of(self, layers: Sequence[LinearLayer]) -> bool:
         """Whether these are the layers."""
-        return [*map(id, dict.fromkeys(layers))] == [*map(id, self.layers)]
+        return [*map(id, _each_once(layers))] == [*map(id, self.layers)]
 
     # --- steps ---
 
@@ -83,13 +83,8 @@ class Averages:
             return
         for layer in self.layers:
             layer.sync()
-        averages = [averages for _, averages in self._pairs]
         self._weights = [values.copy() for values, _ in self._pairs]
-        try:
-            self._fill(averages)
-        except KeyboardInterrupt:  # half of it would be taken for weights that somebody else has given
-            self._fill(averages)
-            raise
+        self._fill([averages for _, averages in self._pairs])
 
     def hide(self) -> None:
         """Have the network hold the weights that were put aside, to be trained further.
@@ -110,11 +105,18 @@ class Averages:
         self._weights = None
 
     def _fill(self, arrays: Sequence[np.ndarray]) -> None:
-        """Give the layers these values."""
-        for (values, _), array in zip(self._pairs, arrays, strict=True):
-            values[:] = array
-        for layer in self.layers:
-            layer.updated(0)
+        """Give the layers these values; where Ctrl-C comes in between the averages, as if they had been shown."""
+        try:
+            for (values, _), array in zip(self._pairs, arrays, strict=True):
+                values[:] = array
+            for layer in self.layers:
+                layer.updated(0)
+        except KeyboardInterrupt:  # a part of it would be taken for weights that somebody else has given
+            for values, averages in self._pairs:
+                values[:] = averages
+            for layer in self.layers:
+                layer.updated(0)
+            raise
 
     # --- on disk ---
 
@@ -145,3 +147,8 @@ class Averages:
                 arrays[names[0]], arrays[names[1]] = Unpacked(own[2 * place], shape), own[2 * place + 1][: shape[1]]
             arrays |= zip((AVERAGE + name for name in names), self._twins[place].arrays().values(), strict=True)
         return arrays
+
+
+def _each_once(layers: Sequence[LinearLayer]) -> list[LinearLayer]:
+    """The layers, without those that a network has twice."""
+    return [*{id(layer): layer for layer in layers}.values()]

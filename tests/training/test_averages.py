@@ -11,7 +11,18 @@ from kill_and_resume import contents
 from stopping import BACKOFF, SMALL, at_epoch, go_on, send
 from trainers import X_VAL, Y_VAL, Through, X, Y, assert_same_history, make, weights_of
 
-from fastff import SGD, Config, Dropout, FeedForwardNeuralNetwork, Trainer, evaluate, fit_many, load_dataset, load_model
+from fastff import (
+    SGD,
+    Config,
+    Dropout,
+    FeedForwardNeuralNetwork,
+    LinearLayer,
+    Trainer,
+    evaluate,
+    fit_many,
+    load_dataset,
+    load_model,
+)
 from fastff.system import checkpoint
 from fastff.training.state import restore_trainer, trainer_state
 
@@ -186,6 +197,26 @@ def test_a_state_with_averages_goes_on_without_them_and_the_other_way_round():
     fit(without, 1)
     fit(plain, 1)
     assert bits(without.network) == bits(plain.network) != bits(with_them.network)
+
+
+@pytest.mark.parametrize("call", range(1, 10))
+def test_ctrl_c_while_averages_and_weights_change_places_loses_neither(monkeypatch, call):
+    one, whole, calls = trainer(), trainer(), []
+    changed = LinearLayer.updated
+
+    def interrupted(self, count):
+        changed(self, count)
+        if count == 0 and self in one.network.layers:
+            calls.append(count)
+            if len(calls) == call:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(LinearLayer, "updated", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        [fit(one, epochs) for epochs in (1, 2)]
+    fit(one, 4 - one.progress.epoch)
+    fit(whole, 4)
+    assert state(one) == state(whole)
 
 
 def test_a_trainer_that_is_copied_goes_on_like_the_first():
