@@ -64,8 +64,8 @@ def _train_run(run: Run, data: Dataset, log: Log) -> dict[str, Any]:
     with log:
         _fit(run, data, log)
         run.trainer.restore_best()
-        summary = summarise(run, data)
-        draw(run, data, summary)
+        summary, answers = summarise(run, data)
+        draw(run, data, summary, answers)
         run.write_summary(summary)
         log.summary(summary)
     return summary

@@ -15,6 +15,7 @@ BETA1, KEEP1, BETA2, KEEP2, DECAY, SHRINK, RATE, ROOT, EPSILON, RULE = range(10)
 STORE, ADAM, SGD = 0.0, 1.0, 2.0  # the rules that RULE chooses from; STORE puts the gradient where the weights are
 # Where a process has a share of each batch: what its rows' gradients count, and its first row's place in the batch
 SCALE, OFFSET = 10, 11
+APART = 12  # of the difference between a weight and its average, the share by which the average moves
 
 
 @emits(types.void, i64, i64, address, i64, address, address, address, address, address, address, i64, i64)

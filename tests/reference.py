@@ -24,6 +24,18 @@ def gather(rows, index, mean=0.0, scale=1.0):
     return (rows[index].astype(np.float64) - mean) * scale
 
 
+# --- averages ---
+
+
+def averaged(weights, decay):
+    """The moving averages of weights (steps + 1, ...) after each step, float64; the first are those before any step."""
+    averages = [weights[0].astype(np.float64)]
+    for t in range(1, len(weights)):
+        d = min(decay, (1 + t) / (10 + t))
+        averages.append(d * averages[-1] + (1 - d) * weights[t])
+    return averages
+
+
 # --- linear layer ---
 
 

@@ -45,6 +45,7 @@ class Follower:
     """What rank 0 can tell the others, a method each."""
 
     trainer: Trainer
+    home: Home
     steps: SharedSteps
     evaluation: SharedEvaluation
 
@@ -64,7 +65,7 @@ class Follower:
         """Make the network and what trains it."""
         network = FeedForwardNeuralNetwork.holding(arrays, layers, "rank 0's network")
         self.trainer, data = Trainer(network, **settings), self.data
-        home = Home(self.group, self.trainer, sharded=sharded)
+        home = self.home = Home(self.group, self.trainer, sharded=sharded)
         fit = self.trainer.what_to_fit(*self._checked(data.x_train, data.y_train))
         self.steps = SharedSteps(fit, self.group, home)
         if data.x_val is not None and data.y_val is not None:
@@ -76,8 +77,10 @@ class Follower:
         orders = np.array([self.trainer.order(e, rows) for e in range(epoch, epoch + count)])
         self.steps.run(epoch, orders, first, hyper, threads)
 
-    def validate(self) -> None:
-        """Take part in a validation."""
+    def validate(self, spread: bool) -> None:
+        """Take part in a validation; spread: of weights that rank 0 has put in the place of those that are trained."""
+        if spread:
+            self.home.spread()
         self.evaluation()
 
     def _checked(self, X: Rows, Y: np.ndarray) -> tuple[Rows, np.ndarray]:

@@ -38,6 +38,11 @@ class Home:
             at = end + bias
         group.comm.Barrier()
 
+    def spread(self) -> None:
+        """Have all processes see the values that rank 0 has; all must call it."""
+        if not self.shared:
+            self.group.comm.Bcast(self.flat[0])
+
     def program(self, rows: int) -> SharedProgram:
         """An empty program for batches of which this process has so many rows."""
         if self.shared:

@@ -73,9 +73,16 @@ class LeadingTrainer(Trainer):
         return LeadingSteps(fit, self.group, self.home, epochs=at_once), validate
 
     def _validate(self, share: SharedEvaluation) -> tuple[float, float]:
-        self.group.tell("validate")
+        averages = self._averages  # which rank 0 alone has
+        assert self.home is not None
+        self.group.tell("validate", averages is not None)
+        if averages is not None:
+            averages.show()
+            self.home.spread()
         figures = share()
         self.group.done()
+        if averages is not None:
+            averages.hide()
         return figures
 
 

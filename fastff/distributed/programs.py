@@ -107,6 +107,9 @@ class MemoryProgram(SharedProgram):
             self.update_weights(x, gt, weights, n_out, more=w, **share)
         self._come()
 
+    def before_averages(self) -> None:
+        self._await_others()  # the others' parts of the parameters; none changes before this process comes again
+
     def begin(self) -> None:
         if self.group.rank == 0:
             self.meeting[:] = 0

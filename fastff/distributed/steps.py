@@ -58,7 +58,6 @@ class SharedSteps(ProgramSteps):
         self.group, self.home = group, home
         self.shares = Shares(fit.batches, group.rank, group.size)
         super().__init__(fit, epochs=epochs)
-        self.program.finish()
 
     def make_program(self) -> Program:
         return self.home.program(self.shares.rows)

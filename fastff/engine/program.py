@@ -210,6 +210,12 @@ class Program:
         self.update_bias(gt, bias, n_out)
         self.update_weights(x, gt, weights, n_out)
 
+    def finish(self) -> None:
+        """Add what follows the way back through all layers."""
+
+    def before_averages(self) -> None:
+        """Add what must be over before moving averages can be taken of the parameters: nothing behind an update."""
+
     def update_weights(
         self, x: Panels, gt: np.ndarray, weights: Sequence[np.ndarray], n_out: int, *, barrier: bool = True, **more: Any
     ) -> None:

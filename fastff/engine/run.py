@@ -70,7 +70,7 @@ class Run:
         self.outcome = Outcome(
             memory[ends[1] : ends[2]].view(np.float64), memory[ends[2] :].view(np.float64), next_step, steps
         )
-        self._hyper = hyper if hyper is None else _checked(hyper, steps - first_step)
+        self._hyper = hyper if hyper is None else check_hyper(hyper, steps - first_step)
         if threads > 1:  # how busy the machine was in the last run, whichever program that ran
             account = self._plan[driver.ACCOUNT : driver.PLAN]
             before, account[: team.KEPT] = account[team.TEAM], _account
@@ -120,7 +120,8 @@ def runner(table: Table, index: np.ndarray, kept: Any) -> Callable[[int], None]:
     return run_rows
 
 
-def _checked(hyper: Any, steps: int) -> np.ndarray:
+def check_hyper(hyper: Any, steps: int) -> np.ndarray:
+    """The optimizer's numbers of so many steps; ArgumentError for what they could not be."""
     check_whole(hyper, "the optimizer's numbers")
     right = type(hyper) is np.ndarray and hyper.dtype == np.float32 and hyper.shape == (steps, 2, HYPER)
     if not right or not hyper.flags.c_contiguous:

@@ -5,6 +5,7 @@ adds its operations to one program for all layers, whose batches stay in the ker
 run the same operations and give the same bits. fastff.nn.preprocessing has the layers that prepare raw rows.
 """
 
+import copy
 from functools import partial
 from typing import Any, ClassVar
 
@@ -262,6 +263,15 @@ class LinearLayer(Layer, saved_as="linear"):
         self._matrix.move(weights[0], keep=keep)
         self._moments, self._bias, self._bias_moments = weights[1:], biases[0], biases[1:]
         self._gradient = None  # step would run on the old memory
+
+    def twin(self) -> "LinearLayer":
+        """This layer with weights and a bias of its own, which are the same for now; it has no moments of its own."""
+        self.sync()
+        other = copy.copy(self)
+        other._matrix, other._bias = panels.Matrix(self._matrix.shape), panels.aligned(len(self._bias))
+        other._matrix.panels[:], other._bias[:] = self._matrix.panels, self._bias
+        other._gradient = other._last = None
+        return other
 
     @property
     def grad_weights(self) -> np.ndarray:

@@ -216,6 +216,11 @@ def check_clip_norm(value: Any) -> float | None:
     return None if value is None else check_number("clip_norm", value, 0.0, np.inf, above=True)
 
 
+def check_ema_decay(value: Any) -> float | None:
+    """The decay of moving averages of the weights as a float, or None."""
+    return None if value is None else check_number("ema_decay", value, 0.0, 1.0, above=True)
+
+
 def store_gradient() -> np.ndarray:
     """The numbers of an update that stores the gradient in place of the weights: see Optimizer."""
     return _numbers(optimizer.STORE, np.zeros(1), l2=0.0, shrink=1.0)

@@ -15,6 +15,7 @@ from fastff.nn.layers import LAYERS, Layer, LinearLayer
 from fastff.system.blocks import Sliceable
 
 BEST = "best."  # begins the names of the best epoch's parameters in a trainer's state
+AVERAGE = "average."  # and of the parameters' moving averages
 
 
 def array_name(place: int, name: str) -> str:

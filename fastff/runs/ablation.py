@@ -29,6 +29,7 @@ _LEFT_OUT: dict[str, tuple[Any, Callable[[Config], str]]] = {
     "shift": (0, lambda o: f"shifts of up to {o.shift} pixel{'s' * (o.shift > 1)}"),
     "dropout": (0.0, lambda o: f"dropout {o.dropout:g}"),
     "label_smoothing": (0.0, lambda o: f"label smoothing {o.label_smoothing:g}"),
+    "ema_decay": (0.0, lambda o: f"averaged weights, decay {o.ema_decay:g}"),
     "weight_decay": (0.0, lambda o: f"weight decay {o.weight_decay:g}"),
     "schedule": ("constant", lambda o: f"the {o.schedule} schedule"),
     "bias_correction": ("standard", lambda o: f"the {o.bias_correction} bias correction"),

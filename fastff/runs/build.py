@@ -20,7 +20,7 @@ from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.targets import TargetExp, TargetScale
 from fastff.runs.config import Config
 from fastff.runs.presets import PRESETS
-from fastff.system import elementary
+from fastff.system import clock, elementary
 from fastff.system.arguments import check_size
 from fastff.training.trainer import Trainer
 
@@ -53,8 +53,9 @@ def make_trainer(
     kind: the class of the trainer. front: what `preprocessing` returned for such options, where that was called
     before; the layers are copied. Raises ArgumentError for bad values.
     """
-    options = for_data(options, data)
+    options, start = for_data(options, data), clock.now()
     front = preprocessing(options, data) if front is None else [copy.copy(layer) for layer in front]
+    prepare_seconds = clock.since(start)
     width = front[-1].output_dim if front else None
     network = FeedForwardNeuralNetwork(
         width or data.n_features,
@@ -74,7 +75,7 @@ def make_trainer(
             0, Augment(data.image_shape, mirror=options.mirror, shift=options.shift, seed=options.seed)
         )
     check_size("epochs", options.epochs)
-    return kind(
+    trainer = kind(
         network,
         batch_size=options.batch_size,
         step_size=options.step_size,
@@ -85,9 +86,12 @@ def make_trainer(
         loss="cross_entropy" if options.loss == "auto" else options.loss,
         label_smoothing=options.label_smoothing,
         clip_norm=options.clip_norm,
+        ema_decay=options.ema_decay or None,
         patience=options.patience,
         monitor=options.monitor,
     )
+    trainer.prepare_seconds = prepare_seconds
+    return trainer
 
 
 def _predict_numbers(network: FeedForwardNeuralNetwork, data: Dataset, loss: str) -> None:

@@ -162,6 +162,8 @@ class Config(HasPaths):
     Those also have absolute_error, and poisson for counts; predictions are in their own units."""
     clip_norm: Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="")] = None
     """Scale the gradients of a step down where their norm, of all layers together, is above this."""
+    ema_decay: float = 0.0
+    """Average the weights over the steps with this decay, 0.999 say, and validate and keep the averages; 0 for none."""
     label_smoothing: float = 0.0
     """The share of each row's label that is spread evenly over all classes, from 0 to below 1."""
     patience: Count = None

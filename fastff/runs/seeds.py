@@ -28,6 +28,7 @@ from fastff.runs.progress import announce_compiling
 from fastff.runs.regression import regression_splits
 from fastff.runs.run import Run, described
 from fastff.runs.summary import evaluate_splits, scores
+from fastff.system import clock
 from fastff.system.arguments import check_size
 from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
@@ -89,7 +90,9 @@ class _Several:
 
     def __init__(self, options: Config, data: Dataset, folder: Path, train_run: TrainRun, context: RunContext) -> None:
         self.options, self.data, self.folder, self.train_run, self.context = options, data, folder, train_run, context
+        start = clock.now()
         self.front = preprocessing(options, data)
+        self.prepare_seconds = clock.since(start)
         announce_compiling(options.precision)
         self.networks: dict[int, FeedForwardNeuralNetwork] = {}
         self.summaries: dict[int, dict[str, Any]] = {}
@@ -101,7 +104,7 @@ class _Several:
         own = dataclasses.replace(self.options, seed=seed, seeds=None, out=str(folder))
         try:
             run = Run(own, make_trainer(own, self.data, front=self.front), self.data)
-            run.trainer.context = self.context
+            run.trainer.context, run.trainer.prepare_seconds = self.context, self.prepare_seconds
             with run.start(resume=self.options.resume and has_run(folder)):
                 self.trained |= not run.complete
                 log = make_log(run, self.data.name)

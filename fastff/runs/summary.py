@@ -1,7 +1,6 @@
 """What a finished run says about itself: the content of summary.json, the pictures, and a command's last lines."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,16 @@ from fastff.nn.preprocessing import Whiten
 from fastff.runs import regression
 from fastff.runs.folder import CONFUSION, CURVES, EXAMPLES, IMPORTANCE, PREDICTED, RESIDUALS, WEIGHTS
 from fastff.runs.importance import can_measure, column_importances
-from fastff.runs.regression import output_names, regression_splits
+from fastff.runs.regression import all_figures, output_names
 from fastff.runs.run import Run
-from fastff.system import clock
+from fastff.system import clock, elementary
 from fastff.system.blocks import Sliceable
 from fastff.training.figures import class_figures, majority_share
 
+FIGURES: tuple[str, ...] = (  # of classes; regression.SUMMARY has those of numbers
+    "train_accuracy", "val_accuracy", "test_accuracy", "test_loss", "majority_share", "val_balanced_accuracy",
+    "val_auc", "test_balanced_accuracy", "test_auc",
+)  # fmt: skip
 MOST_BARS = 20  # columns in the picture of importances
 _SPLITS = {"test": "test", "val": "validation", "train": "training"}  # and what a person calls them
 
@@ -37,27 +40,26 @@ def evaluate_splits(
     return figures
 
 
-def summarise(run: Run, data: Dataset) -> dict[str, Any]:
-    """The content of summary.json, for the weights that the trainer holds now: those of the best epoch."""
+def summarise(run: Run, data: Dataset) -> tuple[dict[str, Any], np.ndarray]:
+    """The content of summary.json, for the weights that the trainer holds now: those of the best epoch.
+
+    And what the network says of the rows that `draw` shows: probabilities (N, classes), or numbers as predict gives
+    them. All rows go through the network once.
+    """
     trainer, epochs = run.trainer, run.trainer.history.epochs
-    names: tuple[str, ...] = "train_accuracy", "val_accuracy", "test_accuracy", "test_loss"
-    ranked: dict[str, Any] = {}
-    if data.task == "classify":
-        figures = evaluate_splits(trainer.evaluate, data, ("train", "val", "test"))
-        ranked = _class_figures(run, data)
-    else:
-        predict, names = partial(trainer.network.predict, context=trainer.context), regression.SUMMARY
-        figures = regression_splits(predict, trainer.network, run.options.loss, data, tuple(_SPLITS))
+    classes = data.task == "classify"
+    names, find = (FIGURES, _class_figures) if classes else (regression.SUMMARY, _regression_figures)
+    figures, answers = find(run, data)
     seconds = sum(record.seconds for record in epochs)
-    return {
+    summary = {
         "dataset": data.name,
         "task": data.task,
         "test_rows": None if data.x_test is None else len(data.x_test),
         "epochs": len(epochs),
         "best_epoch": None if trainer.best is None else trainer.best.epoch,
         **{name: figures.get(name) for name in names},
-        **ranked,
         "train_seconds": seconds,
+        "prepare_seconds": trainer.prepare_seconds,
         "compile_seconds": trainer.compile_seconds,
         "examples_per_second": clock.per_second(len(data.x_train) * len(epochs), seconds),
         "parameters": trainer.network.parameter_count,
@@ -66,23 +68,51 @@ def summarise(run: Run, data: Dataset) -> dict[str, Any]:
         "seed": trainer.seed,
         "version": fastff.__version__,
     }
+    return summary, answers
 
 
-def _class_figures(run: Run, data: Dataset) -> dict[str, Any]:
-    """Balanced accuracy and AUC of validation and test, None without test rows, and the majority's share of those."""
-    found: dict[str, Any] = {}
+def _drawn(data: Dataset) -> str:
+    """The split whose rows are drawn."""
+    return "val" if data.x_test is None else "test"
+
+
+def _class_figures(run: Run, data: Dataset) -> tuple[dict[str, Any], np.ndarray]:
+    """The figures of all splits, and the probabilities of the rows that are drawn."""
+    trainer, figures, answers = run.trainer, dict[str, Any](), np.zeros((0, 0), np.float32)
+    figures["train_loss"], figures["train_accuracy"] = trainer.evaluate(data.x_train, data.y_train)
     for split in ("val", "test"):
         rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
-        figures: dict[str, Any] = {"balanced_accuracy": None, "auc": None}
-        if rows is not None:
-            figures = class_figures(labels, run.trainer.network.predict_proba(rows, context=run.trainer.context))
-            found["majority_share"] = majority_share(labels)
-        found |= {f"{split}_{name}": figure for name, figure in figures.items()}
-    return found
+        if rows is None:
+            continue
+        figures[f"{split}_loss"], figures[f"{split}_accuracy"], logits = trainer.evaluate_rows(rows, labels)
+        probabilities = elementary.softmax(logits)
+        figures |= {f"{split}_{name}": figure for name, figure in class_figures(labels, probabilities).items()}
+        figures["majority_share"] = majority_share(labels)
+        if split == _drawn(data):
+            answers = probabilities
+    return figures, answers
 
 
-def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
-    """Draw the run's pictures into its folder; those of single rows only where rows are pictures themselves."""
+def _regression_figures(run: Run, data: Dataset) -> tuple[dict[str, Any], np.ndarray]:
+    """The figures of all splits, and the predictions for the rows that are drawn."""
+    network, figures, answers = run.trainer.network, dict[str, Any](), np.zeros(0)
+    for split in _SPLITS:
+        rows, targets = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+        if rows is None:
+            continue
+        predictions = network.predict(rows, context=run.trainer.context)
+        found = all_figures(network, run.options.loss, targets, predictions)
+        figures |= {f"{split}_{name}": figure for name, figure in found.items()}
+        if split == _drawn(data):
+            answers = predictions
+    return figures, answers
+
+
+def draw(run: Run, data: Dataset, summary: dict[str, Any], answers: np.ndarray) -> None:
+    """Draw the run's pictures into its folder; those of single rows only where rows are pictures themselves.
+
+    answers: as summarise has them.
+    """
     folder, trainer, history = run.folder, run.trainer, run.trainer.history
     title = _title(summary)
     plots.draw_curves(
@@ -93,7 +123,7 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
         title=title,
         batches_per_epoch=len(Batches(len(data.x_train), trainer.batch_size)),
     )
-    split = "val" if data.x_test is None else "test"
+    split = _drawn(data)
     rows, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
     if data.columns is not None and can_measure():
         found = column_importances(trainer.network, data.columns, rows, labels)
@@ -102,15 +132,13 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
         heading = f"{data.name}: {score} lost where a column is shuffled ({_SPLITS[split]} rows)"
         plots.draw_importances(folder / IMPORTANCE, top, title=heading, shown=form.format)
     if data.task == "regress":
-        predictions = trainer.network.predict(rows, context=trainer.context)
         columns = None if data.columns is None else data.columns.target
         names = output_names(columns, trainer.network.output_dim or 0)
         of = f"{title} ({_SPLITS[split]} rows)"
-        plots.draw_predicted(folder / PREDICTED, labels, predictions, names=names, title=of)
-        plots.draw_residuals(folder / RESIDUALS, labels, predictions, names=names, title=of)
+        plots.draw_predicted(folder / PREDICTED, labels, answers, names=names, title=of)
+        plots.draw_residuals(folder / RESIDUALS, labels, answers, names=names, title=of)
         return
-    probabilities = trainer.network.predict_proba(rows, context=trainer.context)
-    guesses = probabilities.argmax(1)
+    guesses = answers.argmax(1)
     matrix = np.zeros((data.n_classes, data.n_classes), np.int64)
     np.add.at(matrix, (labels, guesses), 1)
     plots.draw_confusion(folder / CONFUSION, matrix, class_names=data.class_names)
@@ -129,7 +157,7 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any]) -> None:
             guesses[some],
             class_names=data.class_names,
             image_shape=data.image_shape,
-            confidences=probabilities[some].max(1),
+            confidences=answers[some].max(1),
         )
 
 

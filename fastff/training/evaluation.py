@@ -79,18 +79,31 @@ class Evaluation:
     """evaluate for rows X and targets Y that are checked already. It may be run again as the weights change.
 
     program: the kernels' program of a network that can be one; None for any other model, whose own forward is called.
+    outputs: where they are asked for, what the model has given for each row in the last run, float32 (N, outputs).
     """
 
-    def __init__(self, model: Any, X: Rows, Y: np.ndarray, batch_size: int, criterion: Loss | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        X: Rows,
+        Y: np.ndarray,
+        batch_size: int,
+        criterion: Loss | None = None,
+        *,
+        outputs: bool = False,
+    ) -> None:
         self.criterion = CrossEntropySoftmax() if criterion is None else criterion.plain()
         self.model, self.X, self.Y = model, X[...] if isinstance(X, np.ndarray) else X, Y
         self._held = references(X)
         self.batches, self.order = Batches(len(X), min(batch_size, len(X))), np.arange(len(X), dtype=np.int64)
         self.program: Program | None = None
+        self._keeps, self.outputs = outputs, np.zeros((0, 0), np.float32)
         if isinstance(model, FeedForwardNeuralNetwork) and model.lowers() and self.criterion.lowers():
             self.program = Program(self.batches.size)
             targets = self.criterion.lower_targets(self.program, Y)
             z, _ = model.lower_forward(self.program, X, training=False)
+            if outputs:
+                self.outputs = self.program.scatter(z, len(X))
             self.criterion.lower(self.program, z, targets, None, gradient=False)
 
     def run(self, threads: int | None = None, context: RunContext = ALONE) -> tuple[float, float]:
@@ -113,6 +126,7 @@ class Evaluation:
     def _by_forward(self) -> tuple[np.ndarray, np.ndarray]:
         """The sum of the rows' losses, and of hits or squared errors, in each batch."""
         losses, hits, criterion = np.zeros(len(self.batches)), np.zeros(len(self.batches)), self.criterion
+        kept = []
         with inference(self.model):
             for number in range(len(self.batches)):
                 rows = self.batches.slice(number)
@@ -122,4 +136,8 @@ class Evaluation:
                     raise DataError(f"{type(self.model).__name__}.forward: {len(outputs)} rows for {len(targets)}")
                 losses[number] = as_loss(criterion, criterion.forward(outputs, targets)) * len(targets)
                 hits[number] = criterion.score(outputs, targets)
+                if self._keeps:
+                    kept.append(outputs.astype(np.float32))
+        if self._keeps:
+            self.outputs = np.concatenate(kept)
         return losses, hits

@@ -248,7 +248,7 @@ class Recorder:
         self.progress = Progress(epoch=now.epoch + 1)
         if self.monitor is not None and self._is_best(value := getattr(record, self.monitor)):
             if parameters is None:
-                self._keep(fit.network, value, record.epoch)
+                self._keep(fit.result, value, record.epoch)
             else:
                 self.best = Best(value, record.epoch, parameters())
         return record

@@ -2,7 +2,8 @@
 
 The names: those of the network's parameters, "0.weight" and so on; Adam's and SGD's two moments of each,
 "0.weight.moment1"; "history.batch_losses" and "history.batch_accuracies", empty
-where numbers are predicted; and the best weights, "best.0.weight".
+where numbers are predicted; the best weights, "best.0.weight"; and where weights are averaged, their averages,
+"average.0.weight", beside the weights that are trained.
 Nothing random has a state to be kept: the order of rows, dropout and changed pictures follow from the seed, the epoch
 and the batch.
 """
@@ -18,8 +19,9 @@ from fastff.engine import panels
 from fastff.errors import DataError
 from fastff.nn.loss import CrossEntropySoftmax
 from fastff.nn.preprocessing import Whiten
-from fastff.nn.saved import BEST, array_name, moment_name, named_parameters
+from fastff.nn.saved import AVERAGE, BEST, array_name, moment_name, named_parameters
 from fastff.system.blocks import Sliceable, copied
+from fastff.training.averages import Averages
 from fastff.training.history import Best, EpochRecord, History, Progress
 from fastff.training.trainer import Trainer
 
@@ -36,6 +38,9 @@ def trainer_state(trainer: Trainer) -> State:
         for j in range(2):
             arrays[moment_name(weight, j)] = panels.Unpacked(layer.moments[j], shape)
             arrays[moment_name(bias, j)] = layer.bias_moments[j][: layer.output_dim]
+    averages = trainer._own_averages
+    if averages is not None:
+        arrays |= averages.state(trainer.network.layers)
     arrays["history.batch_losses"] = np.array(trainer.history.batch_losses)
     arrays["history.batch_accuracies"] = np.array(trainer.history.batch_accuracies)
     if trainer.best is not None:
@@ -46,6 +51,7 @@ def trainer_state(trainer: Trainer) -> State:
         "layers": layers,
         **loss,
         "updates": [layer.updates for layer in trainer.network.linear_layers],
+        **({} if averages is None else {"averaged": averages.count}),
         "progress": _fields(trainer.progress),
         "epochs": [_fields(record) for record in trainer.history.epochs],
         "best": None if trainer.best is None else {"value": trainer.best.value, "epoch": trainer.best.epoch},
@@ -103,15 +109,22 @@ def restore_trainer(
             best = Best(**_checked(metadata["best"]), arrays={})
             kept = {name: _like(own[name], arrays[BEST + name]) for _, *names in linear for name in names}
         updates = [count for _, count in zip(linear, metadata["updates"], strict=True)]
-        threads_used = metadata["threads_used"]
-        if not all(isinstance(count, int) and 0 <= count < 1 << 53 for count in [*updates, threads_used]):
-            raise TypeError(f"updates {updates}, threads_used {threads_used!r}")
+        threads_used, averaged = metadata["threads_used"], metadata.get("averaged")
+        counts = [*updates, threads_used, averaged or 0]
+        if not all(isinstance(count, int) and 0 <= count < 1 << 53 for count in counts):
+            raise TypeError(f"updates {updates}, threads_used {threads_used!r}, averaged {averaged!r}")
+        averages = {}
+        if averaged is not None:
+            averages = {name: _like(own[name], arrays[AVERAGE + name]) for _, *names in linear for name in names}
         losses, accuracies = (np.asarray(arrays[f"history.batch_{kind}"]).tolist() for kind in ("losses", "accuracies"))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{source}: is not a whole checkpoint of a run: {error!r}") from None
     trainer.network.set_parameters(arrays)
+    trainer._averages = None
+    if averaged is not None and trainer.ema_decay is not None:
+        trainer._averages = Averages.holding(trainer.network, trainer.ema_decay, averages, averaged)
     for i, layer in enumerate(trainer.network.layers):
         if isinstance(layer, Whiten):  # fitted again, its last bits may be others, by the threads of NumPy's libraries
             own_arrays = (np.asarray(arrays[array_name(i, name)]) for name in Whiten.array_names)
@@ -130,9 +143,11 @@ def restore_trainer(
 
 
 def best_network(arrays: Mapping[str, Sliceable], metadata: dict[str, Any]) -> dict[str, Sliceable]:
-    """The network's own arrays of a state, with the best weights so far, or the last ones where none are the best."""
+    """The network's own arrays of a state, with the best weights so far, or the last ones where none are the best, or
+    the averages of these."""
     own = {name: array for name, array in arrays.items() if re.fullmatch(r"\d+\.\w+", name)}
-    return own | ({name: arrays[BEST + name] for name in own if BEST + name in arrays} if metadata["best"] else {})
+    kept = BEST if metadata["best"] else AVERAGE
+    return own | {name: arrays[kept + name] for name in own if kept + name in arrays}
 
 
 def _fields(record: EpochRecord | Progress) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import store_gradient
 from fastff.nn.saved import named_parameters
 from fastff.system.hold import references
+from fastff.training.averages import Averages
 from fastff.training.evaluation import Evaluation
 from fastff.training.given import variation
 
@@ -40,9 +41,12 @@ def train(
     batches: Iterable[tuple[np.ndarray, ...]],
     step_sizes: Iterable[float],
     clip_norm: float | None = None,
+    averages: Averages | None = None,
 ) -> Iterator[tuple[float, float]]:
     """Train on batches of rows and targets, and weights where rows have some; after each step give its mean loss, and
     how many rows it had right, or the sum of their squared errors.
+
+    averages: of the network's weights, which follow each step.
 
     Ends before a step whose loss is not finite could change the weights.
     """
@@ -55,13 +59,15 @@ def train(
         if clip_norm is not None:
             network.clip_gradients(clip_norm)
         network.step(step_size)
+        if averages is not None:
+            averages.step()
         yield loss, criterion.score(outputs, *targets)
 
 
 @dataclass(frozen=True)
 class Fit:
     """What a fit trains, on which rows X (N, D) and targets Y (N,) or (N, outputs), and how: the rest is as Trainer
-    has it. weights: of the rows, float32 (N,), or None."""
+    has it. weights: of the rows, float32 (N,), or None. averages: of the network's weights, where some are wanted."""
 
     network: FeedForwardNeuralNetwork
     criterion: Loss
@@ -74,6 +80,12 @@ class Fit:
     context: RunContext
     weights: np.ndarray | None = None
     clip_norm: float | None = None
+    averages: Averages | None = None
+
+    @cached_property
+    def result(self) -> FeedForwardNeuralNetwork:
+        """What is validated and kept: the network, with the averages as its weights where there are some."""
+        return self.network if self.averages is None else self.averages.network(self.network)
 
     @cached_property
     def variation(self) -> float:
@@ -204,7 +216,8 @@ class LayerSteps(Steps):
         self.trained = Trained(outcome, first)
         numbers, sizes = range(first, len(batches)), map(float, step_sizes[first:])
         wholes = fit.wholes(orders)[0]
-        steps = train(fit.network, fit.criterion, self._rows(epoch, orders[0], numbers), sizes, fit.clip_norm)
+        rows, more = self._rows(epoch, orders[0], numbers), (fit.clip_norm, fit.averages)
+        steps = train(fit.network, fit.criterion, rows, sizes, *more)
         for number, (loss, hits) in zip(numbers, steps, strict=False):
             outcome.losses[number], outcome.hits[number] = loss * wholes[number], hits
             done[0] = number + 1
@@ -236,16 +249,17 @@ class ProgramSteps(Steps):
         g = fit.criterion.lower(self.program, z, targets, weights, gradient=True, halt=True)
         assert g is not None
         fit.network.lower_backward(self.program, g, saved)
-        if isinstance(self.program, ClippedProgram):
-            self.program.finish()
-        arrays = [kind[0] for layer in fit.network.linear_layers for kind in layer.memory] if keep else []
+        self.program.finish()
+        if fit.averages is not None:
+            fit.averages.lower(self.program)
+        arrays = [kind[0] for layer in fit.result.linear_layers for kind in layer.memory] if keep else []
         copies = KEPT_BYTES // max(1, sum(array.nbytes for array in arrays))
         self.most_epochs = max(1, min(epochs, MOST_EPOCHS, ROWS_A_CALL // len(fit.X), copies))
         if evaluation is not None and evaluation.program is not None and evaluation.program.stream is not None:
             self.most_epochs = 1  # its rows are in files that only a run of its own opens
         self._ends: EpochEnds | None = None
         if self.most_epochs > 1 and (evaluation is not None or keep):
-            self._ends = EpochEnds(self.program, fit.network, evaluation, arrays, self.most_epochs)
+            self._ends = EpochEnds(self.program, fit.result, evaluation, arrays, self.most_epochs)
 
     def make_program(self) -> Program:
         """An empty program for the batches."""
@@ -259,7 +273,9 @@ class ProgramSteps(Steps):
         layers = [layer for layer in self.fit.network.linear_layers if layer.trainable]
         self.outcome, self.trained = cast("Outcome | None", None), None  # `go` sets the outcome
         updates = max((layer.updates for layer in layers), default=0)
-        hyper = self.fit.network.optimizer.hyper(updates + 1, step_sizes[first:])
+        hyper, averages = self.fit.network.optimizer.hyper(updates + 1, step_sizes[first:]), self.fit.averages
+        if averages is not None:
+            hyper = averages.put_into(hyper, len(step_sizes) - first)
         # of whole epochs, so that one that goes on in the middle of an epoch says the same
         threads = self.threads_for(len(step_sizes))
         for layer in self.fit.network.linear_layers:
@@ -270,6 +286,8 @@ class ProgramSteps(Steps):
             if self.outcome is not None:
                 for layer in layers:
                     layer.updated(self.outcome.done - first)
+                if averages is not None:
+                    averages.counted(self.outcome.done - first)
                 # without a batch to do, no epoch was ended
                 self.trained = Trained(self.outcome, first, threads, self._ends if first < len(step_sizes) else None)
         assert self.trained is not None

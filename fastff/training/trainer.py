@@ -20,12 +20,13 @@ from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.nn.dropout import Dropout
 from fastff.nn.loss import Loss, check_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.nn.optim import Optimizer, check_clip_norm, check_optimizer, check_step_size
+from fastff.nn.optim import Optimizer, check_clip_norm, check_ema_decay, check_optimizer, check_step_size
 from fastff.system import clock
 from fastff.system.arguments import check_choice, check_count, check_flag, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
 from fastff.system.names import called_here
+from fastff.training.averages import Averages
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
 from fastff.training.figures import RANKED, class_figures
 from fastff.training.given import Given, check_given, check_pair, in_front_of_loss
@@ -61,6 +62,10 @@ class Trainer(Closed):
     clip_norm : float, optional
         The largest norm of the gradients of a step, of all weights and biases together; larger ones are scaled down to
         it (Pascanu et al. 2013).
+    ema_decay : float, optional
+        Keep an exponential moving average of all weights and biases over the steps, with this decay, above 0 and below
+        1. Validation, the best epoch, and the network outside of fit have the averages; training goes on from the
+        weights. 0.999 averages the last thousand steps or so.
     loss : {"cross_entropy", "squared_error", "absolute_error", "poisson"} or Loss
         ``"cross_entropy"`` for labels; the others for numbers to predict (SquaredError and so on); or a Loss, also of
         your own.
@@ -101,11 +106,14 @@ class Trainer(Closed):
     threads = Checked(check_threads)
     seed = Checked(partial(check_seed, required=True))
     clip_norm = Checked(check_clip_norm)
+    ema_decay = Checked(check_ema_decay)
     verbose = Checked(partial(check_flag, "verbose"))
     network, criterion, recorder = Fixed(), Fixed(), Fixed()
     context: RunContext = ALONE  # of all runs; the commands set it before fit
     compile_seconds = 0.0
+    prepare_seconds = 0.0  # that fitting the first layers to the rows has taken; the commands set it
     threads_used = 1  # of the last epoch
+    _averages: Averages | None = None
 
     @called_here
     def __init__(
@@ -120,6 +128,7 @@ class Trainer(Closed):
         seed: int = 0,
         schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant",
         clip_norm: float | None = None,
+        ema_decay: float | None = None,
         loss: Literal["cross_entropy", "squared_error", "absolute_error", "poisson"] | Loss = "cross_entropy",
         label_smoothing: float = 0.0,
         patience: int | None = None,
@@ -133,7 +142,7 @@ class Trainer(Closed):
             network.optimizer = check_optimizer(optimizer)
         self.batch_size, self.step_size, self.schedule = batch_size, step_size, schedule
         self.precision, self.threads, self.seed, self.verbose = precision, threads, seed, verbose
-        self.clip_norm = clip_norm
+        self.clip_norm, self.ema_decay = clip_norm, ema_decay
         self.criterion = check_loss(loss, label_smoothing)
         self.recorder = Recorder(self._check_monitor(monitor), self.criterion.task)
         self.patience = patience
@@ -237,6 +246,17 @@ class Trainer(Closed):
             raise ArgumentError(f"on_epoch: {type(on_epoch).__name__}, want a function of the epoch's record, or None")
 
         self._last_epoch = self.progress.epoch + epochs
+        self._averages = self._begin_averages()
+        try:
+            self._fit(given, epochs, on_epoch)
+        finally:
+            if self._averages is not None:
+                self._averages.show()
+        if self.patience is not None:
+            self.restore_best()
+        return self.history
+
+    def _fit(self, given: Given, epochs: int, on_epoch: Callable[[EpochRecord], Any] | None) -> None:
         fit = self.what_to_fit(given.X, given.Y, given.weights)
         steps, validate = self._build(
             fit, given.X_val, given.Y_val, 1 if on_epoch is not None or self.verbose or self._ranks else epochs
@@ -258,10 +278,34 @@ class Trainer(Closed):
             record = self.recorder.close(fit, figures, ranked=self._ranked(given))
             if self.verbose:
                 print(record, flush=True)
-            going_on = not (on_epoch is not None and on_epoch(record)) and self._epochs_left > 0
-        if self.patience is not None:
-            self.restore_best()
-        return self.history
+            going_on = not (on_epoch is not None and self._told(record, on_epoch)) and self._epochs_left > 0
+
+    def _told(self, record: EpochRecord, on_epoch: Callable[[EpochRecord], Any]) -> Any:
+        """What on_epoch(record) returns, to which the network shows itself as after a fit."""
+        if self._averages is None:
+            return on_epoch(record)
+        self._averages.show()
+        ends = on_epoch(record)
+        self._averages.hide()
+        return ends
+
+    @property
+    def _own_averages(self) -> Averages | None:
+        """The averages, None where there are none yet, or the network has other layers by now."""
+        own = self._averages
+        return own if own is not None and own.are_of(self.network.linear_layers) else None
+
+    def _begin_averages(self) -> Averages | None:
+        """The averages of a fit that begins, with the network's weights in their place to be trained."""
+        averages = self._own_averages
+        if averages is not None:
+            averages.hide()
+        if self.ema_decay is None:
+            return None
+        if averages is None:
+            return Averages(self.network.linear_layers, self.ema_decay)
+        averages.decay = self.ema_decay
+        return averages
 
     def evaluate(self, X: Rows, Y: np.ndarray) -> tuple[float, float]:
         """How good the network is over all rows, with the trainer's threads.
@@ -278,9 +322,31 @@ class Trainer(Closed):
         tuple of float
             The mean loss; and the accuracy in 0..1, or r2.
         """
+        return self._evaluation(X, Y).run(self.threads, self.context)
+
+    def evaluate_rows(self, X: Rows, Y: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """What evaluate gives, and the outputs of the network behind it, by one pass over the rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, D) or Shards
+            The rows.
+        Y : ndarray of shape (N,) or (N, 1)
+            Their labels, or numbers to predict.
+
+        Returns
+        -------
+        tuple of float, float and ndarray of shape (N, outputs), float32
+            The mean loss; the accuracy in 0..1, or r2; the logits, or the numbers that the loss compares with its own.
+        """
+        evaluation = self._evaluation(X, Y, outputs=True)
+        loss, score = evaluation.run(self.threads, self.context)
+        return loss, score, evaluation.outputs
+
+    def _evaluation(self, X: Rows, Y: np.ndarray, *, outputs: bool = False) -> Evaluation:
         X, Y = check_pair(self.network, self.criterion, X, Y, "X", "Y")
         front = in_front_of_loss(self.network, self.criterion)
-        return Evaluation(front, X, Y, EVALUATION_ROWS, self.criterion).run(self.threads, self.context)
+        return Evaluation(front, X, Y, EVALUATION_ROWS, self.criterion, outputs=outputs)
 
     def restore_best(self) -> None:
         """Give the network the weights of the best epoch so far, where a monitor has kept them."""
@@ -351,14 +417,15 @@ class Trainer(Closed):
         """That figure, of the network as it is now."""
         if not self._ranks or given.X_val is None or given.Y_val is None:
             return {}
-        probabilities = self.network.predict_proba(given.X_val, context=self.context)
+        network = self.network if self._averages is None else self._averages.network(self.network)
+        probabilities = network.predict_proba(given.X_val, context=self.context)
         figure = class_figures(given.Y_val, probabilities)[str(self.monitor).removeprefix("val_")]
         return {str(self.monitor): math.nan if figure is None else figure}
 
     def what_to_fit(self, X: Rows, Y: np.ndarray, weights: np.ndarray | None = None) -> Fit:
         """All that steps on these rows and targets, which are checked, need to know."""
         batches = Batches(len(X), min(self.batch_size, len(X)))
-        how = self.seed, self.precision, self.threads, self.context, weights, self.clip_norm
+        how = self.seed, self.precision, self.threads, self.context, weights, self.clip_norm, self._averages
         return Fit(in_front_of_loss(self.network, self.criterion), self.criterion, X, Y, batches, *how)
 
     def _build(
@@ -367,7 +434,7 @@ class Trainer(Closed):
         """The steps, of which a call may train so many epochs, and validation where there are rows for it."""
         evaluation, validate = None, None
         if X_val is not None and Y_val is not None:
-            evaluation = Evaluation(fit.network, X_val, Y_val, EVALUATION_ROWS, self.criterion)
+            evaluation = Evaluation(fit.result, X_val, Y_val, EVALUATION_ROWS, self.criterion)
             validate = partial(evaluation.run, self.threads, self.context)
         if not self._one_program():
             return LayerSteps(fit), validate
@@ -389,7 +456,8 @@ class Trainer(Closed):
 
     def _settings(self) -> dict[str, Any]:
         """What must stay the same during a fit: its steps have it from its start."""
-        settings = {name: getattr(self, name) for name in ("batch_size", "seed", "precision", "threads", "clip_norm")}
+        names = ("batch_size", "seed", "precision", "threads", "clip_norm", "ema_decay")
+        settings = {name: getattr(self, name) for name in names}
         rates = [layer.rate for layer in self.network.layers if isinstance(layer, Dropout)]
         settings |= {
             "label_smoothing": getattr(self.criterion, "label_smoothing", None),

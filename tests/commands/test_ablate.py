@@ -33,8 +33,10 @@ def ablation(folder):
         (Config(hidden=(), whiten=3, shift=1, mirror=True), {"standardize", "whiten", "shift", "mirror"}),
         (Config(optimizer="sgd", bias_correction="constant"), {"standardize", "hidden", "momentum"}),
         (
-            Config(bias_correction="constant", weight_decay=0.1, label_smoothing=0.1, schedule="one-cycle"),
-            {"standardize", "hidden", "bias_correction", "weight_decay", "label_smoothing", "schedule"},
+            Config(
+                bias_correction="constant", weight_decay=0.1, label_smoothing=0.1, schedule="one-cycle", ema_decay=0.9
+            ),
+            {"standardize", "hidden", "bias_correction", "weight_decay", "label_smoothing", "schedule", "ema_decay"},
         ),
     ],
 )

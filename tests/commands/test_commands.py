@@ -14,11 +14,13 @@ import pytest
 from command_line import PLAIN, run, succeed, write_flowers
 
 import fastff
-from fastff import FeedForwardNeuralNetwork, load_dataset
+from fastff import FeedForwardNeuralNetwork, load_dataset, train
+from fastff.engine.program import Program
+from fastff.runs import build, seeds
 from fastff.runs.config import Config
 from fastff.runs.presets import PRESETS
 from fastff.runs.progress import TrainingProgress
-from fastff.system import checkpoint
+from fastff.system import checkpoint, clock
 from fastff.system.shell import command_line
 
 FILES = [
@@ -48,6 +50,7 @@ SUMMARY = [
     "test_balanced_accuracy",
     "test_auc",
     "train_seconds",
+    "prepare_seconds",
     "compile_seconds",
     "examples_per_second",
     "parameters",
@@ -106,6 +109,52 @@ def test_the_summary_says_how_it_went(digits):
     assert (summary["precision"], summary["seed"], summary["version"]) == ("float32", 0, fastff.__version__)
     best = max(records(folder), key=lambda record: record["val_accuracy"])  # the first of equals
     assert (summary["best_epoch"], summary["val_accuracy"]) == (best["epoch"], best["val_accuracy"])
+
+
+@pytest.mark.parametrize("splits", [("train", "val", "test"), ("train", "val")])
+@pytest.mark.parametrize("task", ["classify", "regress"])
+def test_after_training_every_row_goes_through_the_network_once(tmp_path, monkeypatch, task, splits):
+    rng, rows, begun = np.random.default_rng(0), [], False
+    arrays = {f"x_{split}": rng.normal(size=(150 + i, 12)).astype(np.float32) for i, split in enumerate(splits)}
+    targets = {f"y_{split}": arrays[f"x_{split}"][:, 0] for split in splits}
+    if task == "classify":
+        targets = {name: (values > 0).astype(np.int64) for name, values in targets.items()}
+    np.savez(tmp_path / "rows.npz", **arrays, **targets)
+    through, summarise = Program.run, train.summarise
+
+    def counted(self, index=None, **more):
+        if begun:
+            rows.append(self.rows if index is None else index.size)
+        return through(self, index, **more)
+
+    def begin(*given):
+        nonlocal begun
+        begun = True
+        return summarise(*given)
+
+    monkeypatch.setattr(Program, "run", counted)
+    monkeypatch.setattr(train, "summarise", begin)
+    options = ("--task", task, "--epochs", 1, "--hidden", 8, "--out", tmp_path / "run")
+    succeed("train", tmp_path / "rows.npz", *options, pictures=True)
+    assert sorted(rows) == sorted(len(array) for array in arrays.values())
+    assert len(list((tmp_path / "run").glob("*.png"))) > 1
+
+
+def test_the_summarys_seconds_of_preparation_are_those_of_fitting_the_first_layers(flowers, tmp_path, monkeypatch):
+    now, prepare = [0.0], build.preprocessing
+
+    def slowly(*given):
+        now[0] += 3.0
+        return prepare(*given)
+
+    for module in (build, seeds):
+        monkeypatch.setattr(module, "preprocessing", slowly)
+    monkeypatch.setattr(clock, "now", lambda: now[0])
+    succeed("train", flowers, *SMALL, "--epochs", 1, "--out", tmp_path / "one")
+    run("train", flowers, *SMALL, "--epochs", 1, "--seeds", 2, "--out", tmp_path / "two")
+    for folder in ("one", "two/seed-0", "two/seed-1"):
+        summary = json.loads((tmp_path / folder / "summary.json").read_text())
+        assert (summary["prepare_seconds"], summary["train_seconds"]) == (3.0, 0.0)
 
 
 def test_the_metrics_have_a_line_an_epoch(digits):

@@ -57,6 +57,10 @@ def test_the_summary_and_the_metrics_are_of_a_regression(folder):
     assert summary["test_r2"] > 0.8
     assert 0 < summary["test_mae"] < summary["test_rmse"] < 40_000
     assert not any("accuracy" in name for name in summary)
+    figures = ["train_r2", "val_r2", "test_r2", "test_rmse", "test_mae"]
+    seconds = ["train_seconds", "prepare_seconds", "compile_seconds", "examples_per_second"]
+    names = ["dataset", "task", "epochs", *figures, *seconds, "parameters", "precision", "threads", "seed", "version"]
+    assert [name for name in summary if name in names] == names
     last = json.loads((folder / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["train_accuracy"] is None
     assert last["val_r2"] == pytest.approx(summary["val_r2"], abs=0.2)
@@ -108,7 +112,7 @@ def test_several_targets_are_predicted_together(folder, tmp_path):
         trainer.fit(data.x_train, data.y_train, data.x_val, data.y_val, epochs=30)
         trainer.restore_best()
         run_of_both.save()
-        summary = summarise(run_of_both, data)
+        summary, answers = summarise(run_of_both, data)
     model = load_model(tmp_path / "run")
     assert model.outputs == ("price", "rent")
     succeed("predict", tmp_path / "run", folder / "both.csv", "--out", tmp_path / "p.csv")
@@ -120,6 +124,7 @@ def test_several_targets_are_predicted_together(folder, tmp_path):
     found = printed("evaluate", tmp_path / "run", folder / "both.csv", "--split", "test")
     assert found["rmse"] == summary["test_rmse"]
     assert found["r2"] > 0.5
+    assert answers.shape == data.y_test.shape
 
 
 def test_a_run_is_resumed_with_the_same_bits(folder, tmp_path):

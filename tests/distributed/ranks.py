@@ -23,7 +23,8 @@ from fastff.system.limits import usable_cpus
 from fastff.training.state import trainer_state
 
 # 101 rows in batches of 20 end with a batch of 1, in batches of 2 a third rank has no row of any
-CASES = [(way, batch, threads) for way in ("memory", "messages", "sharded") for batch, threads in ((20, 2), (2, 1))]
+WAYS = "memory", "messages", "sharded"
+CASES = [(way, *more) for way in WAYS for more in ((20, 2, None), (2, 1, None), (20, 2, 0.95))]
 
 
 def same():
@@ -31,9 +32,9 @@ def same():
     x, y = rng.normal(size=(101, 70)).astype(np.float32), np.arange(101) % 5
     data = make_dataset("rows", {"train": (x, y), "val": (x[:7], y[:7])}, source="rows")
     world = join()
-    for way, batch, threads in CASES:
+    for way, batch, threads, decay in CASES:
         group = Group(world.comm, on_one_machine=way == "memory")
-        settings = {"batch_size": batch, "threads": threads, "label_smoothing": 0.1}
+        settings = {"batch_size": batch, "threads": threads, "label_smoothing": 0.1, "ema_decay": decay}
         if group.rank > 0:
             group.comm.gather(checksum(followed(group, data).network), root=0)
             continue
@@ -43,10 +44,14 @@ def same():
             for trainer in (alone, shared):
                 trainer.fit(x, y, x[:7], y[:7], epochs=2)
                 trainer.fit(x, y, epochs=2)
-        states = [trainer_state(trainer)[0] for trainer in (alone, shared)]
+            states = [trainer_state(trainer)[0] for trainer in (alone, shared)]
+            if decay is not None:
+                shared._averages.hide()  # which only rank 0 has
+        validated = [trainer.history.epochs[:2] for trainer in (alone, shared)]
         record = {
-            "case": [way, batch, threads],
+            "case": [way, batch, threads, decay],
             "apart": max(float(np.abs(np.subtract(*(state[name] for state in states))).max()) for name in states[0]),
+            "validation": max(abs(a.val_loss - b.val_loss) for a, b in zip(*validated, strict=True)),
             "orders": float(np.abs(np.subtract(alone.history.batch_accuracies, shared.history.batch_accuracies)).max()),
             "checksums": group.comm.gather(checksum(shared.network), root=0),
             "threads": [group.threads, usable_cpus()],

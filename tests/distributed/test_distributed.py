@@ -63,9 +63,10 @@ def test_ranks_train_what_one_process_trains(tmp_path, number):
     result = ranks(number, "same", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     records = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    assert len(records) == 6
+    assert len(records) == 9
     for record in records:
         assert record["apart"] < 1e-5, record  # float32's rounding, through 200 steps of Adam
+        assert record["validation"] < 1e-5, record
         assert record["orders"] == 0, record
         assert len(set(record["checksums"])) == 1, record  # every rank has the same bits
         own, usable = record["threads"]

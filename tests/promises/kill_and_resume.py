@@ -36,7 +36,7 @@ VARIANTS = (
     ("--hidden", "512", "512", "--batch-size", "2", "--epochs", "3", "--checkpoint-minutes", "0.002"),
 )
 FROM_SHARDS = len(VARIANTS) - 1  # the variant whose rows stay on disk
-CLOCK = ("seconds", "examples_per_second", "train_seconds", "compile_seconds")
+CLOCK = ("seconds", "examples_per_second", "train_seconds", "prepare_seconds", "compile_seconds")
 PATIENCE = 120.0  # seconds after which a command hangs
 
 

@@ -64,7 +64,7 @@ ATTRIBUTES = {
     "net.layers[5]": ["rate", "training", "features_in", "output_dim", "reseed", "setting_names"],
     "net.layers[7]": ["function", "features_in", "output_dim"],
     "net": ["layers", "optimizer", "task", "input_dim", "output_dim", "linear_layers", "parameter_count", "lowers", "forward", "lower_forward", "logits", "load", "contents", "parameters"],
-    "own": ["network", "optimizer", "batch_size", "step_size", "schedule", "precision", "threads", "seed", "criterion", "loss", "clip_norm", "verbose", "label_smoothing", "patience", "monitor", "recorder", "context", "history", "progress", "best", "compile_seconds", "threads_used", "order"],
+    "own": ["network", "optimizer", "batch_size", "step_size", "schedule", "precision", "threads", "seed", "criterion", "loss", "clip_norm", "ema_decay", "verbose", "label_smoothing", "patience", "monitor", "recorder", "context", "history", "progress", "best", "compile_seconds", "prepare_seconds", "threads_used", "order"],
     "own.criterion": ["label_smoothing", "forward", "backward"],
     "own.recorder": ["monitor", "history", "progress", "best"],
     "own.history": ["batch_losses", "batch_accuracies", "epochs"],
@@ -80,7 +80,7 @@ ATTRIBUTES = {
 
 LATER = [
     "fit(own); trained(own)", "sound(net)", "net.logits(X[:3]); sound(net)",
-    "net.forward(X[:8]); net.backward(G); net.step(0.01); sound(net)", "own.evaluate(X, Y); sound(net)",
+    "net.forward(X[:8]); net.backward(G); net.step(0.01); sound(net)", "own.evaluate(X, Y); own.evaluate_rows(X, Y); sound(net)",
     "own.restore_best(); sound(net)", "net.save(FOLDER / f'{os.getpid()}'); sound(net)",
     "sound(copy.deepcopy(net)); sound(net)", "sound(pickle.loads(pickle.dumps(net))); sound(net)",
     "net.predict(MANY); sound(net)", "net.summary() if hasattr(net, 'summary') else repr(net); sound(net)",
@@ -228,7 +228,7 @@ CONSTRUCTED = {
     "trainer(loss='squared_error').fit({})": ["X", "T", "V", "T[:19]", "epochs=2", "sample_weight=np.ones(40)"],
     "Adam({})": ["0.9", "0.999", "1e-8", "0.1", "decay='l2'", "bias_correction='standard'"],
     "SGD({})": ["0.9", "True", "0.1"],
-    "Trainer({})": ["network()", "Adam()", "batch_size=8", "step_size=0.01", "threads=2", "seed=0", "schedule='step'", "label_smoothing=0.1", "clip_norm=0.5", "patience=2", "monitor='train_loss'", "precision='float32'", "loss='cross_entropy'"],
+    "Trainer({})": ["network()", "Adam()", "batch_size=8", "step_size=0.01", "threads=2", "seed=0", "schedule='step'", "label_smoothing=0.1", "clip_norm=0.5", "ema_decay=0.9", "patience=2", "monitor='train_loss'", "precision='float32'", "loss='cross_entropy'"],
     "trainer().fit({})": ["X", "Y", "V", "W", "epochs=2", "on_epoch=None", "sample_weight=np.ones(40)"],
     "evaluate({})": ["network()", "X", "Y", "7", "loss='cross_entropy'"], "Ensemble({})": ["[network()]"],
     "load_dataset({})": ["'digits'", "data_dir=None", "target=None", "task='auto'", "drop=()", "categorical=()", "weight_column=None", "test_share=None", "test=None", "split_seed=None"],

@@ -43,6 +43,7 @@ from fastff import (
     load_dataset,
 )
 from fastff.kernels import cpu as target
+from fastff.nn.encoding import PiecewiseLinear, scale_by_quarters
 from fastff.training.state import restore_trainer, trainer_state
 
 try:
@@ -196,6 +197,30 @@ def resumed(**options):
     return result(second, x)
 
 
+def averaged(**options):
+    """Averages of the weights are validated, kept and shown, and training goes on from the weights."""
+    x, y = rows()
+    trainer = Trainer(net(), batch_size=32, seed=1, monitor="val_loss", ema_decay=0.95, **options)
+    for epochs in (4, 3):
+        trainer.fit(x, y, x[:17], y[:17], epochs=epochs)
+    return result(trainer, x)
+
+
+def clipped(**options):
+    """Gradients that are clipped by their norm, in most steps; not in bfloat16."""
+    return trained(net(optimizer=SGD(0.9)), *rows(), clip_norm=0.7, step_size=0.1, **options)
+
+
+def ranges(**options):
+    """Numbers that are divided into ranges, as those of a table."""
+    x, y = rows(np.float64)
+    front = scale_by_quarters(x)
+    encoded = PiecewiseLinear.fit(x, 5, after=front)
+    network = net(inputs=encoded.output_dim)
+    network.layers[:0] = [front, encoded]
+    return trained(network, x, y, **options)
+
+
 def sklearn(**options):
     """The estimators' attributes, of a fit with weights, a fit with sgd and three kinds of regression."""
     x, y = rows()
@@ -284,9 +309,10 @@ def numbers(**options):
     return {"weights": " ".join(weights), "history": " ".join(histories), "logits": " ".join(outputs)}
 
 
-SETTINGS = (relu, decoupled, tanh, sigmoid, dropout, augment, best, wide, strided, by_hand, shards, resumed, sklearn,
-            loss, layer, prepared, digits, numbers)  # fmt: skip
-ROUNDED = (relu, tanh, dropout, augment, best, wide, shards, resumed, sklearn)  # those that are trained in bfloat16 too
+SETTINGS = (relu, decoupled, tanh, sigmoid, dropout, augment, best, wide, strided, by_hand, shards, resumed, averaged,
+            clipped, ranges, sklearn, loss, layer, prepared, digits, numbers)  # fmt: skip
+# those that are trained in bfloat16 too
+ROUNDED = (relu, tanh, dropout, augment, best, wide, shards, resumed, averaged, ranges, sklearn)
 
 
 def ranks():
@@ -298,15 +324,16 @@ def ranks():
     x, y = rows()
     data = make_dataset("rows", {"train": (x, y), "val": (x[:7], y[:7])}, source="rows")
     world, found = join(), {}
-    for way in ("memory", "messages", "sharded"):
-        group = Group(world.comm, on_one_machine=way == "memory")
+    for way in ("memory", "messages", "sharded", "memory averaged", "sharded averaged"):
+        group = Group(world.comm, on_one_machine=way.startswith("memory"))
         if group.rank > 0:
             follow.follow(group, data)
             continue
         network = net()
         network.layers.insert(3, Dropout(0.3))
-        trainer = lead.LeadingTrainer(network, batch_size=20, seed=1, threads=1)
-        trainer.group, trainer.sharded = group, way == "sharded"
+        ema_decay = 0.9 if way.endswith("averaged") else None
+        trainer = lead.LeadingTrainer(network, batch_size=20, seed=1, threads=1, ema_decay=ema_decay)
+        trainer.group, trainer.sharded = group, way.startswith("sharded")
         with group:
             trainer.fit(x, y, x[:7], y[:7], epochs=2)
         found[way] = result(trainer, x)

@@ -20,6 +20,7 @@ BAD = {
     "threads": [0, -1, "2", 1.5, []],
     "seed": [-1, None, 1.5, "0", []],
     "clip_norm": [0, -1.0, np.nan, np.inf, "1"],
+    "ema_decay": [0, 1, -0.5, np.nan, "0.9", [0.9]],
     "patience": [0, -1, 1.5, "2", []],
     "monitor": ["loss", 3, []],
 }
@@ -52,6 +53,7 @@ def test_bad_values_of_a_trainer_are_refused_when_made_and_when_assigned(name, v
         ("seed", lambda own: setattr(own, "seed", 1)),
         ("precision", lambda own: setattr(own, "precision", "bfloat16")),
         ("threads", lambda own: setattr(own, "threads", 2)),
+        ("ema_decay", lambda own: setattr(own, "ema_decay", 0.9)),
         ("label_smoothing", lambda own: setattr(own.criterion, "label_smoothing", 0.1)),
         ("layers", lambda own: own.network.layers.append(LinearLayer(3, 3))),
         ("layers", lambda own: own.network.layers.reverse()),

@@ -60,6 +60,7 @@ ELSEWHERE = {
         "fastff/distributed/steps.py",
         "kernels/processes.py",
     ],
+    "tests/engine/test_averaging.py": ["kernels/averaging.py"],
     "tests/engine/test_clipping.py": ["kernels/clipping.py"],
     "tests/engine/test_products.py": ["kernels/symmetric.py"],
     "tests/engine/test_program.py": ["fastff/engine/run.py", "fastff/engine/table.py", "kernels/run.py"],

@@ -14,6 +14,7 @@ from fastff import (
     Dropout,
     FeedForwardNeuralNetwork,
     Standardize,
+    TargetScale,
     Trainer,
     evaluate,
 )
@@ -192,3 +193,24 @@ def test_data_that_is_refused(net, rows, labels, message):
     with pytest.raises(DataError, match=message) as caught:
         evaluate(net, rows, labels, 20)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [5, N])
+@pytest.mark.parametrize("way", ["one program", "layer by layer"])
+def test_one_pass_gives_the_figures_and_the_logits(net, way, rows):
+    trainer = Trainer(net)
+    net.lowers = lambda: way == "one program"
+    loss, accuracy, logits = trainer.evaluate_rows(X[:rows], Y[:rows])
+    assert (loss, accuracy) == trainer.evaluate(X[:rows], Y[:rows])
+    assert logits.dtype == np.float32
+    np.testing.assert_array_equal(logits, net.logits(X[:rows]))
+
+
+def test_one_pass_gives_the_figures_and_the_numbers_in_the_units_of_the_loss():
+    targets = 1000 + 50 * X[:, :2].astype(np.float64)
+    net = FeedForwardNeuralNetwork(6, 2, 8, 2, seed=0)
+    net.layers.append(TargetScale.fit(targets))
+    trainer = Trainer(net, loss="squared_error")
+    loss, r2, outputs = trainer.evaluate_rows(X, targets)
+    assert (loss, r2) == trainer.evaluate(X, targets)
+    np.testing.assert_allclose(net.layers[-1].outer(outputs), net.predict(X), rtol=1e-7)
