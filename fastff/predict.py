@@ -3,10 +3,10 @@
 import csv
 import io
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -21,6 +21,7 @@ from fastff.runs.progress import announce_compiling
 from fastff.system.files import replacing, write_text
 from fastff.system.paths import PATH, HasPaths
 
+_WRITTEN = (".csv", ".npy", ".npz")
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
 
 
@@ -46,17 +47,20 @@ class Options(HasPaths):
 def main(arguments: list[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="python -m fastff.predict")
     out = Path(options.out)
-    if out.suffix not in _WRITERS:
-        raise ArgumentError(f"--out: {out.name!r}, want a name that ends in {', '.join(_WRITERS)}")
+    if out.suffix not in _WRITTEN:
+        raise ArgumentError(f"--out: {out.name!r}, want a name that ends in {', '.join(_WRITTEN)}")
     model = load_model(options.run_dir)
     rows = _rows(Path(options.input), model)
     announce_compiling()
     if model.task == "classify":
-        found, names, writers = model.network.predict_proba(rows), model.class_names, _WRITERS
+        found = model.network.predict_proba(rows)
+        lines = _class_lines(found, model.class_names)
+        arrays = {"classes": found.argmax(1), "probabilities": found}
     else:
-        found, names, writers = model.network.predict(rows), model.outputs, _NUMBERS
+        found = model.network.predict(rows)
+        lines, arrays = _number_lines(found, model.outputs), {"predictions": found}
     del rows  # which may be mapped from the file that is to be replaced: Windows would refuse
-    writers[out.suffix](out, found, names)
+    _write(out, lines, arrays)
     print(f"{len(found):,} rows written to {out}")
 
 
@@ -74,14 +78,17 @@ def _rows(path: Path, model: TrainedModel) -> np.ndarray:
     return model.columns.rows(read_table(path, model.columns.texts, model.columns.decimal), path)
 
 
-def _write_csv(path: Path, probabilities: np.ndarray, names: tuple[str, ...]) -> None:
-    text = io.StringIO()
+def _class_lines(probabilities: np.ndarray, names: tuple[str, ...]) -> Iterator[list[Any]]:
     shown = [_cell(name) for name in names]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "class", "name", *(f"p_{_printable(name)}" for name in names)])
+    yield ["row", "class", "name", *(f"p_{_printable(name)}" for name in names)]
     for i, (row, guess) in enumerate(zip(probabilities, probabilities.argmax(1), strict=True)):
-        writer.writerow([i, guess, shown[guess], *(f"{p:.6g}" for p in row)])
-    write_text(path, text.getvalue())
+        yield [i, guess, shown[guess], *(f"{p:.6g}" for p in row)]
+
+
+def _number_lines(predictions: np.ndarray, names: tuple[str, ...]) -> Iterator[list[Any]]:
+    yield ["row", *map(_cell, names)]
+    for i, row in enumerate(predictions.reshape(len(predictions), -1)):
+        yield [i, *(f"{value:.9g}" for value in row)]
 
 
 def _cell(name: str) -> str:
@@ -99,38 +106,19 @@ def _printable(name: str) -> str:
     return "".join(repr(c)[1:-1] if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in name)
 
 
-def _write_npy(path: Path, probabilities: np.ndarray, _: tuple[str, ...]) -> None:
+def _write(path: Path, lines: Iterator[list[Any]], arrays: dict[str, np.ndarray]) -> None:
+    """Write the lines into a .csv file, all arrays into an .npz file, or the first of them into an .npy file."""
+    if path.suffix == ".csv":
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        write_text(path, text.getvalue())
+        return
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, probabilities.argmax(1))
+        if path.suffix == ".npy":
+            np.save(file, next(iter(arrays.values())))
+        else:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
-
-def _write_npz(path: Path, probabilities: np.ndarray, _: tuple[str, ...]) -> None:
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, classes=probabilities.argmax(1), probabilities=probabilities)
-
-
-def _write_numbers(path: Path, predictions: np.ndarray, names: tuple[str, ...]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", *map(_cell, names)])
-    for i, row in enumerate(predictions.reshape(len(predictions), -1)):
-        writer.writerow([i, *(f"{value:.9g}" for value in row)])
-    write_text(path, text.getvalue())
-
-
-def _write_numbers_npy(path: Path, predictions: np.ndarray, _: tuple[str, ...]) -> None:
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, predictions)
-
-
-def _write_numbers_npz(path: Path, predictions: np.ndarray, _: tuple[str, ...]) -> None:
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, predictions=predictions)
-
-
-_Writers = dict[str, Callable[[Path, np.ndarray, tuple[str, ...]], None]]
-_WRITERS: _Writers = {".csv": _write_csv, ".npy": _write_npy, ".npz": _write_npz}
-_NUMBERS: _Writers = {".csv": _write_numbers, ".npy": _write_numbers_npy, ".npz": _write_numbers_npz}
 
 if __name__ == "__main__":
     command.run(main)

@@ -23,6 +23,11 @@ def texts(ax):
     return [text.get_text() for text in ax.texts]
 
 
+def heading(figure):
+    """The title and the notes below it, as one line."""
+    return " ".join(text.get_text() for text in figure.texts)
+
+
 def line(ax, label):
     (found,) = [line for line in ax.lines if line.get_label() == label]
     return found

@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 
 from fastff.errors import ArgumentError
 from fastff.plots import canvas
-from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED, RULE
+from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED, RULE, SMALL
 
 BINS = 400  # more batches than this are grouped into about so many, drawn as a mean and a band from least to greatest
+FIRST_BATCHES, FIRST_EPOCHS = 10, 3  # so many are the start
+FARTHEST = 4  # what is more than so many times as far away as usual is an outlier, which no axis is stretched for
 STEPS = 5  # the number of steps between ticks, equal on both axes so that their grid lines coincide
 
 
@@ -24,6 +26,8 @@ def draw_curves(
     epochs: Sequence[Any],
     *,
     title: str,
+    best: int | None = None,
+    lifted_by: Sequence[str] = (),
     batches_per_epoch: float | None = None,
 ) -> Figure:
     """Draw loss (left axis) and accuracy (right axis): faint lines for training batches, strong ones for validation.
@@ -36,6 +40,9 @@ def draw_curves(
     epochs: records with epoch (from 1), train_loss, train_accuracy, val_loss, val_accuracy; the last two may be None,
         and if they are in all records, the training means of the epochs are drawn instead. If the accuracies are None
         they have train_r2 and val_r2, and batch_accuracies is empty.
+    best: the epoch to mark, whose figures stand below the title; None marks none and gives the last one's.
+    lifted_by: what only training does and what lifts its loss, such as "dropout"; a note says so where the training
+        loss is above validation's.
     batches_per_epoch: places the batches on the axis of epochs; by default they are spread evenly over the records.
 
     Raises ArgumentError when there is nothing to draw or the lengths differ, DataError when the file cannot be written.
@@ -60,7 +67,10 @@ def draw_curves(
     at = start + np.arange(1, losses.size + 1) / batches_per_epoch
     end = max([at[-1], *epoch_at])
 
-    figure, left = canvas.chart(8.4, 4.8, shown=path is None)
+    notes = _notes(epochs, best, lifted_by) or [
+        f"Batch {losses.size:,}: {_said('training', losses[-1], accuracies[-1] / 100)}"
+    ]
+    figure, (left,) = canvas.chart(2.3, title, notes, shown=path is None)
     right = left.twinx()
     right.grid(False)
     scale_of = _r2_scale if score == "r2" else _accuracy_scale
@@ -76,33 +86,29 @@ def draw_curves(
             lines += _draw_batches(ax, at, batches, highest, color=colour, label=f"{name}, training batch")
         if marked:
             shape = marker if len(marked) <= 30 else "none"
-            look: dict[str, Any] = {"linewidth": 2, "linestyle": "-", "marker": shape, "markersize": 6.5, "zorder": 4}
-            look |= {"markeredgecolor": "white", "markeredgewidth": 0.9, "label": f"{name}, {kind}"}
+            look: dict[str, Any] = {"linewidth": 1, "linestyle": "-", "marker": shape, "markersize": 3, "zorder": 4}
+            look |= {"markeredgecolor": "white", "markeredgewidth": 0.4, "label": f"{name}, {kind}"}
             lines += ax.plot(epoch_at, np.minimum(means, highest), color=colour, **look)
-    left.grid(axis="y", color=RULE, linewidth=0.8)
+        if ax is left and best is not None:
+            dashes: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (1, 1.5)), "marker": "none"}
+            lines.append(left.axvline(best, color=INK, label="best epoch", zorder=3, **dashes))
+    left.grid(axis="y", color=RULE, linewidth=0.5)
     left.set_xlim(start - 0.01 * (end - start), end + 0.015 * (end - start))
-    left.locator_params(axis="x", integer=not epochs or end - start > 2, nbins=10)
-    left.set_xlabel("epoch" if epochs else "batch", **canvas.text(10))
-    left.tick_params(axis="x", length=3, color=GREY, labelcolor=INK, labelsize=9, labelfontfamily=FONT)
+    left.locator_params(axis="x", integer=not epochs or end - start > 2, nbins=8)
+    left.set_xlabel("epoch" if epochs else "batch", labelpad=2, **canvas.text(SMALL))
+    left.tick_params(axis="x", length=2, color=GREY)
 
     broken = np.flatnonzero(~np.isfinite(losses))
     if broken.size:
         x = at[broken[0]]
-        left.axvline(x, color=INK, linewidth=1, linestyle=(0, (3, 2)))
-        side, shift = ("right", -6) if x > (start + end) / 2 else ("left", 6)
-        style = canvas.text(9, ha=side, va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
+        left.axvline(x, color=INK, linewidth=0.6, linestyle=(0, (3, 2)), marker="none")
+        side, shift = ("right", -4) if x > (start + end) / 2 else ("left", 4)
+        style = canvas.text(SMALL, ha=side, va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
         where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
         # On the right axes, which are drawn over the left ones: their lines would cross a text on the left axes.
         note = f"loss not finite from batch {broken[0] + 1:,}"
         right.annotate(note, (x, 0.5), xytext=(shift, 0), **where, **style)
-    bold = canvas.text(12.5, weight="bold", parse_math=False)
-    heading = left.set_title(" ".join(title.split()), loc="left", pad=24, **bold)
-    below: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 9), "textcoords": "offset points"}
-    figures = left.annotate(_final_figures(epochs, losses, accuracies), (0, 1), **below, **canvas.text(9.5, GREY))
-    for line in (heading, figures):
-        canvas.shrink([line], 7)
-    fonts = {"prop": {"family": FONT, "size": 9}, "labelcolor": INK}
-    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False, handlelength=1.8, **fonts)
+    canvas.legend(figure, lines, columns=2)
     if path is not None:
         canvas.write(figure, path)
     return figure
@@ -123,7 +129,9 @@ def _draw_batches(ax: Axes, at: np.ndarray, values: np.ndarray, highest: float, 
         values = np.add.reduceat(np.where(missing, 0, values), starts) / counts
         ax.fill_between(at, low, high, color=color, alpha=0.13, linewidth=0)
     marker = "." if at.size <= 30 else "none"
-    return ax.plot(at, values, color=color, alpha=0.42, linewidth=1, linestyle="-", marker=marker, label=label)
+    return ax.plot(
+        at, values, color=color, alpha=0.42, linewidth=0.5, linestyle="-", marker=marker, markersize=2, label=label
+    )
 
 
 def _loss_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
@@ -138,17 +146,21 @@ def _loss_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
 
 
 def _loss_top(batches: np.ndarray, means: np.ndarray) -> float:
-    """Return the largest loss to show: above all usual ones, but not so high that an outlier flattens the curve."""
+    """Return the largest loss to show: above that of the start, but no outlier that flattens the curve."""
     batches, means = batches[np.isfinite(batches)], means[np.isfinite(means)]
     if batches.size == 0:
         return float(means.max(initial=0)) or 1.0
-    usual = max(np.median(batches), np.median(batches[:10]))
-    limit = 2 * min(np.percentile(batches, 98), 3 * usual)
+    limit = FARTHEST * max(_usual(batches, FIRST_BATCHES))
     top = batches[batches <= limit].max(initial=0)
     if means.size:  # show all of validation, which may be far above training, unless it explodes
         limit = max(limit, 10 * np.percentile(means, 50, method="lower"))
         top = max(top, means[means <= limit].max(initial=0))
     return float(top) or 1.0
+
+
+def _usual(values: np.ndarray, first: int) -> tuple[float, float]:
+    """Return the median of the first values and that of all: what is far from both is an outlier, not the start."""
+    return float(np.median(values[:first])), float(np.median(values))
 
 
 def _loss_step(top: float) -> float:
@@ -158,21 +170,29 @@ def _loss_step(top: float) -> float:
 
 
 def _r2_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
-    """Return (lowest tick, step) of the narrowest axis up to 1 that shows nine of ten epochs, from 0 on at most."""
-    low = np.percentile(means[np.isfinite(means)], 10) if np.isfinite(means).any() else 0.0
-    return next(((1 - step * STEPS, step) for step in (0.02, 0.04, 0.1) if 1 - step * STEPS <= low), (0.0, 0.2))
+    """Return (lowest tick, step) of the narrowest axis up to 1 that shows all epochs but outliers, from 0 at most."""
+    shown = _near_top(means[np.isfinite(means)], 1.0, FIRST_EPOCHS)
+    low = shown.min(initial=1.0) if shown.size else 0.0
+    fitting = (step for step in (0.02, 0.04, 0.1, 0.2, 0.3, 0.4) if 1 - step * STEPS <= low + 1e-9)
+    step = next(fitting, 0.2)
+    return 1 - step * STEPS, step
 
 
 def _accuracy_scale(batches: np.ndarray, means: np.ndarray) -> tuple[float, float]:
-    """Return (lowest tick, step) of the narrowest axis that shows all epochs and 95% of the batches."""
+    """Return (lowest tick, step) of the narrowest axis that shows all epochs, and all batches but outliers."""
     batches, means = batches[np.isfinite(batches)], means[np.isfinite(means)]
-    low = min(float(np.percentile(batches, 5)) if batches.size else 100, means.min(initial=100))
     high = max(batches.max(initial=0), means.max(initial=0))
+    low = min(_near_top(batches, high, FIRST_BATCHES).min(initial=100), means.min(initial=100))
     for step in (2, 5, 10) if low >= 90 else (5, 10):
         lowest = max(step * (math.ceil(high / step) - STEPS), 0)
         if lowest <= low and high <= lowest + step * STEPS:
             return lowest, step
     return 0, 20
+
+
+def _near_top(values: np.ndarray, top: float, first: int) -> np.ndarray:
+    """Return the values but those that are far below `top`, seen from where the first ones and most are."""
+    return values[top - values <= FARTHEST * (top - min(_usual(values, first)))] if values.size else values
 
 
 def _set_scale(ax: Axes, label: str, colour: str, lowest: float, step: float) -> None:
@@ -183,23 +203,30 @@ def _set_scale(ax: Axes, label: str, colour: str, lowest: float, step: float) ->
         decimals = max(decimals - 1, 0)
     ax.set_yticks(ticks, [f"{tick:.{decimals}f}" if 1e-5 < step < 1e5 else f"{tick:g}" for tick in ticks])
     ax.set_ylim(ticks[0] - 0.15 * step, ticks[-1] + 0.15 * step)
-    ax.set_ylabel(label, **canvas.text(10, colour, weight="bold"))
-    ax.tick_params(axis="y", length=0, labelcolor=colour, labelsize=9, labelfontfamily=FONT)
+    ax.set_ylabel(label, labelpad=3, **canvas.text(SMALL, colour, weight="bold"))
+    ax.tick_params(axis="y", length=0, pad=2, labelcolor=colour, labelsize=SMALL, labelfontfamily=FONT)
     ax.spines[["left", "right", "top"]].set_visible(False)
-    ax.spines["bottom"].set_color(GREY)
+    ax.spines["bottom"].set(color=GREY, linewidth=0.5)
 
 
-def _final_figures(epochs: Sequence[Any], losses: np.ndarray, accuracies: np.ndarray) -> str:
-    """Return the line under the title: the figures of the last epoch, or of the last batch."""
+def _notes(epochs: Sequence[Any], best: int | None, lifted_by: Sequence[str]) -> list[str]:
+    """Return what stands below the title: the figures of the best epoch or else the last, and why the losses differ."""
     if not epochs:
-        return f"batch {losses.size:,}: training loss {losses[-1]:.3g}, accuracy {accuracies[-1]:.1f}%"
-    last = epochs[-1]
-    text = f"epoch {last.epoch}: training loss {last.train_loss:.3g}, {_said(last, 'train')}"
-    if last.val_loss is not None:
-        text += f"; validation loss {last.val_loss:.3g}, {_said(last, 'val')}"
-    return text
+        return []
+    shown = next((record for record in epochs if record.epoch == best), epochs[-1])
+    which = f"Best epoch {best:,} of {epochs[-1].epoch:,}" if shown.epoch == best else f"Epoch {shown.epoch:,}"
+    score = "r2" if shown.train_accuracy is None else "accuracy"
+    said = [_said("training", shown.train_loss, getattr(shown, f"train_{score}"), score)]
+    if shown.val_loss is not None:
+        said.insert(0, _said("validation", shown.val_loss, getattr(shown, f"val_{score}"), score))
+    notes = [f"{which}: {'; '.join(said)}"]
+    if lifted_by and shown.val_loss is not None and shown.train_loss > shown.val_loss:
+        *others, last = lifted_by
+        names = f"{', '.join(others)} and {last}" if others else last
+        lift = f"lift{'' if others else 's'} its loss above that of validation"
+        notes.append(f"{names[0].upper()}{names[1:]}, which only training has, {lift}.")
+    return notes
 
 
-def _said(record: Any, split: str) -> str:
-    accuracy = getattr(record, f"{split}_accuracy")
-    return f"r2 {getattr(record, f'{split}_r2'):.3f}" if accuracy is None else f"accuracy {accuracy:.1%}"
+def _said(split: str, loss: float, value: float, score: str = "accuracy") -> str:
+    return f"{split} {score} {value:{'.3f' if score == 'r2' else '.1%'}}, loss {loss:.3g}"

@@ -12,9 +12,14 @@ from matplotlib.patches import Rectangle
 
 from fastff.errors import ArgumentError
 from fastff.plots import canvas
-from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED
+from fastff.plots.canvas import BLUE, EDGE, FONT, GREY, INK, RED, SMALL
 from fastff.system.arguments import check_numbers
 from fastff.system.blocks import Sliceable, row_blocks
+
+LINES = 4  # of examples
+FEWEST_COLUMNS, MOST_COLUMNS = 3, 5  # of examples: as many as the captions leave room for
+LONGEST_NAME = 0.85  # inches of a line of a class's name beside the confusion matrix
+MOST_NAMED = 20  # classes on an axis of the confusion matrix; of more every second, third, ... is named
 
 
 def draw_examples(
@@ -23,18 +28,20 @@ def draw_examples(
     labels: Any,
     predictions: Any,
     *,
+    title: str,
     class_names: Sequence[str] | None,
     image_shape: tuple[int, int, int],
     confidences: Any = None,
 ) -> None:
-    """Draw the first 40 rows as pictures, captioned "predicted (true)"; mistakes have a red frame and a cross.
+    """Draw up to 20 rows as pictures, captioned "predicted (true)"; mistakes have a red frame and a cross.
 
     rows: (N, C*H*W), uint8 or float; labels, predictions: (N,) or (N, 1) integers; confidences: (N,) within 0..1.
-    image_shape: (C, H, W), the order of values in a row; C = 1 is grey, C = 3 colour.
+    image_shape: (C, H, W), the order of values in a row; C = 1 is grey, C = 3 colour. Of many rows the
+        first are drawn, fewer where names are long.
 
     Raises ArgumentError when shapes do not fit, DataError when the file cannot be written.
     """
-    pictures = _pictures(np.asarray(rows)[:40], image_shape)
+    pictures = _pictures(np.asarray(rows)[: LINES * MOST_COLUMNS], image_shape)
     columns_of = {"rows": len(rows), "labels": np.size(labels), "predictions": np.size(predictions)}
     if confidences is not None:
         columns_of["confidences"] = np.size(confidences)
@@ -43,29 +50,41 @@ def draw_examples(
     truth, guesses = np.reshape(labels, -1), np.reshape(predictions, -1)
     sure = [""] * len(pictures) if confidences is None else [f", {p:.0%}" for p in np.reshape(confidences, -1)]
 
-    lines = math.ceil(len(pictures) / 8)
-    columns = math.ceil(len(pictures) / lines)
-    width, gap, caption = 1.05, 0.16, 0.42
+    signs = [("✓ ", BLUE, "normal") if right else ("✗ ", RED, "bold") for right in guesses == truth]
+    room = canvas.WIDTH - 2 * EDGE
+    names = [(_name(class_names, guess), _name(class_names, true)) for guess, true in zip(guesses, truth, strict=True)]
+    wanted = 0.06 + max(
+        max(canvas.width(f"{sign}{guess}{p}", SMALL, weight), canvas.width(f"({true})"))
+        for (sign, _, weight), (guess, true), p in zip(signs, names, sure, strict=False)
+    )
+    columns = min(max(int(room / wanted), FEWEST_COLUMNS), MOST_COLUMNS)
+    pictures = pictures[: LINES * columns]
+    cell, gap, line = room / columns, 0.08, canvas.LINE * SMALL
+    width = min(0.5, 0.5 * image_shape[2] / image_shape[1])
     height = width * image_shape[1] / image_shape[2]
-    figure, ax = canvas.sheet(columns * (width + gap) + gap, lines * (height + caption + gap) + gap / 2)
-    captions = []
-    for i, picture in enumerate(pictures):
-        x, y = gap + i % columns * (width + gap), gap + i // columns * (height + caption + gap)
-        right = guesses[i] == truth[i]
-        sign, colour, weight = ("✓", BLUE, "normal") if right else ("✗", RED, "bold")
-        _place(ax, picture, (x, y, width, height), frame=None if right else RED, cmap="gray", vmin=0, vmax=1)
-        guess, true = f"{sign} {_name(class_names, guesses[i])}{sure[i]}", f"({_name(class_names, truth[i])})"
-        plain: dict[str, Any] = {"ha": "center", "parse_math": False}
-        captions += [
-            ax.text(x + width / 2, y + height + 0.19, guess, **canvas.text(9.5, colour, weight=weight, **plain)),
-            ax.text(x + width / 2, y + height + 0.36, true, **canvas.text(9.5, GREY, **plain)),
-        ]
-    canvas.shrink(captions, width + 0.6 * gap)
+    what = "the predicted class" if confidences is None else "the predicted class and its probability"
+    note = f"Below each picture: {what}; in brackets the true class."
+    count = math.ceil(len(pictures) / columns)
+    figure, ax = canvas.sheet(line + count * (gap + height + 2.4 * line) + gap, title, [note])
+    ax.text(EDGE, 0, "✓ right", va="top", **canvas.text(SMALL, BLUE))
+    key = "✗ wrong, in a red frame"
+    ax.text(EDGE + canvas.width("✓ right   "), 0, key, va="top", **canvas.text(SMALL, RED, weight="bold"))
+    for i, (picture, (sign, colour, weight), (guess, true)) in enumerate(zip(pictures, signs, names, strict=False)):
+        middle, y = EDGE + (i % columns + 0.5) * cell, line + gap + i // columns * (gap + height + 2.4 * line)
+        frame = RED if colour == RED else None
+        _place(ax, picture, (middle - width / 2, y, width, height), frame=frame, cmap="gray", vmin=0, vmax=1)
+        own = cell - 0.06 - canvas.width(sign + sure[i], SMALL, weight)
+        captions = f"{sign}{canvas.shortened(guess, own, SMALL, weight)}{sure[i]}", true
+        plain: dict[str, Any] = {"ha": "center", "va": "top", "parse_math": False}
+        below = y + height + 0.05
+        ax.text(middle, below, captions[0], **canvas.text(SMALL, colour, weight=weight, **plain))
+        shown = f"({canvas.shortened(true, cell - 0.06 - canvas.width('()'))})"
+        ax.text(middle, below + line, shown, **canvas.text(SMALL, GREY, **plain))
     canvas.write(figure, path)
 
 
-def draw_confusion(path: str | os.PathLike[str], matrix: Any, *, class_names: Sequence[str] | None) -> None:
-    """Draw a confusion matrix: each cell's count and per cent of its row; with more than 20 classes only colours.
+def draw_confusion(path: str | os.PathLike[str], matrix: Any, *, title: str, class_names: Sequence[str] | None) -> None:
+    """Draw a confusion matrix: colours, and in each cell its count and per cent of its row where there is room.
 
     matrix: (C, C) counts, a row for each true class, a column for each predicted one.
 
@@ -79,45 +98,51 @@ def draw_confusion(path: str | os.PathLike[str], matrix: Any, *, class_names: Se
         raise ArgumentError(f"class_names holds {len(class_names)} names, wanted {classes}, one for each row of matrix")
     totals = counts.sum(axis=1, keepdims=True)
     shares = 100 * counts / np.maximum(totals, 1)
-    written = classes <= 20
-    side = min(max(0.72 * classes, 3.2), 9) if written else 7.5
-    large, small, label = (10.5, 8, 10) if classes <= 12 else (8.5, 6.5, 8.5 if written else 7)
+    total = int(totals.sum())
 
-    figure, ax = canvas.chart(side + 1.4, side + 1.2)
+    named = range(0, classes, math.ceil(classes / MOST_NAMED))
+    line, longest = canvas.LINE * SMALL, min(max(canvas.width(_name(class_names, i)) for i in named), LONGEST_NAME)
+    side = min(canvas.WIDTH - longest - 0.4, 0.6 * classes + 0.4)
+    cell = side / classes
+    upright = longest + 0.04 > side / len(named)
+    names = [canvas.wrapped(_name(class_names, i), longest, most=max(int(side / len(named) / line), 1)) for i in named]
+    ticks = ["\n".join(lines) for lines in names]
+    room = cell - 0.03
+    in_cells = classes <= MOST_NAMED and max(canvas.width(f"{n:,}") for n in counts.flat) <= room
+    per_cent = in_cells and canvas.width("100.0%") <= room and room >= 2 * line
+    note = f"{np.trace(counts) / max(total, 1):.1%} of {total:,} rows are right: those on the diagonal."
+    if in_cells:
+        note += " The numbers count rows" + (", with per cent of the true class below." if per_cent else ".")
+
+    figure, (ax,) = canvas.chart(side + (longest if upright else 0.1) + 0.75, title, [note])
     # The square root makes the few per cent off the diagonal visible: the mistakes, which one looks for.
     image = ax.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
-    if written:
+    if in_cells:
         for (i, j), share in np.ndenumerate(shares):
-            if counts[i, j] == 0:
-                ax.text(j, i, "0", **canvas.text(small, GREY, ha="center", va="center", in_layout=False))
-                continue
-            style = canvas.text(large, "white" if share > 40 else INK, ha="center", in_layout=False)
-            ax.text(j, i, f"{counts[i, j]:,}", va="bottom", **style)
-            ax.text(j, i + 0.07, f"{share:.1f}%", va="top", **{**style, "fontsize": small})
+            colour = GREY if counts[i, j] == 0 else "white" if share > 40 else INK
+            style = canvas.text(SMALL, colour, ha="center", in_layout=False)
+            both = per_cent and counts[i, j] > 0
+            ax.text(j, i, f"{counts[i, j]:,}", va="bottom" if both else "center_baseline", **style)
+            if both:
+                ax.text(j, i + 0.06, f"{share:.1f}%", va="top", **style)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_ticks(np.arange(1, classes) - 0.5, minor=True)
-        ax.grid(which="minor", color="white", linewidth=1.5)
-    else:
-        bar = figure.colorbar(image, ax=ax, shrink=0.75, aspect=30, ticks=[0, 1, 5, 10, 25, 50, 75, 100])
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(length=0, labelcolor=INK, labelsize=9, labelfontfamily=FONT)
-        bar.set_label("per cent of the true class", **canvas.text(9.5))
-    named = range(0, classes, math.ceil(classes / 50))
-    names = [_name(class_names, i) for i in named]
-    wide = max(map(len, names)) * 0.65 * label > 72 * side / len(names)
-    ax.set_xticks(named, names, rotation=90 if wide else 0, parse_math=False)
-    ax.set_yticks(named, names, parse_math=False)
-    ax.tick_params(which="both", length=0, labelcolor=INK, labelsize=label, labelfontfamily=FONT)
+        ax.grid(which="minor", color="white", linewidth=0.6)
+    place: dict[str, Any] = {"location": "bottom", "shrink": 0.9, "aspect": 30, "pad": 0.03}
+    bar = figure.colorbar(image, ax=ax, ticks=[0, 1, 5, 10, 25, 50, 75, 100], **place)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, pad=2, labelcolor=INK, labelsize=SMALL, labelfontfamily=FONT)
+    bar.set_label("per cent of the true class", labelpad=3, **canvas.text(SMALL))
+    ax.set_xticks(named, ticks, rotation=90 if upright else 0, parse_math=False)
+    ax.set_yticks(named, ticks, parse_math=False)
+    ax.tick_params(which="both", length=0)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("predicted", labelpad=8, **canvas.text(10.5, weight="bold"))
-    ax.set_ylabel("true", labelpad=8, **canvas.text(10.5, weight="bold"))
-    total = int(totals.sum())
-    right = np.trace(counts) / max(total, 1)
-    ax.set_title(f"{right:.1%} of {total:,} right", loc="left", pad=10, **canvas.text(12, weight="bold"))
+    ax.set_xlabel("predicted class", labelpad=3, **canvas.text(SMALL, weight="bold"))
+    ax.set_ylabel("true class", labelpad=3, **canvas.text(SMALL, weight="bold"))
     canvas.write(figure, path)
 
 
-def draw_weights(path: str | os.PathLike[str], weights: Any, *, image_shape: tuple[int, int, int]) -> None:
+def draw_weights(path: str | os.PathLike[str], weights: Any, *, title: str, image_shape: tuple[int, int, int]) -> None:
     """Draw the weights of up to 64 units of the first layer as pictures, those with the largest norms first.
 
     weights: (C*H*W, units), an array or a Sliceable. Each unit is scaled by its own largest magnitude. In grey pictures
@@ -133,21 +158,20 @@ def draw_weights(path: str | os.PathLike[str], weights: Any, *, image_shape: tup
     units = np.concatenate([_finite(block[:, largest]) for block in row_blocks(rows)]).T
     peaks = np.abs(units).max(axis=1, keepdims=True, initial=0)
     pictures = _planes(units / np.where(peaks > 0, peaks, 1), image_shape)
-    meaning = "blue negative, white zero, red positive"
+    meaning = "Blue is below 0, white 0, red above 0."
     if image_shape[0] == 3:
-        pictures, meaning = (pictures + 1) / 2, "grey is zero"
+        pictures = (pictures + 1) / 2
+        meaning = "Grey is 0; more red, green or blue than that: the weight of that colour is above 0, less: below."
     shown, count = len(pictures), rows.shape[1]
-    columns = max(math.ceil(math.sqrt(shown)), min(shown, 4))
-    width, gap, head = 0.9, 0.1, 0.65
+    which = f"All {count:,} units" if shown == count else f"The {shown} of {count:,} units with the largest norms"
+    notes = [f"{which}. A picture shows one unit's weight of every pixel, on a scale of its own.", meaning]
+    columns = max(math.ceil(math.sqrt(shown)), 4)
+    gap = 0.04
+    width = (canvas.WIDTH - 2 * EDGE + gap) / columns - gap
     height = width * image_shape[1] / image_shape[2]
-    lines = math.ceil(shown / columns)
-    figure, ax = canvas.sheet(max(columns * (width + gap) + gap, 4.3), head + lines * (height + gap) + gap)
-    heading = "First layer" if shown == count else f"First layer: the {shown} of {count} units with the largest norm"
-    texts = [ax.text(gap, 0.3, heading, **canvas.text(12, weight="bold"))]
-    texts += [ax.text(gap, 0.52, f"each on its own scale; {meaning}", **canvas.text(9, GREY))]
-    canvas.shrink(texts, figure.get_figwidth() - 2 * gap)
+    figure, ax = canvas.sheet(math.ceil(shown / columns) * (height + gap) + EDGE, title, notes)
     for i, picture in enumerate(pictures):
-        x, y = gap + i % columns * (width + gap), head + i // columns * (height + gap)
+        x, y = EDGE + i % columns * (width + gap), i // columns * (height + gap)
         _place(ax, picture, (x, y, width, height), frame=None, cmap="RdBu_r", vmin=-1, vmax=1)
     canvas.write(figure, path)
 
@@ -204,7 +228,7 @@ def display_example(
         index = int(found.item())
         if class_names is not None and not 0 <= index < len(class_names):
             raise ArgumentError(f"label is {index}, wanted 0 to {len(class_names) - 1}, an index into class_names")
-        name = _name(class_names, index)
+        name = canvas.shortened(_name(class_names, index), 2.4, 11)
     if ax is None:
         ax = canvas.pyplot_figure(2.6, 2.8).add_subplot()
     ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -235,9 +259,9 @@ def _place(ax: Axes, picture: Any, box: tuple[float, float, float, float], *, fr
     x, y, width, height = box
     ax.imshow(picture, extent=(x, x + width, y + height, y), interpolation="nearest", aspect="auto", **how)
     if frame:
-        pad = 0.03
+        pad = 0.015
         corner = x - pad, y - pad
-        ax.add_patch(Rectangle(corner, width + 2 * pad, height + 2 * pad, fill=False, edgecolor=frame, linewidth=2.5))
+        ax.add_patch(Rectangle(corner, width + 2 * pad, height + 2 * pad, fill=False, edgecolor=frame, linewidth=1.2))
 
 
 def _planes(rows: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
@@ -265,7 +289,6 @@ def _pictures(rows: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray
 
 
 def _name(class_names: Sequence[str] | None, index: Any) -> str:
-    """Return a class's name, shortened to 18 characters, or its number if it has no name."""
+    """Return a class's name on one line, or its number if it has no name."""
     named = class_names is not None and 0 <= index < len(class_names)
-    name = " ".join(str(class_names[int(index)] if class_names is not None and named else index).split())
-    return name if len(name) <= 18 else name[:17] + "…"
+    return " ".join(str(class_names[int(index)] if class_names is not None and named else index).split())

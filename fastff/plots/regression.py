@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from fastff.errors import ArgumentError
 from fastff.plots import canvas
-from fastff.plots.canvas import BLUE, DPI, FONT, GREY, INK, RED, RULE
+from fastff.plots.canvas import BLUE, RED, RULE, SMALL
 
 MOST_POINTS = 4000  # of one target that are drawn
-MOST_TARGETS = 4  # that are drawn, side by side
+MOST_TARGETS = 4  # that are drawn, one below the other
 
 
 def draw_predicted(
@@ -28,11 +26,12 @@ def draw_predicted(
 
     def one(ax: Axes, t: np.ndarray, p: np.ndarray, name: str) -> None:
         ends = float(min(t.min(), p.min())), float(max(t.max(), p.max()))
-        ax.plot(ends, ends, color=RED, linewidth=1.5, linestyle="-", marker="none", zorder=2)
+        ax.plot(ends, ends, color=RED, linewidth=0.8, linestyle="-", marker="none", zorder=2)
         _points(ax, t, p)
         _label(ax, f"{name}, true", "predicted")
 
-    _draw(path, targets, predictions, names, title, one)
+    line = "On the red line the prediction is right."
+    _draw(path, targets, predictions, names, title, line, one)
 
 
 def draw_residuals(
@@ -41,11 +40,12 @@ def draw_residuals(
     """Draw the errors, predicted minus true, against the predicted values; the rest is as in draw_predicted."""
 
     def one(ax: Axes, t: np.ndarray, p: np.ndarray, name: str) -> None:
-        ax.axhline(0.0, color=RED, linewidth=1.5, linestyle="-", zorder=2)
+        ax.axhline(0.0, color=RED, linewidth=0.8, linestyle="-", marker="none", zorder=2)
         _points(ax, p, p - t)
         _label(ax, f"{name}, predicted", "predicted minus true")
 
-    _draw(path, targets, predictions, names, title, one)
+    line = "On the red line the prediction is right; above it, too high."
+    _draw(path, targets, predictions, names, title, line, one)
 
 
 def _draw(
@@ -54,6 +54,7 @@ def _draw(
     predictions: Any,
     names: Sequence[str],
     title: str,
+    line: str,
     one: Callable[[Axes, np.ndarray, np.ndarray, str], None],
 ) -> None:
     t, p = (np.asarray(values, np.float64) for values in (targets, predictions))
@@ -64,29 +65,21 @@ def _draw(
         )
     rows = np.unique(np.linspace(0, len(t) - 1, MOST_POINTS).astype(np.int64))
     count = min(MOST_TARGETS, t.shape[1])
-    figure = Figure(
-        figsize=(5.2 * count, 4.8), dpi=DPI, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-    )
-    for i in range(count):
-        ax = figure.add_subplot(1, count, i + 1, facecolor="white")
-        ax.grid(False)
-        one(ax, t[rows, i], p[rows, i], " ".join(names[i].split())[:40])
-    heading = figure.suptitle(" ".join(title.split()), **canvas.text(12.5, weight="bold", parse_math=False))
-    canvas.shrink([heading], 5.0 * count)
+    points = "Each point is a row" + ("." if len(rows) == len(t) else f"; {len(rows):,} of {len(t):,} are drawn.")
+    figure, axes = canvas.chart((2.6 if count == 1 else 2.0) * count, title, [f"{points} {line}"], count=count)
+    for i, ax in enumerate(axes):
+        one(ax, t[rows, i], p[rows, i], canvas.shortened(names[i], 1.3))
     canvas.write(figure, path)
 
 
 def _points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
     few = len(x) <= 500
-    ax.scatter(x, y, s=18 if few else 7, color=BLUE, alpha=0.6 if few else 0.3, linewidths=0, marker="o", zorder=3)
+    ax.scatter(x, y, s=6 if few else 2, color=BLUE, alpha=0.6 if few else 0.3, linewidths=0, marker="o", zorder=3)
 
 
 def _label(ax: Axes, below: str, left: str) -> None:
-    ax.grid(color=RULE, linewidth=0.8)
+    ax.grid(color=RULE, linewidth=0.5)
     ax.set_axisbelow(True)
-    ax.set_xlabel(below, **canvas.text(10, parse_math=False))
-    ax.set_ylabel(left, **canvas.text(10))
-    ax.spines[["left", "right", "top"]].set_visible(False)
-    ax.spines["bottom"].set_color(GREY)
-    ax.tick_params(axis="both", length=0, labelcolor=INK, labelsize=9, labelfontfamily=FONT)
+    ax.set_xlabel(below, labelpad=3, **canvas.text(SMALL, parse_math=False))
+    ax.set_ylabel(left, labelpad=3, **canvas.text(SMALL))
     ax.locator_params(nbins=6)

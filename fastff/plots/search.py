@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from fastff.plots import canvas
-from fastff.plots.canvas import BLUE, FONT, GREY, INK, RED, RULE
+from fastff.plots.canvas import BLUE, GREY, INK, RED, RULE, SMALL
 
-LONGEST = 40  # characters of a name beside a bar
+LONGEST = 1.3  # inches of a name beside a bar
+BAR = 0.15  # inches for a bar
 
 
 def draw_history(
@@ -30,11 +30,11 @@ def draw_history(
     edge. Raises DataError when the file cannot be written.
     """
     at, values, ended = np.array(trials), 100 * np.array(accuracies, np.float64), np.array(whole, bool)
-    figure, ax = canvas.chart(8.4, 4.4)
+    figure, (ax,) = canvas.chart(2.2, title)
     best = np.fmax.accumulate(np.where(ended, values, np.nan))
     low = _lowest(values)
     below = values < low
-    line: dict[str, Any] = {"color": RED, "linewidth": 2, "linestyle": "-", "marker": "none"}
+    line: dict[str, Any] = {"color": RED, "linewidth": 1, "linestyle": "-", "marker": "none"}
     ax.step(at, best, where="post", label="best so far", zorder=3, **line)
     styles: list[tuple[Any, dict[str, Any]]] = [
         (ended & ~below, {"color": BLUE, "label": "trial"}),
@@ -42,21 +42,19 @@ def draw_history(
     ]
     for which, style in styles:
         if which.any():
-            ax.scatter(at[which], values[which], s=26, linewidths=1, marker="o", zorder=4, **style)
+            ax.scatter(at[which], values[which], s=8, linewidths=0.5, marker="o", zorder=4, **style)
     if below.any():
         edge = np.full(below.sum(), low)
-        ax.scatter(at[below], edge, s=26, color=GREY, marker="v", zorder=4, label=f"below {low:.0f}%", clip_on=False)
+        ax.scatter(at[below], edge, s=8, color=GREY, marker="v", zorder=4, label=f"below {low:.0f}%", clip_on=False)
     top = max(np.max(values), low)  # an r2 may be negative
     ax.set_ylim(low, top + 0.04 * (top - low) + 0.1)
     ax.set_xlim(at[0] - 0.02 * (at[-1] - at[0]) - 0.5, at[-1] + 0.02 * (at[-1] - at[0]) + 0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-    ax.grid(axis="y", color=RULE, linewidth=0.8)
-    ax.set_xlabel("trial", **canvas.text(10))
-    ax.set_ylabel(f"validation {score} (%)", **canvas.text(10))
-    _frame(ax, title)
-    fonts = {"prop": {"family": FONT, "size": 9}, "labelcolor": INK}
-    handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, **fonts)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    ax.grid(axis="y", color=RULE, linewidth=0.5)
+    ax.tick_params(axis="x", length=2, color=GREY)
+    ax.set_xlabel("trial", labelpad=2, **canvas.text(SMALL))
+    ax.set_ylabel(f"validation {score} (%)", labelpad=3, **canvas.text(SMALL))
+    canvas.legend(figure, ax.get_legend_handles_labels()[0], columns=4)
     canvas.write(figure, path)
 
 
@@ -74,15 +72,15 @@ def draw_importances(
     """
     names = sorted(shares, key=lambda name: shares[name])
     widths = [max(0.0, shares[name]) for name in names]
-    figure, ax = canvas.chart(8.4, 1.2 + 0.34 * len(names))
+    figure, (ax,) = canvas.chart(0.2 + BAR * len(names), title)
     ax.barh(range(len(names)), widths, color=BLUE, height=0.62)
     for i, width in enumerate(widths):
-        ax.annotate(shown(width), (width, i), xytext=(5, 0), textcoords="offset points", va="center", **canvas.text(9))
-    ax.set_yticks(range(len(names)), [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names])
-    ax.set_xlim(0, 1.1 * max(*widths, 0.01))
+        style = canvas.text(SMALL, va="center_baseline")
+        ax.annotate(shown(width), (width, i), xytext=(3, 0), textcoords="offset points", **style)
+    ax.set_yticks(range(len(names)), [canvas.shortened(name, LONGEST) for name in names], parse_math=False)
+    ax.set_xlim(0, 1.25 * max(*widths, 0.01))
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xticks([])
-    _frame(ax, title)
     ax.spines["bottom"].set_visible(False)
     canvas.write(figure, path)
 
@@ -96,30 +94,35 @@ def draw_ablation(
     cannot be written.
     """
     lost, reach = np.array(points, np.float64), np.nan_to_num(np.array(errors, np.float64))
-    figure, ax = canvas.chart(8.4, 1.5 + 0.36 * len(names))
+    note = "Red: worse without it; blue: better." + (" The lines are standard errors." if reach.any() else "")
+    figure, (ax,) = canvas.chart(0.4 + BAR * len(names), title, [note])
     at = np.arange(len(names))[::-1]
     ax.barh(at, lost, color=np.where(lost >= 0, RED, BLUE).tolist(), height=0.62, zorder=2)
-    ax.errorbar(lost, at, xerr=reach, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3, zorder=3)
-    ax.axvline(0, color=GREY, linewidth=0.8, zorder=4)
+    ax.hlines(at, lost - reach, lost + reach, colors=INK, linewidths=0.6, linestyles="solid", zorder=3)
+    ax.axvline(0, color=GREY, linewidth=0.5, linestyle="-", marker="none", zorder=4)
     low, high = min(0.0, np.min(lost - reach)), max(0.0, np.max(lost + reach))
-    margin = 0.12 * max(high - low, 0.1)
+    margin = 0.25 * max(high - low, 0.1)
     ax.set_xlim(low - margin * (low < 0), high + margin)
     for y, value, error in zip(at, lost, reach, strict=True):
         side = 1 if value >= 0 else -1
         place: dict[str, Any] = {
-            "xytext": (5 * side, 0),
+            "xytext": (3 * side, 0),
             "textcoords": "offset points",
             "ha": "left" if side > 0 else "right",
         }
         ax.annotate(
-            f"{value:+.2f}".replace("-", "\u2212"), (value + side * error, y), va="center", **place, **canvas.text(9)
+            f"{value:+.2f}".replace("-", "\u2212"),
+            (value + side * error, y),
+            va="center_baseline",
+            **place,
+            **canvas.text(SMALL),
         )
-    ax.set_yticks(at, names)
+    ax.set_yticks(at, [canvas.shortened(name, LONGEST) for name in names], parse_math=False)
     ax.set_ylim(-0.6, len(names) - 0.4)
-    ax.grid(axis="x", color=RULE, linewidth=0.8)
+    ax.locator_params(axis="x", nbins=6)
+    ax.grid(axis="x", color=RULE, linewidth=0.5)
     ax.set_axisbelow(True)
-    ax.set_xlabel(f"points of validation {score} lost without it (mean ± standard error)", **canvas.text(10))
-    _frame(ax, title)
+    ax.set_xlabel(f"points of validation {score} lost without it", labelpad=3, **canvas.text(SMALL))
     canvas.write(figure, path)
 
 
@@ -128,12 +131,3 @@ def _lowest(values: np.ndarray) -> float:
     median = float(np.median(values))
     limit = median - 3 * max(values.max() - median, 1.0)
     return float(max(np.floor(values[values >= limit].min() - 0.5), 0))
-
-
-def _frame(ax: Axes, title: str) -> None:
-    heading = ax.set_title(title, loc="left", pad=12, **canvas.text(12.5, weight="bold", parse_math=False))
-    canvas.shrink([heading], 7)
-    ax.spines[["left", "right", "top"]].set_visible(False)
-    ax.spines["bottom"].set_color(GREY)
-    ax.tick_params(axis="y", length=0, labelcolor=INK, labelsize=9, labelfontfamily=FONT)
-    ax.tick_params(axis="x", length=3, color=GREY, labelcolor=INK, labelsize=9, labelfontfamily=FONT)

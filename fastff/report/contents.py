@@ -28,39 +28,40 @@ _PICTURES = {
         "Confusion matrix",
         "Confusion matrix of the {split} rows. Per cent are of the true class, so the diagonal holds the accuracy of "
         "each class.",
-        62,
+        56,
     ),
     "examples.png": (
         "Examples with the network's guesses",
         "Some {split} rows with the network's guess, its probability and, in brackets, the true class. Mistakes are "
         "framed.",
-        88,
+        62,
     ),
-    "weights.png": ("Weights of the first layer", "The first layer's weights as pictures.", 62),
+    "weights.png": ("Weights of the first layer", "The first layer's weights as pictures.", 56),
     "predicted.png": (
         "Predicted against true values",
         "Predicted against true values of the {split} rows. On the line they are equal.",
-        62,
+        56,
     ),
-    "residuals.png": ("Errors", "Errors of the {split} rows, predicted minus true.", 62),
+    "residuals.png": ("Errors", "Errors of the {split} rows, predicted minus true.", 56),
     "importance.png": (
         "Importance of each column",
         "What each column is worth: how much is lost on the {split} rows where it is shuffled.",
-        88,
+        75,
     ),
 }
 _OF_TRAINING = {
     "curves.png": (
         "Loss and accuracy during training",
-        "Training: loss and accuracy of each batch, and of the validation rows after each epoch.",
-        100,
+        "Training: loss and accuracy of each batch, and of the validation rows after each epoch. The dotted line is at "
+        "the best epoch.",
+        75,
     ),
     "history.png": (
         "Accuracy of each trial",
         "The search: validation accuracy of each trial, and the best so far.",
-        100,
+        75,
     ),
-    "importances.png": ("Importance of each option", "How much the accuracy depends on each option.", 85),
+    "importances.png": ("Importance of each option", "How much the accuracy depends on each option.", 75),
 }
 
 
@@ -100,7 +101,7 @@ def _of_run(run: FinishedRun) -> dict[str, Any]:
     widths = [model.network.input_dim, *(layer.weights.shape[1] for layer in model.network.linear_layers)]
     split = "validation" if summary["test_rows"] is None else "test"
     named = {name: Path(name).stem.capitalize() for name in run.pictures if name not in {**_PICTURES, **_OF_TRAINING}}
-    others = {name: (words, f"{words}.", 80) for name, words in named.items()}
+    others = {name: (words, f"{words}.", 75) for name, words in named.items()}
     return {
         "title": f"{summary['dataset']}: a feed-forward network {'–'.join(map(str, widths))}",
         "kind": f"{_kind(run)}, trained with fastff {summary['version']}.",

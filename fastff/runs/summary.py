@@ -12,6 +12,7 @@ from fastff.data.rows import Rows
 from fastff.engine.batches import Batches
 from fastff.nn.preprocessing import Whiten
 from fastff.runs import regression
+from fastff.runs.config import Config
 from fastff.runs.folder import CONFUSION, CURVES, EXAMPLES, IMPORTANCE, PREDICTED, RESIDUALS, WEIGHTS
 from fastff.runs.importance import can_measure, column_importances
 from fastff.runs.regression import all_figures, output_names
@@ -114,13 +115,14 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any], answers: np.ndarray) 
     answers: as summarise has them.
     """
     folder, trainer, history = run.folder, run.trainer, run.trainer.history
-    title = _title(summary)
     plots.draw_curves(
         folder / CURVES,
         history.batch_losses,
         history.batch_accuracies,
         history.epochs,
-        title=title,
+        title=_title(summary, "test"),  # the validation figure stands below, with the best epoch
+        best=None if trainer.best is None else trainer.best.epoch,
+        lifted_by=_only_in_training(run.options),
         batches_per_epoch=len(Batches(len(data.x_train), trainer.batch_size)),
     )
     split = _drawn(data)
@@ -134,39 +136,52 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any], answers: np.ndarray) 
     if data.task == "regress":
         columns = None if data.columns is None else data.columns.target
         names = output_names(columns, trainer.network.output_dim or 0)
-        of = f"{title} ({_SPLITS[split]} rows)"
+        of = _title(summary, split)
         plots.draw_predicted(folder / PREDICTED, labels, answers, names=names, title=of)
         plots.draw_residuals(folder / RESIDUALS, labels, answers, names=names, title=of)
         return
     guesses = answers.argmax(1)
     matrix = np.zeros((data.n_classes, data.n_classes), np.int64)
     np.add.at(matrix, (labels, guesses), 1)
-    plots.draw_confusion(folder / CONFUSION, matrix, class_names=data.class_names)
+    heading = f"{data.name}: true and predicted classes of {_SPLITS[split]} rows"
+    plots.draw_confusion(folder / CONFUSION, matrix, title=heading, class_names=data.class_names)
     if data.image_shape is not None:
         weights: Sliceable = trainer.network.linear_layers[0].arrays()["weight"]
         for layer in trainer.network.layers:
             if isinstance(layer, Whiten):  # from weights of the principal components to weights of the pixels
                 weights = layer.projection @ np.asarray(weights)
         if not run.options.bins:  # then no weight belongs to a single pixel
-            plots.draw_weights(folder / WEIGHTS, weights, image_shape=data.image_shape)
-        some = np.random.default_rng(0).permutation(len(rows))[:40]
+            heading = f"{data.name}: weights of the first layer"
+            plots.draw_weights(folder / WEIGHTS, weights, title=heading, image_shape=data.image_shape)
+        some = np.random.default_rng(0).permutation(len(rows))[:20]
         plots.draw_examples(
             folder / EXAMPLES,
             rows[some],
             labels[some],
             guesses[some],
+            title=f"{data.name}: some {_SPLITS[split]} rows",
             class_names=data.class_names,
             image_shape=data.image_shape,
             confidences=answers[some].max(1),
         )
 
 
-def _title(summary: Mapping[str, Any]) -> str:
-    """The heading of pictures: the scores on validation and test rows."""
+def _only_in_training(options: Config) -> list[str]:
+    """What makes training harder than validation."""
+    there = {
+        "dropout": options.dropout,
+        "label smoothing": options.label_smoothing,
+        "mirroring": options.mirror,
+        "shifting": options.shift,
+    }
+    return [name for name, value in there.items() if value]
+
+
+def _title(summary: Mapping[str, Any], split: str) -> str:
+    """The heading of pictures: the data set, and its score on the rows of a split, if there are any."""
     score, form = ("accuracy", ".1%") if summary["task"] == "classify" else ("r2", ".3f")
-    found = {_SPLITS[split]: summary[f"{split}_{score}"] for split in ("val", "test")}
-    shown = [f"{name} {value:{form}}" for name, value in found.items() if value is not None]
-    return f"{summary['dataset']}: {'' if score == 'accuracy' else 'r2 '}{', '.join(shown)}"
+    value = summary[f"{split}_{score}"]
+    return summary["dataset"] + ("" if value is None else f": {_SPLITS[split]} {score} {value:{form}}")
 
 
 def scores(figures: Mapping[str, Any], splits: Sequence[str] = ("test", "val")) -> str:

@@ -76,7 +76,9 @@ class History:
         return f"History({', '.join(said)})"
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, title: str = "training") -> Any:
-        """Draw the loss and the accuracy, or r2, of batches and epochs.
+        """Draw the loss and the accuracy, or r2, of batches and epochs, and mark the best epoch.
+
+        That is the one with the highest accuracy, or r2, on the validation rows; without these none is marked.
 
         Parameters
         ----------
@@ -98,7 +100,15 @@ class History:
         """
         from fastff import plots  # which imports matplotlib, and that takes long
 
-        return plots.draw_curves(path, self.batch_losses, self.batch_accuracies, self.epochs, title=title)
+        return plots.draw_curves(
+            path, self.batch_losses, self.batch_accuracies, self.epochs, title=title, best=self._best_epoch
+        )
+
+    @property
+    def _best_epoch(self) -> int | None:
+        scores = {r.epoch: r.val_r2 if r.val_accuracy is None else r.val_accuracy for r in self.epochs}
+        found = {epoch: score for epoch, score in scores.items() if score is not None and not math.isnan(score)}
+        return max(found, key=lambda epoch: found[epoch]) if found else None
 
     def to_frame(self) -> Any:
         """The epochs as a pandas DataFrame, a row each, without the figures that no epoch has.

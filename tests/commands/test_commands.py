@@ -12,10 +12,12 @@ import sys
 import numpy as np
 import pytest
 from command_line import PLAIN, run, succeed, write_flowers
+from drawn import heading
 
 import fastff
 from fastff import FeedForwardNeuralNetwork, load_dataset, train
 from fastff.engine.program import Program
+from fastff.plots import canvas
 from fastff.runs import build, seeds
 from fastff.runs.config import Config
 from fastff.runs.presets import PRESETS
@@ -89,6 +91,23 @@ def assert_same_run(one, other):
 
 
 # --- train
+
+
+def test_a_runs_pictures_give_one_validation_figure_and_say_why_the_losses_differ(tmp_path, monkeypatch):
+    figures = {}
+    monkeypatch.setattr(canvas, "write", lambda figure, path: figures.update({path.name: heading(figure)}))
+    succeed("train", "--epochs", 3, "--hidden", 16, "--out", tmp_path / "run", pictures=True)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    curves = figures["curves.png"]
+    assert curves.startswith(f"digits: test accuracy {summary['test_accuracy']:.1%} ")
+    assert f"Best epoch {summary['best_epoch']} of 3: validation accuracy {summary['val_accuracy']:.1%}" in curves
+    assert curves.count("validation accuracy") == 1
+    assert curves.endswith(
+        "Dropout and label smoothing, which only training has, lift its loss above that of validation."
+    )
+    assert figures["confusion.png"].startswith("digits: true and predicted classes of test rows")
+    assert figures["examples.png"].startswith("digits: some test rows")
+    assert figures["weights.png"].startswith("digits: weights of the first layer All 16 units.")
 
 
 def test_a_run_leaves_its_files(digits):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn import line, records, texts
+from drawn import heading, line, records, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,10 +22,81 @@ def test_curves_show_batches_and_validation_where_they_belong(tmp_path, figure):
     np.testing.assert_allclose(line(right, "accuracy, training batch").get_ydata(), [30, 50, 60, 70])
     np.testing.assert_allclose(line(right, "accuracy, validation").get_xydata(), [[1, 60], [2, 75]])
     assert (left.get_xlabel(), left.get_ylabel(), right.get_ylabel()) == ("epoch", "loss", "accuracy (%)")
-    assert left.get_title(loc="left") == "my run"
-    assert texts(left) == ["epoch 2: training loss 0.6, accuracy 65.0%; validation loss 0.5, accuracy 75.0%"]
+    assert heading(figure()) == (
+        "my run Epoch 2: validation accuracy 75.0%, loss 0.5; training accuracy 65.0%, loss 0.6"
+    )
     (legend,) = figure().legends
     assert len(legend.get_texts()) == 4
+
+
+def test_the_best_epoch_is_marked_and_its_figures_are_the_only_ones(tmp_path, figure):
+    epochs = records([0.8, 0.5, 0.6], [0.6, 0.75, 0.7])
+    plots.draw_curves(tmp_path / "c.png", np.ones(6), np.ones(6), epochs, title="my run", best=2)
+    assert line(figure().axes[0], "best epoch").get_xdata() == [2, 2]
+    assert "best epoch" in [text.get_text() for text in figure().legends[0].get_texts()]
+    assert heading(figure()) == (
+        "my run Best epoch 2 of 3: validation accuracy 75.0%, loss 0.5; training accuracy 65.0%, loss 0.6"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lifted_by", "note"),
+    [
+        ((), ""),
+        (("dropout",), "Dropout, which only training has, lifts its loss above that of validation."),
+        (
+            ("dropout", "label smoothing", "mirroring"),
+            "Dropout, label smoothing and mirroring, which only training has, lift its loss above that of validation.",
+        ),
+    ],
+)
+def test_a_note_says_why_the_training_loss_is_above_validations(tmp_path, figure, lifted_by, note):
+    epochs = records([0.8, 0.5], [0.6, 0.75])
+    plots.draw_curves(tmp_path / "c.png", [1, 1], [1, 1], epochs, title="my run", lifted_by=lifted_by)
+    assert heading(figure()).endswith(f"loss 0.6 {note}".strip())
+
+
+def test_no_note_where_the_training_loss_is_not_above_validations(tmp_path, figure):
+    epochs = records([0.8], [0.6])
+    epochs[0].train_loss = 0.7
+    plots.draw_curves(tmp_path / "c.png", [1, 1], [1, 1], epochs, title="my run", lifted_by=["dropout"])
+    assert "Dropout" not in heading(figure())
+    plots.draw_curves(
+        tmp_path / "c.png", [1], [1], records([0.8], [0.6], validated=False), title="run", lifted_by=["dropout"]
+    )
+    assert "Dropout" not in heading(figure())
+
+
+@pytest.mark.parametrize("batches", [7, 3000])
+def test_the_start_of_a_usual_training_is_in_view(tmp_path, figure, batches):
+    losses = 0.05 + 2.4 * np.exp(-np.arange(batches) / 5)
+    accuracies = 1 - 0.9 * np.exp(-np.arange(batches) / 5)
+    plots.draw_curves(tmp_path / "c.png", losses, accuracies, records([0.3, 0.1], [0.9, 0.97]), title="run")
+    left, right = figure().axes
+    assert left.get_ylim()[1] >= losses[0]
+    assert right.get_ylim()[0] <= 100 * accuracies[0]
+    assert left.get_xlim()[0] <= 0
+
+
+def test_a_first_batch_far_from_the_next_flattens_neither_axis(tmp_path, figure):
+    losses, accuracies = np.full(500, 0.2), np.full(500, 0.95)
+    losses[0], accuracies[0] = 30, 0.05
+    plots.draw_curves(tmp_path / "c.png", losses, accuracies, records([0.2, 0.2], [0.95, 0.95]), title="run")
+    left, right = figure().axes
+    assert left.get_ylim()[1] < 0.5
+    assert right.get_ylim()[0] > 85
+
+
+@pytest.mark.parametrize("count", [1, 300])
+def test_the_validation_of_all_epochs_is_drawn(tmp_path, figure, count):
+    epochs = records(np.linspace(0.8, 0.2, count), np.linspace(0.6, 0.9, count))
+    plots.draw_curves(tmp_path / "c.png", np.ones(20 * count), np.ones(20 * count), epochs, title="run", best=count)
+    left, right = figure().axes
+    for ax, name in ((left, "loss"), (right, "accuracy")):
+        drawn = line(ax, f"{name}, validation").get_xydata()
+        assert len(drawn) == count
+        assert ax.get_xlim()[0] < drawn[0, 0] <= drawn[-1, 0] < ax.get_xlim()[1]
+        assert ax.get_ylim()[0] < drawn[:, 1].min() <= drawn[:, 1].max() < ax.get_ylim()[1]
 
 
 def test_without_validation_the_epochs_training_means_are_drawn(tmp_path, figure):
@@ -33,7 +104,7 @@ def test_without_validation_the_epochs_training_means_are_drawn(tmp_path, figure
     left, right = figure().axes
     assert line(left, "loss, epoch mean").get_ydata() == pytest.approx([0.7])
     assert line(right, "accuracy, epoch mean").get_ydata() == pytest.approx([60])
-    assert "validation" not in texts(left)[0]
+    assert "validation" not in heading(figure())
 
 
 def test_validation_every_other_epoch(tmp_path, figure):
@@ -66,7 +137,7 @@ def test_many_batches_become_a_band_that_holds_them_and_a_light_file(tmp_path, f
 def test_one_batch_and_no_epoch(tmp_path, figure):
     plots.draw_curves(tmp_path / "c.png", [1.1], [0.25], [], title="run")
     assert figure().axes[0].get_xlabel() == "batch"
-    assert texts(figure().axes[0]) == ["batch 1: training loss 1.1, accuracy 25.0%"]
+    assert heading(figure()) == "run Batch 1: training accuracy 25.0%, loss 1.1"
 
 
 def test_a_diverged_run_is_marked_and_its_explosion_does_not_flatten_the_rest(tmp_path, figure):

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from drawn import NAMES, texts
+from drawn import NAMES, heading, texts
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -21,24 +21,31 @@ def test_examples_have_captions_and_mistakes_have_a_sign_and_a_frame(tmp_path, f
         np.zeros((2, 4), np.float32),
         np.array([[0], [1]]),
         np.array([0, 2]),
+        title="mine",
         class_names=NAMES,
         image_shape=(1, 2, 2),
         confidences=[0.984, 0.5],
     )
     (ax,) = figure().axes
-    assert texts(ax) == ["✓ horse, 98%", "(horse)", "✗ truck, 50%", "(ship)"]
+    key = ["✓ right", "✗ wrong, in a red frame"]
+    assert texts(ax) == [*key, "✓ horse, 98%", "(horse)", "✗ truck, 50%", "(ship)"]
+    colours = [to_hex(text.get_color()).upper() for text in ax.texts[:5]]
+    assert colours == [canvas.BLUE, canvas.RED, canvas.BLUE, canvas.GREY, canvas.RED]
+    assert heading(figure()) == (
+        "mine Below each picture: the predicted class and its probability; in brackets the true class."
+    )
     (frame,) = ax.patches
     left, right = ax.images[1].get_extent()[:2]
     assert frame.get_x() < left < right < frame.get_x() + frame.get_width()
     assert to_hex(frame.get_edgecolor()) == canvas.RED.lower()
 
 
-@pytest.mark.parametrize(("count", "shown"), [(1, 1), (9, 9), (100, 40)])
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (9, 9), (100, 12)])
 def test_examples_stay_on_the_sheet_and_apart(tmp_path, figure, count, shown):
     classes = np.zeros(count, int)
     rows = np.random.default_rng(0).normal(size=(count, 6))
     names = ["a name that is much too long for a caption"]
-    plots.draw_examples(tmp_path / "e.png", rows, classes, classes, class_names=names, image_shape=(1, 2, 3))
+    plots.draw_examples(tmp_path / "e.png", rows, classes, classes, title="t", class_names=names, image_shape=(1, 2, 3))
     (ax,) = figure().axes
     assert len(ax.images) == shown
     corners = [image.get_extent() for image in ax.images]
@@ -46,7 +53,7 @@ def test_examples_stay_on_the_sheet_and_apart(tmp_path, figure, count, shown):
     boxes = [text.get_window_extent() for text in ax.texts]
     assert all(figure().bbox.x0 <= box.x0 and box.x1 <= figure().bbox.x1 for box in boxes)
     assert all(box.y0 >= 0 for box in boxes)
-    ends = sorted({(round(box.x0), round(box.x1)) for box in boxes[::2]})
+    ends = sorted({(round(box.x0), round(box.x1)) for box in boxes[2::2]})
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
 
 
@@ -54,7 +61,9 @@ def test_rows_hold_the_red_green_and_blue_planes_one_after_the_other(tmp_path, f
     row = np.zeros((1, 3, 1, 2), np.uint8)
     row[0, 0, 0, 0] = 255  # the left pixel is red
     row[0, 2, 0, 1] = 100  # the right one is dark blue
-    plots.draw_examples(tmp_path / "e.png", row.reshape(1, 6), [0], [0], class_names=None, image_shape=(3, 1, 2))
+    plots.draw_examples(
+        tmp_path / "e.png", row.reshape(1, 6), [0], [0], title="t", class_names=None, image_shape=(3, 1, 2)
+    )
     np.testing.assert_allclose(figure().axes[0].images[0].get_array(), [[[1, 0, 0], [0, 0, 100 / 255]]])
 
 
@@ -90,26 +99,58 @@ def test_brightness_follows_the_kind_of_values(values, wanted):
 def test_examples_that_do_not_fit_are_refused(tmp_path, change, message):
     good = {"rows": np.zeros((2, 4)), "labels": [0, 1], "predictions": [0, 1], "image_shape": (1, 2, 2)}
     with pytest.raises(ArgumentError, match=message):
-        plots.draw_examples(tmp_path / "e.png", **{**good, **change}, class_names=NAMES)
+        plots.draw_examples(tmp_path / "e.png", **{**good, **change}, title="t", class_names=NAMES)
     assert not list(tmp_path.iterdir())
+
+
+def test_short_names_leave_room_for_more_examples(tmp_path, figure):
+    classes = np.zeros(100, int)
+    plots.draw_examples(
+        tmp_path / "e.png", np.ones((100, 4)), classes, classes, title="t", class_names=None, image_shape=(1, 2, 2)
+    )
+    assert len(figure().axes[0].images) == 20
 
 
 # --- confusion
 
 
 def test_confusion_shows_counts_and_per_cent_of_the_row(tmp_path, figure):
-    plots.draw_confusion(tmp_path / "m.png", [[1500, 500, 0], [0, 0, 0], [1, 2, 1]], class_names=NAMES)
-    (ax,) = figure().axes
+    plots.draw_confusion(tmp_path / "m.png", [[1500, 500, 0], [0, 0, 0], [1, 2, 1]], title="mine", class_names=NAMES)
+    ax, key = figure().axes
     assert texts(ax) == ["1,500", "75.0%", "500", "25.0%", *"0000", "1", "25.0%", "2", "50.0%", "1", "25.0%"]
     assert [label.get_text() for label in ax.get_yticklabels()] == NAMES
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "true")
-    assert ax.get_title(loc="left") == "74.9% of 2,004 right"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+    assert key.get_xlabel() == "per cent of the true class"
+    assert heading(figure()) == (
+        "mine 74.9% of 2,004 rows are right: those on the diagonal. "
+        "The numbers count rows, with per cent of the true class below."
+    )
 
 
-@pytest.mark.parametrize(("classes", "written"), [(20, True), (21, False), (100, False)])
+def test_counts_stand_in_the_cells_where_they_fit(tmp_path, figure):
+    for largest, written in ((1234, True), (123456, False)):
+        plots.draw_confusion(tmp_path / "m.png", largest * np.eye(10, dtype=int), title="mine", class_names=None)
+        assert (f"{largest:,}" in texts(figure().axes[0])) == written
+        assert ("The numbers count rows." in heading(figure())) == written
+        assert "%" not in "".join(texts(figure().axes[0]))
+
+
+def test_long_names_of_classes_stay_apart_and_on_the_paper(tmp_path, figure):
+    names = [f"complaint number {i} about the delivery of goods" for i in range(6)]
+    plots.draw_confusion(tmp_path / "m.png", 100 * np.eye(6, dtype=int), title="mine", class_names=names)
+    ax = figure().axes[0]
+    for labels, side in ((ax.get_yticklabels(), "y"), (ax.get_xticklabels(), "x")):
+        boxes = [label.get_window_extent() for label in labels]
+        assert all(figure().bbox.x0 <= box.x0 and figure().bbox.y0 <= box.y0 for box in boxes)
+        ends = sorted((getattr(box, f"{side}0"), getattr(box, f"{side}1")) for box in boxes)
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
+        assert [label.get_text().replace("\n", " ") for label in labels][5].startswith("complaint number 5")
+
+
+@pytest.mark.parametrize(("classes", "written"), [(12, True), (21, False), (100, False)])
 def test_many_classes_are_shown_by_colour_only(tmp_path, figure, classes, written):
     path = tmp_path / "m.png"
-    plots.draw_confusion(path, np.ones((classes, classes), int), class_names=None)
+    plots.draw_confusion(path, np.ones((classes, classes), int), title="t", class_names=None)
     assert bool(figure().axes[0].texts) == written
     assert len(figure().axes[0].get_xticklabels()) <= 50
     assert path.stat().st_size < 500_000
@@ -120,7 +161,7 @@ def test_many_classes_are_shown_by_colour_only(tmp_path, figure, classes, writte
 )
 def test_a_confusion_that_is_not_square_or_has_other_names_is_refused(tmp_path, matrix, names):
     with pytest.raises(ArgumentError, match="wanted"):
-        plots.draw_confusion(tmp_path / "m.png", matrix, class_names=names)
+        plots.draw_confusion(tmp_path / "m.png", matrix, title="t", class_names=names)
 
 
 # --- weights
@@ -128,27 +169,30 @@ def test_a_confusion_that_is_not_square_or_has_other_names_is_refused(tmp_path, 
 
 def test_weights_are_ordered_by_norm_and_scaled_each_to_itself(tmp_path, figure):
     weights = np.array([[0.5, -4.0, 0.0, 1.0], [0.25, 2.0, 0.0, np.nan]])
-    plots.draw_weights(tmp_path / "w.png", weights, image_shape=(1, 1, 2))
+    plots.draw_weights(tmp_path / "w.png", weights, title="t", image_shape=(1, 1, 2))
     images = [image.get_array().tolist() for image in figure().axes[0].images]
     assert images == [[[-1, 0.5]], [[1, 0]], [[1, 0.5]], [[0, 0]]]
     assert {image.get_clim() for image in figure().axes[0].images} == {(-1, 1)}
 
 
 def test_colour_weights_have_zero_in_the_middle(tmp_path, figure):
-    plots.draw_weights(tmp_path / "w.png", np.array([[2.0], [0.0], [-2.0]]), image_shape=(3, 1, 1))
+    plots.draw_weights(tmp_path / "w.png", np.array([[2.0], [0.0], [-2.0]]), title="t", image_shape=(3, 1, 1))
     np.testing.assert_allclose(figure().axes[0].images[0].get_array(), [[[1, 0.5, 0]]])
 
 
 def test_at_most_64_units_are_drawn(tmp_path, figure):
-    plots.draw_weights(tmp_path / "w.png", np.arange(400.0).reshape(4, 100), image_shape=(1, 2, 2))
+    plots.draw_weights(tmp_path / "w.png", np.arange(400.0).reshape(4, 100), title="t", image_shape=(1, 2, 2))
     assert len(figure().axes[0].images) == 64
-    assert "64 of 100 units" in texts(figure().axes[0])[0]
+    assert heading(figure()) == (
+        "t The 64 of 100 units with the largest norms. A picture shows one unit's weight of every pixel, on a scale of "
+        "its own. Blue is below 0, white 0, red above 0."
+    )
 
 
 @pytest.mark.parametrize("shape", [(4,), (5, 3), (4, 0)])
 def test_weights_that_do_not_fit_are_refused(tmp_path, shape):
     with pytest.raises(ArgumentError, match="wanted"):
-        plots.draw_weights(tmp_path / "w.png", np.zeros(shape), image_shape=(1, 2, 2))
+        plots.draw_weights(tmp_path / "w.png", np.zeros(shape), title="t", image_shape=(1, 2, 2))
 
 
 # --- one example

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawn import heading
 from PIL import Image
 
 from fastff import ArgumentError
@@ -19,11 +20,14 @@ def size(path):
 
 @pytest.mark.parametrize("draw", [draw_predicted, draw_residuals])
 @pytest.mark.parametrize(("rows", "outputs"), [(1, 1), (50, 2), (9000, 6)])
-def test_a_chart_for_each_of_the_first_targets(tmp_path, draw, rows, outputs):
+def test_a_chart_for_each_of_the_first_targets(tmp_path, figure, draw, rows, outputs):
     t = RNG.normal(size=(rows, outputs))
     names = [f"target $_{i}" for i in range(outputs)]
     draw(tmp_path / "a.png", t, t + 0.1 * RNG.normal(size=t.shape), names=names, title="homes: r2 0.9")
-    assert size(tmp_path / "a.png") == (round(160 * 5.2 * min(outputs, 4)), 160 * 4.8)
+    assert len(figure().axes) == min(outputs, 4)
+    assert [ax.get_xlabel().split(",")[0] for ax in figure().axes] == names[:4]
+    points = "Each point is a row; 4,000 of 9,000 are drawn." if rows == 9000 else "Each point is a row."
+    assert heading(figure()).startswith(f"homes: r2 0.9 {points} On the red line the prediction is right")
 
 
 def test_flat_targets_and_constant_ones_are_drawn(tmp_path):
@@ -54,7 +58,16 @@ def test_curves_have_r2_in_the_place_of_accuracies(tmp_path, val):
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [([0.99, 0.95], (0.9, 0.02)), ([0.6], (0.5, 0.1)), ([-5.0, 0.1], (0.0, 0.2)), ([], (0.0, 0.2))],
+    [
+        ([0.99, 0.95], (0.9, 0.02)),
+        ([0.6], (0.5, 0.1)),
+        ([-5.0, 0.1], (0.0, 0.2)),
+        ([], (0.0, 0.2)),
+        ([0.1, 0.4, 0.8, *[0.98] * 50], (0.0, 0.2)),  # the start is in view
+        ([-0.3, 0.4, 0.8], (-0.5, 0.3)),
+        ([-9.0, 0.91, 0.95, 0.97], (0.9, 0.02)),  # one outlier
+        ([float("nan"), 0.95], (0.9, 0.02)),
+    ],
 )
 def test_the_axis_of_r2_ends_at_1(values, expected):
     assert _r2_scale(np.array([]), np.array(values)) == pytest.approx(expected)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawn import heading, line
 from trainers import X_VAL, Y_VAL, N, X, Y, assert_same_weights, make, trained
 
 from fastff import ArgumentError, Trainer, evaluate
@@ -58,10 +59,20 @@ def test_a_history_is_drawn_into_a_file_or_for_a_notebook(tmp_path, monkeypatch)
 
     figure = history.plot(title="my network")
     assert plt.fignum_exists(figure.number)
-    assert figure.axes[0].get_title(loc="left") == "my network"
+    assert heading(figure).startswith("my network Epoch 2: training accuracy")
     plt.close(figure)
     with pytest.raises(ArgumentError, match="wanted as many in both, at least one"):
         Trainer(make()).history.plot()
+
+
+def test_a_drawn_history_marks_the_epoch_with_the_best_validation(tmp_path):
+    trainer = Trainer(make(dropout=0.3), batch_size=16, step_size=0.01, monitor="val_accuracy")
+    history = trainer.fit(X, Y, X_VAL, Y_VAL, epochs=6)
+    best = trainer.best.epoch
+    figure = history.plot(tmp_path / "curves.png")
+    assert line(figure.axes[0], "best epoch").get_xdata() == [best, best]
+    said = f"Best epoch {best} of 6: validation accuracy {history.epochs[best - 1].val_accuracy:.1%}"
+    assert said in heading(figure)
 
 
 def test_a_history_is_a_frame_of_its_epochs():
