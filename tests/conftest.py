@@ -4,8 +4,12 @@ Hypothesis's profiles, products of bfloat16 emulated where the CPU has none, a s
 starts as NaN, so that a kernel that reads padding gives a wrong result. Signals are handled as in the foreground.
 """
 
+import gc
 import os
 import signal
+
+# Before NumPy is imported: the arrays are small, and OpenBLAS's threads would mostly wait for one another
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -31,6 +35,11 @@ pytest.register_assert_rewrite("command_line", "derivations")
 settings.register_profile("fastff", deadline=None, max_examples=60)
 settings.register_profile("small", deadline=None, max_examples=10)  # for runs of the same tests on other vector sizes
 settings.load_profile("fastff")
+
+
+def pytest_collection_finish():
+    """What was imported stays: the garbage collector, which the tests run often, need not look through it each time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")

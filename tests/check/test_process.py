@@ -14,7 +14,7 @@ from fastff.check import check, process
 ENDLESS = ("        self.input = input\n", "        while True:\n            pass\n")
 TRIES_TO_STAY = (
     "        self.mask = input > 0\n",
-    "        while True:\n            try:\n                while True:\n                    pass\n"
+    "        import time\n        while True:\n            try:\n                time.sleep(9)\n"
     "            except BaseException:\n                pass\n",
 )
 PLOTS = (

@@ -100,7 +100,6 @@ class MatrixLikeAnArray(RuleBasedStateMachine):
     @rule()
     def drop(self):
         self.held.clear()
-        gc.collect()
 
     @rule(k=st.integers(0, SHAPE[0] - 1), n=st.integers(0, SHAPE[1] - 1))
     def write_an_item(self, k, n):

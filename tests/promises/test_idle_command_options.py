@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import struct
 from pathlib import Path
@@ -177,6 +178,12 @@ def ended(command, text, places, out):
     return {name: path.read_bytes() for name, path in files.items() if command != "report" or "report" in name.name}
 
 
+@pytest.fixture(scope="module")
+def shown(places, tmp_path_factory):
+    """What a command line shows, as shown(command, text); one that several options are compared with is run once."""
+    return functools.cache(lambda *line: ended(*line, places, tmp_path_factory.mktemp("shown") / "out"))
+
+
 def test_every_option_is_tried():
     for command, options in OPTIONS.items():
         names = {field.name for field in dataclasses.fields(options)}
@@ -184,10 +191,10 @@ def test_every_option_is_tried():
 
 
 @pytest.mark.parametrize(("command", "name"), [(command, name) for command in CHANGES for name in CHANGES[command]])
-def test_an_option_changes_something(command, name, places, tmp_path):
+def test_an_option_changes_something(command, name, shown):
     for needed in {"export": ["onnx"], "report": ["typst"], "tune": ["optuna"]}.get(command, []):
         pytest.importorskip(needed)
-    one, other = (ended(command, text, places, tmp_path / str(i)) for i, text in enumerate(CHANGES[command][name]))
+    one, other = (shown(command, text) for text in CHANGES[command][name])
     assert one != other
 
 

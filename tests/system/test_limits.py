@@ -32,9 +32,9 @@ def data(rows, width):
 x, y = data(64, 64)
 Trainer(FeedForwardNeuralNetwork(64, 10, [32], seed=0)).fit(x, y, epochs=1)  # what the machinery takes
 before = peak()
-x, y = data(2048, 2048)
+x, y = data(1024, 2048)
 network = FeedForwardNeuralNetwork(2048, 10, [4096, 2048], seed=0)
-Trainer(network, batch_size=64, threads=2, monitor="val_accuracy").fit(x, y, x[:256], y[:256], epochs=3)
+Trainer(network, batch_size=64, threads=2, monitor="val_accuracy").fit(x, y, x[:256], y[:256], epochs=2)
 network.predict(x)
 print(peak() - before, x.nbytes, 4 * network.parameter_count)
 """
@@ -77,6 +77,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_saves_and_goes_on_takes_no_more(tmp_path):
     pytest.importorskip("resource", reason="on Windows: there are no such figures")
 

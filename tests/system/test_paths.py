@@ -84,6 +84,9 @@ class Bytes:
     def __fspath__(self):
         return b"bytes"
 
+    def __repr__(self):  # in the name of a test, which is the same in every process
+        return "Bytes()"
+
 
 @pytest.mark.parametrize("path", [5, None, b"bytes", [], np.zeros(3), Bytes(), "null\0", *NO_NAMES], ids=repr)
 @pytest.mark.parametrize(

@@ -29,12 +29,12 @@ def shell(line, folder):
 @pytest.mark.parametrize(
     ("streams", "status"),
     [
-        (">&-", 0),
-        ("2>&-", 0),
+        pytest.param(">&-", 0, marks=pytest.mark.slow),
+        pytest.param("2>&-", 0, marks=pytest.mark.slow),
         (">&- 2>&- <&-", 0),
-        ("2>/dev/full", 0),
+        pytest.param("2>/dev/full", 0, marks=pytest.mark.slow),
         (">/dev/full", 1),
-        (">/dev/full 2>/dev/full", 1),
+        pytest.param(">/dev/full 2>/dev/full", 1, marks=pytest.mark.slow),
     ],
 )
 def test_train_writes_its_run_whatever_the_streams_are(tmp_path, streams, status):
@@ -51,11 +51,11 @@ def test_train_writes_its_run_whatever_the_streams_are(tmp_path, streams, status
     ("line", "status"),
     [
         ("fastff.train --help >/dev/full", 1),
-        ("fastff.train --help >&-", 0),
-        ("fastff.train --nonsense 2>/dev/full", 2),
+        pytest.param("fastff.train --help >&-", 0, marks=pytest.mark.slow),
+        pytest.param("fastff.train --nonsense 2>/dev/full", 2, marks=pytest.mark.slow),
         ("fastff.train --nonsense >&- 2>&-", 2),
-        ("fastff.train nothing.npz 2>/dev/full", 1),
-        ("PYTHONUNBUFFERED=1 fastff.train --help >/dev/full", 1),
+        pytest.param("fastff.train nothing.npz 2>/dev/full", 1, marks=pytest.mark.slow),
+        pytest.param("PYTHONUNBUFFERED=1 fastff.train --help >/dev/full", 1, marks=pytest.mark.slow),
         ("fastff.train --help | true", 0),
     ],
 )
