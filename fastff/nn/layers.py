@@ -361,7 +361,8 @@ class LinearLayer(Layer, saved_as="linear"):
 def _as_parameter(name: str, value: Any, wanted: str) -> Any:
     """value as an array. A Sliceable of fastff's stays one; other objects may only look like arrays."""
     check_whole(value, name)
-    if isinstance(value, np.ndarray) or type(value).__module__.startswith("fastff."):
+    ours = type(value).__module__.startswith("fastff.") and hasattr(value, "shape") and hasattr(value, "dtype")
+    if ours or isinstance(value, np.ndarray):
         return value
     return check_numbers(name, value, np.float32, wanted)
 

@@ -361,6 +361,7 @@ EXAMPLES = [
     "net = network(); net.layers[0].bias.base.resize(1, refcheck=False)\nsound(net)",
     "own = trainer(monitor='val_loss'); fit(own); own.best.arrays['0.weight'].resize(1, refcheck=False); own.restore_best()",
     "LinearLayer.holding(SimpleNamespace(shape=(6, 3), dtype=np.dtype('f4'), ndim=2), np.zeros(3))",
+    "LinearLayer.holding(Adam(), np.zeros(3))",
     "LinearLayer.holding(Lying(X[:6, :3], 10**6), np.zeros(3))",
     "net = network(); net.layers[0].weights = SimpleNamespace(shape=net.layers[0].weights.shape, dtype=np.dtype('f4'))\nsound(net)",
     "d = Dataset('d', X, Y, V, W, None, None, 5); fit_many([Config(epochs=1, hidden=(4,))], d)",
