@@ -19,9 +19,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    "mathml",
     "parameter_tables",
 ]
 exclude_patterns = ["_build", "**/*.ipynb", "gallery/*.py", "gallery/*.md5", "api/generated/README*"]
@@ -87,6 +87,7 @@ sphinx_gallery_conf = {
     "only_warn_on_example_error": False,
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,  # its pages load scripts from another server
     "show_signature": False,
     "remove_config_comments": True,
     "min_reported_time": 1e9,
@@ -94,6 +95,7 @@ sphinx_gallery_conf = {
     "reset_argv": "parameter_tables.no_arguments",
 }
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "fastff"
 html_sidebars = {page: [] for page in ("index", "start", "sklearn", "homework")}  # they stand alone

@@ -16,7 +16,7 @@ from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_row
 from fastff.data.splits import TableSplit, digest_of, stratified
 from fastff.data.tables import naming
 from fastff.errors import DataError
-from fastff.system.arguments import check_number, check_seed
+from fastff.system.arguments import check_list, check_number, check_seed
 from fastff.system.limits import check_room
 
 Split = tuple[Rows, np.ndarray]
@@ -70,6 +70,14 @@ class Dataset:
     columns: Schema | None = None
     weights: np.ndarray | None = None
     split: TableSplit | None = None
+
+    def __post_init__(self) -> None:
+        for split in SPLITS:
+            rows = getattr(self, f"x_{split}")
+            if rows is not None or split == "train":
+                object.__setattr__(self, f"x_{split}", check_rows(rows, f"x_{split}"))
+        names = check_list("class_names", self.class_names, "a tuple of names, one for each class")
+        object.__setattr__(self, "class_names", tuple(names))
 
     @property
     def description(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def _granted() -> bool:
 
 def resolve_precision(precision: str) -> str:
     """ "float32" or "bfloat16"; "auto" is whichever is faster here. ArgumentError for any other, or without the CPU."""
-    if precision not in ("float32", "bfloat16", "auto"):
+    if not isinstance(precision, str) or precision not in ("float32", "bfloat16", "auto"):
         raise ArgumentError(f"precision: {shown(precision)}, want 'float32', 'bfloat16' or 'auto'")
     if precision == "auto":
         return "bfloat16" if cpu.BF16 not in ("", "emulated") and not missing() else "float32"

@@ -1,6 +1,6 @@
 """Several trained networks as one model, which mostly predicts better than any of them alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -10,7 +10,27 @@ from fastff.data.rows import check_rows
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.system import checkpoint, elementary
+from fastff.system.arguments import check_list
+from fastff.system.attributes import Checked
 from fastff.system.blocks import Sliceable
+
+
+def _check_networks(networks: Any) -> list[FeedForwardNeuralNetwork]:
+    """The networks as a list. ArgumentError where there is none, one is no network, or they do not fit together."""
+    wanted = "a sequence of FeedForwardNeuralNetworks"
+    if isinstance(networks, FeedForwardNeuralNetwork):  # whose items are its layers
+        raise ArgumentError(f"networks: {type(networks).__name__}, want {wanted}")
+    found = check_list("networks", networks, wanted)
+    if not found:
+        raise ArgumentError("networks: none, want at least one")
+    for i, network in enumerate(found):
+        if not isinstance(network, FeedForwardNeuralNetwork):
+            raise ArgumentError(f"networks[{i}]: {type(network).__name__}, want a FeedForwardNeuralNetwork")
+        for name in ("input_dim", "output_dim", "task"):
+            own, first = getattr(network, name), getattr(found[0], name)
+            if own is None or own != first:
+                raise ArgumentError(f"networks[{i}]: {name} {own}, want {first} as networks[0] has it")
+    return found
 
 
 class Ensemble:
@@ -38,24 +58,20 @@ class Ensemble:
     (360, 10)
     """
 
+    networks = Checked(_check_networks)
+
     def __init__(self, networks: Sequence[FeedForwardNeuralNetwork]) -> None:
-        if not isinstance(networks, Iterable) or isinstance(networks, FeedForwardNeuralNetwork):
-            raise ArgumentError(f"networks: {type(networks).__name__}, want a sequence of FeedForwardNeuralNetworks")
-        try:
-            self.networks = list(networks)
-        except TypeError:  # an array of no dimension
-            raise ArgumentError(f"networks: {type(networks).__name__}, want a sequence of networks") from None
-        if not self.networks:
-            raise ArgumentError("networks: none, want at least one")
-        for i, network in enumerate(self.networks):
-            if not isinstance(network, FeedForwardNeuralNetwork):
-                raise ArgumentError(f"networks[{i}]: {type(network).__name__}, want a FeedForwardNeuralNetwork")
-            for name in ("input_dim", "output_dim", "task"):
-                own, first = getattr(network, name), getattr(self.networks[0], name)
-                if own is None or own != first:
-                    raise ArgumentError(f"networks[{i}]: {name} {own}, want {first} as networks[0] has it")
-        self.input_dim: int = self.networks[0].input_dim  # type: ignore[assignment]
-        self.output_dim: int = self.networks[0].output_dim  # type: ignore[assignment]
+        self.networks = networks
+
+    @property
+    def input_dim(self) -> int:
+        """How many values a row has."""
+        return self.networks[0].input_dim
+
+    @property
+    def output_dim(self) -> int:
+        """How many classes or outputs there are."""
+        return self.networks[0].output_dim
 
     @property
     def task(self) -> str:

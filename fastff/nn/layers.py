@@ -190,10 +190,11 @@ class LinearLayer(Layer, saved_as="linear"):
     @classmethod
     def holding(cls, weight: np.ndarray, bias: np.ndarray) -> "LinearLayer":  # type: ignore[override]
         """The layer of these weights (in, out) and this bias (1, out) or (out,), both copied."""
-        if np.ndim(weight) != 2 or 0 in np.shape(weight):
-            raise ArgumentError(f"weights: shape {np.shape(weight)}, want (in, out)")
+        weight = _as_parameter("weights", weight, "numbers, (in, out)")
+        if len(weight.shape) != 2 or 0 in weight.shape:
+            raise ArgumentError(f"weights: shape {weight.shape}, want (in, out)")
         layer = cls.__new__(cls)
-        layer._allocate(*np.shape(weight))
+        layer._allocate(*weight.shape)
         layer.weights, layer.bias = weight, bias
         return layer
 
@@ -367,10 +368,19 @@ class LinearLayer(Layer, saved_as="linear"):
         return panels.unpack(weights, self._matrix.shape), bias[None, : self.output_dim]
 
 
+def _as_parameter(name: str, value: Any, wanted: str) -> Any:
+    """value as an array. A Sliceable of fastff's stays one; other objects may only look like arrays."""
+    check_whole(value, name)
+    ours = type(value).__module__.startswith("fastff.") and hasattr(value, "shape") and hasattr(value, "dtype")
+    if ours or isinstance(value, np.ndarray):
+        return value
+    return check_numbers(name, value, np.float32, wanted)
+
+
 def check_parameter(name: str, value: Any, shape: tuple[int, int]) -> Any:
     """value as float32 of this shape. What is so already, an array or a Sliceable, is returned as it is."""
-    check_whole(value, name)
-    if getattr(value, "dtype", None) == np.float32 and value.shape == shape:
+    value = _as_parameter(name, value, f"numbers, {shape}")
+    if value.dtype == np.float32 and value.shape == shape:
         return value
     array = check_numbers(name, value, np.float32, f"numbers, {shape}")
     if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):

@@ -1,6 +1,6 @@
 """Layers one behind the other: whether they fit, which of them run as one program by hand, and a table of them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from fastff.errors import ArgumentError
 from fastff.nn.layers import Layer, LinearLayer
 from fastff.nn.preprocessing import Standardize
-from fastff.system.arguments import check_size, shown
+from fastff.system.arguments import check_list, check_size, shown
 from fastff.system.limits import check_room
 
 BY_HAND = ("forward", "backward", "step")  # what any layer has
@@ -48,9 +48,7 @@ def summary_of(layers: Sequence[Any]) -> Summary:
 
 def check_layers(layers: Iterable[Any]) -> list[Any]:
     """The layers as a list. ArgumentError where there is none, or one is no layer or does not fit the one before."""
-    if not isinstance(layers, Iterable) or isinstance(layers, str | Mapping):
-        raise ArgumentError(f"layers: {type(layers).__name__}, want a list of layers")
-    found, width = list(layers), None
+    found, width = check_list("layers", layers, "a list of layers"), None
     if not found:
         raise ArgumentError("layers: none, want at least one")
     for i, layer in enumerate(found):

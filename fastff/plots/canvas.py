@@ -28,7 +28,7 @@ WIDTH = 8 / 2.54  # inches: half the width of an A4 page without its margins
 SMALL, LARGE = 6.0, 7.5  # points: the smallest text that is read with ease on paper, and a heading
 LINE = 1.35 / 72  # inches from line to line, for each point of a text's size
 EDGE = 0.06  # inches that stay empty around a picture
-DPI = 400  # of files: 1,260 pixels in WIDTH
+DPI = 300  # of files: 945 pixels in WIDTH
 SCREEN_DPI = 200  # of pyplot's figures: 630 pixels in WIDTH
 
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from fastff.errors import ArgumentError
 from fastff.plots import canvas
 from fastff.plots.canvas import BLUE, EDGE, FONT, GREY, INK, RED, SMALL
-from fastff.system.arguments import check_numbers
+from fastff.system.arguments import check_list, check_numbers
 from fastff.system.blocks import Sliceable, row_blocks
 
 LINES = 4  # of examples
@@ -242,12 +242,7 @@ def _checked_names(class_names: Any) -> list[str] | None:
     """class_names as a list; ArgumentError for what has no names in an order."""
     if class_names is None:
         return None
-    try:
-        if not isinstance(class_names, str | bytes | Mapping | Set):
-            return [str(name) for name in class_names]
-    except TypeError:
-        pass
-    raise ArgumentError(f"class_names: {type(class_names).__name__}, want a list of names, one for each class")
+    return [str(name) for name in check_list("class_names", class_names, "a list of names, one for each class")]
 
 
 def _finite(weights: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """fit_many: trains many networks on one data set, each with its own options or seed, and each on one core."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 from textwrap import shorten
@@ -15,7 +15,7 @@ from fastff.nn.layers import Layer
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.runs.build import FRONT, make_trainer, preprocessing, row_weights
 from fastff.runs.config import Config
-from fastff.system.arguments import check_size
+from fastff.system.arguments import check_list, check_size
 from fastff.system.limits import usable_cpus
 from fastff.training.history import History
 
@@ -115,9 +115,7 @@ def fit_many(
     >>> len(fitted), fitted[0].best > 0.5
     (3, True)
     """
-    if not isinstance(configs, Iterable):
-        raise ArgumentError(f"configs: {type(configs).__name__}, want a sequence of fastff.Config")
-    configs = list(configs)
+    configs = check_list("configs", configs, "a sequence of fastff.Config")
     for i, config in enumerate(configs):
         _check(config, f"configs[{i}]")
     jobs = usable_cpus() if jobs is None else check_size("jobs", jobs)

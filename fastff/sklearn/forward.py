@@ -21,7 +21,7 @@ from fastff.nn.dropout import Dropout
 from fastff.nn.layers import LinearLayer
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.predictor import FEW_ROWS
-from fastff.system.arguments import check_choice
+from fastff.system.arguments import check_choice, shown
 
 HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}
 LITTLE_WORK = 2_000_000  # multiply-adds that a kept program does, a few rows at a time, sooner than another is made
@@ -117,11 +117,34 @@ def _network32(estimator: Any) -> _Network32 | None:
     return kept
 
 
+def _check_fitted(estimator: Any, features: int) -> None:
+    """ValueError where somebody has assigned coefs_, intercepts_ or out_activation_ that make no network."""
+    if not _fit_together(estimator.coefs_, estimator.intercepts_, features):
+        raise ValueError("coefs_, intercepts_: make no network for these rows, want them as fit has left them")
+    out = estimator.out_activation_
+    if not isinstance(out, str) or out not in ACTIVATIONS:
+        raise ValueError(f"out_activation_: {shown(out)}, want one of {', '.join(ACTIVATIONS)}")
+
+
+def _fit_together(weights: Any, intercepts: Any, width: int) -> bool:
+    both = weights, intercepts
+    if not all(isinstance(arrays, list | tuple) for arrays in both) or not 0 < len(weights) == len(intercepts):
+        return False
+    for w, b in zip(weights, intercepts, strict=True):
+        if not all(isinstance(array, np.ndarray) and array.dtype.kind in "biuf" for array in (w, b)):
+            return False
+        if w.ndim != 2 or w.shape[0] != width or b.shape != w.shape[1:]:
+            return False
+        width = w.shape[1]
+    return True
+
+
 def outputs(estimator: Any, X: Any, *, checked: bool) -> np.ndarray:
     """The outputs (N, n_outputs) of the network for the rows X (N, D), of the type that scikit-learn gives them.
 
     checked: whether rows and results that leave float32's range are a ValueError; otherwise they are not finite.
     """
+    _check_fitted(estimator, X.shape[1])
     dtype = np.result_type(X.dtype, *(c.dtype for c in estimator.coefs_))
     own = _network32(estimator)
     if own is None:

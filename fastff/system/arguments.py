@@ -1,6 +1,6 @@
 """Checks of arguments that are numbers; an error is one line with the argument's name, the value found and wanted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,16 @@ def check_size(name: str, value: Any) -> int:
     if not is_whole(value) or value < 1:
         raise ArgumentError(f"{name}: {shown(value)}, want a whole number of at least 1")
     return int(value)
+
+
+def check_list(name: str, values: Any, wanted: str) -> list[Any]:
+    """Return values as a list. Raises ArgumentError for what has no items in an order, and for a text."""
+    if not isinstance(values, str | bytes | Mapping | Set):
+        try:
+            return list(values)
+        except Exception:  # whatever an object raises that only looks like a sequence
+            pass
+    raise ArgumentError(f"{name}: {type(values).__name__}, want {wanted}")
 
 
 def check_count(name: str, value: Any) -> int:

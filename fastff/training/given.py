@@ -1,8 +1,11 @@
 """What a fit is given, checked: rows, targets as the loss takes them, and weights."""
 
+import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +18,10 @@ from fastff.nn.preprocessing import Augment
 from fastff.nn.targets import TARGET_LAYERS, TargetExp, TargetScale
 from fastff.system import elementary
 
+Fit = TypeVar("Fit", bound=Callable[..., Any])
+# Trainers in a fit, by id: an attribute of theirs would go into copies that on_epoch makes
+_FITTING: set[int] = set()
+_LOCK = threading.Lock()
 LOOK, MOST = 256, 16  # rows that are looked at for numbers above this
 
 
@@ -43,7 +50,7 @@ def check_given(
         X_val, Y_val = check_pair(network, criterion, X_val, Y_val, "X_val", "Y_val")
         _check_finite_rows(X_val, "X_val")
     if sample_weight is None:
-        return Given(X, Y, X_val, Y_val)
+        return Given(_kept(X), Y, _kept(X_val), Y_val)
     if not criterion.takes_weights():
         raise ArgumentError(
             f"sample_weight: {type(criterion).__name__} takes none, want one with forward(outputs, targets, weights)"
@@ -51,7 +58,29 @@ def check_given(
     weights = check_weights(sample_weight, "sample_weight", rows=len(X))
     if not weights.any():
         raise ArgumentError("sample_weight: 0 for every row, want a positive one")
-    return Given(X, Y, X_val, Y_val, weights)
+    return Given(_kept(X), Y, _kept(X_val), Y_val, weights)
+
+
+def _kept(X: Any) -> Any:
+    """X as a view, whose shape stays what it is when somebody changes that of X during the fit."""
+    return X[:] if isinstance(X, np.ndarray) else X
+
+
+def one_at_a_time(fit: Fit) -> Fit:
+    """Let a trainer's fit refuse to begin, in another thread or by on_epoch, as long as one of this trainer runs."""
+
+    @wraps(fit)
+    def alone(trainer: Any, *args: Any, **options: Any) -> Any:
+        with _LOCK:
+            if id(trainer) in _FITTING:
+                raise ArgumentError("fit: this trainer is in a fit already, want one at a time")
+            _FITTING.add(id(trainer))
+        try:
+            return fit(trainer, *args, **options)
+        finally:
+            _FITTING.discard(id(trainer))
+
+    return alone  # type: ignore[return-value]
 
 
 def _warn_of_raw_pixels(network: FeedForwardNeuralNetwork, X: np.ndarray) -> None:

@@ -129,7 +129,7 @@ class EpochEnds:
         arrays: list[np.ndarray],
         epochs: int,
     ) -> None:
-        self._network, self._evaluation = network, evaluation
+        self._layers, self._evaluation = [*network.layers], evaluation  # the program's, whatever the network has later
         self._kept = [panels.aligned(array.size * epochs).reshape(epochs, -1) for array in arrays]
         order, batches = np.zeros(0, np.int64), Batches(0, 1)
         if evaluation is not None:
@@ -148,7 +148,7 @@ class EpochEnds:
     def parameters(self, epoch: int) -> dict[str, np.ndarray]:
         """The network's parameters() after an epoch of the last call, counted from 0, where they were kept."""
         kept, parameters = iter(self._kept), {}
-        for layer, weight, bias in named_parameters(self._network.layers):
+        for layer, weight, bias in named_parameters(self._layers):
             parameters[weight] = panels.unpack(next(kept)[epoch], (layer.input_dim, layer.output_dim))
             parameters[bias] = next(kept)[epoch][: layer.output_dim].copy()
         return parameters

@@ -22,14 +22,15 @@ from fastff.nn.loss import Loss, check_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import Optimizer, check_clip_norm, check_ema_decay, check_optimizer, check_step_size
 from fastff.system import clock
-from fastff.system.arguments import check_choice, check_count, check_flag, check_seed, check_size
+from fastff.system.arguments import check_choice, check_count, check_flag, check_number, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
+from fastff.system.limits import check_room
 from fastff.system.names import called_here
 from fastff.training.averages import Averages
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
 from fastff.training.figures import RANKED, class_figures
-from fastff.training.given import Given, check_given, check_pair, in_front_of_loss
+from fastff.training.given import Given, check_given, check_pair, in_front_of_loss, one_at_a_time
 from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
 from fastff.training.schedules import SCHEDULES
 from fastff.training.steps import Fit, LayerSteps, ProgramSteps, Steps, Trained
@@ -110,9 +111,10 @@ class Trainer(Closed):
     verbose = Checked(partial(check_flag, "verbose"))
     network, criterion, recorder = Fixed(), Fixed(), Fixed()
     context: RunContext = ALONE  # of all runs; the commands set it before fit
-    compile_seconds = 0.0
-    prepare_seconds = 0.0  # that fitting the first layers to the rows has taken; the commands set it
-    threads_used = 1  # of the last epoch
+    compile_seconds = Checked(partial(check_number, "compile_seconds", low=0.0, high=math.inf))
+    # that fitting the first layers to the rows has taken; the commands set it
+    prepare_seconds = Checked(partial(check_number, "prepare_seconds", low=0.0, high=math.inf))
+    threads_used = Checked(partial(check_size, "threads_used"))  # of the last epoch
     _averages: Averages | None = None
 
     @called_here
@@ -143,6 +145,7 @@ class Trainer(Closed):
         self.batch_size, self.step_size, self.schedule = batch_size, step_size, schedule
         self.precision, self.threads, self.seed, self.verbose = precision, threads, seed, verbose
         self.clip_norm, self.ema_decay = clip_norm, ema_decay
+        self.compile_seconds, self.prepare_seconds, self.threads_used = 0.0, 0.0, 1
         self.criterion = check_loss(loss, label_smoothing)
         self.recorder = Recorder(self._check_monitor(monitor), self.criterion.task)
         self.patience = patience
@@ -192,6 +195,7 @@ class Trainer(Closed):
         return self.recorder.best
 
     @called_here
+    @one_at_a_time
     def fit(
         self,
         X: Rows,
@@ -241,7 +245,7 @@ class Trainer(Closed):
             For options that on_epoch must not change.
         """
         given = self._checked(X, Y, X_val, Y_val, sample_weight)
-        check_size("epochs", epochs)
+        check_count("epochs", check_size("epochs", epochs))
         if on_epoch is not None and not callable(on_epoch):
             raise ArgumentError(f"on_epoch: {type(on_epoch).__name__}, want a function of the epoch's record, or None")
 
@@ -369,7 +373,8 @@ class Trainer(Closed):
             The numbers of the rows.
         """
         generator = np.random.default_rng([self.seed, check_count("epoch", epoch)])
-        return generator.permutation(np.arange(check_size("rows", rows), dtype=np.int64))
+        check_room(f"the order of {check_size('rows', rows):,} rows", 2 * 8 * rows)
+        return generator.permutation(np.arange(rows, dtype=np.int64))
 
     def _order(self, epoch: int, rows: int) -> np.ndarray:
         """order, checked: it may be a subclass's own."""
@@ -456,7 +461,7 @@ class Trainer(Closed):
 
     def _settings(self) -> dict[str, Any]:
         """What must stay the same during a fit: its steps have it from its start."""
-        names = ("batch_size", "seed", "precision", "threads", "clip_norm", "ema_decay")
+        names = ("batch_size", "seed", "precision", "threads", "clip_norm", "ema_decay", "monitor")
         settings = {name: getattr(self, name) for name in names}
         rates = [layer.rate for layer in self.network.layers if isinstance(layer, Dropout)]
         settings |= {

@@ -257,6 +257,14 @@ class Lying:
         return self.values[key]
 
 
+class Interface:
+    """Something that shows the memory of an array, which it keeps, as another array's."""
+
+    def __init__(self, values, **changes):
+        self.values = values
+        self.__array_interface__ = dict(values.__array_interface__, **changes)
+
+
 class Changing:
     """Something that is another array each time it is looked at."""
 

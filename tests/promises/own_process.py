@@ -71,7 +71,9 @@ class Server:
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
         environment["PYTHONPATH"] = os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")])
         command = [sys.executable, str(HERE)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self._folder = tempfile.TemporaryDirectory()  # for what a piece saves under some name
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, env=environment, cwd=self._folder.name, **pipes)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,6 +82,7 @@ class Server:
         self._process.stdin.close()
         self._process.wait(30)
         self._process.stdout.close()
+        self._folder.cleanup()
 
     def run(self, code: str) -> End:
         """Run a piece. One with LENIENT reaches behind the public API: only its crash or hang is a finding."""

@@ -131,7 +131,7 @@ def source(tmp_path_factory):
     copy = tmp_path_factory.mktemp("checkout")
     for name in ("fastff", "kernels"):
         copytree(ROOT / name, copy / name, ignore=ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         (copy / name).write_bytes((ROOT / name).read_bytes())
     return copy
 
@@ -142,7 +142,7 @@ def pip(*arguments, python=sys.executable, cwd):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_every_module_and_nothing_else(source, tmp_path):
+def test_the_wheel_holds_every_module_and_nothing_else(pyproject, source, tmp_path):
     pip("wheel", "--wheel-dir", str(tmp_path), str(source), cwd=tmp_path)
     (wheel,) = tmp_path.glob("fastff-*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -150,6 +150,16 @@ def test_the_wheel_holds_every_module_and_nothing_else(source, tmp_path):
         info = Path(f"fastff-{fastff.__version__}.dist-info")
         metadata = archive.read((info / "METADATA").as_posix()).decode().splitlines()
     assert "License-Expression: BSD-3-Clause AND CC-BY-4.0" in metadata  # the second is of the digits
+    assert metadata.count("Description-Content-Type: text/markdown") == 1
+    links = re.findall(r"(?:\]\(|src=\")([^)\s\"]+)", "\n".join(metadata))
+    repository = pyproject["project"]["urls"]["Repository"]
+    assert f"{repository}/raw/main/docs/curves.png" in links  # PyPI has no files beside the description
+    for link in links:
+        assert link.startswith("https://"), link
+        kind, _, path = link.removeprefix(f"{repository}/").partition("/main/")
+        if link.startswith(repository):
+            assert kind == ("raw" if path.endswith(".png") else "blob")
+            assert (ROOT / path.partition("#")[0]).exists(), link
     modules = {file.relative_to(ROOT) for file in (ROOT / "fastff").rglob("*.py")}
     kernels = {"fastff" / file.relative_to(ROOT) for file in (ROOT / "kernels").glob("*.py")}
     report = [f"report/{name}" for name in ("derivations.typ", "page.js", "report.typ", "style.css")]
