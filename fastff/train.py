@@ -10,6 +10,7 @@ from fastff.data import Dataset, load_dataset
 from fastff.distributed import lead
 from fastff.errors import ArgumentError, DivergenceError
 from fastff.runs.build import for_data, make_trainer, row_weights
+from fastff.runs.command_line import option_names, train_help
 from fastff.runs.config import Config, parse
 from fastff.runs.folder import find_run
 from fastff.runs.log import Log, make_log
@@ -17,7 +18,8 @@ from fastff.runs.progress import TrainingProgress, announce_compiling
 from fastff.runs.run import Run
 from fastff.runs.seeds import train_seeds
 from fastff.runs.summary import closing_lines, draw, summarise
-from fastff.system.shell import command_line
+from fastff.system.options import asks_for_help, naming
+from fastff.system.shell import command_line, program
 from fastff.system.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
 from fastff.system.streams import say
 from fastff.training.history import EpochRecord
@@ -25,10 +27,14 @@ from fastff.training.trainer import Trainer
 
 
 def main(arguments: list[str]) -> None:
-    if distributed.asked(arguments):
-        lead.run(_train, arguments)
-    else:
-        _train(arguments, make_trainer)
+    if asks_for_help(arguments):
+        print(train_help(arguments), end="")
+        return
+    with naming(lambda: option_names(Config, arguments)):
+        if distributed.asked(arguments):
+            lead.run(_train, arguments)
+        else:
+            _train(arguments, make_trainer)
 
 
 def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> None:
@@ -109,7 +115,7 @@ def _fit(run: Run, data: Dataset, log: Log) -> None:
             if run.save_rest():
                 log_too = ["--log", run.options.log] if run.options.log else []
                 again = command_line(["--resume", "--out", str(run.folder), *log_too])
-                text = f"saved in {run.folder}; python -m fastff.train {again} goes on"
+                text = f"saved in {run.folder}; {program('train')} {again} goes on"
             else:
                 text = f"nothing was trained yet, {run.folder} is as it was"
             raise Stopped(getattr(stop, "number", signal.SIGINT), text) from None

@@ -25,7 +25,7 @@ def chosen_targets(target: str | Sequence[str] | None, names: Sequence[str], sou
     problem = next((f"has no column {name!r}" for name in targets if name not in names), problem)
     if problem:
         listed = ", ".join(names[:MOST_LISTED]) + (", ..." if len(names) > MOST_LISTED else "")
-        raise DataError(f"{source}: {problem}; want one of: {listed or '(the file is empty)'}")
+        raise DataError(f"target: {source}: {problem}; want one of: {listed or '(the file is empty)'}")
     if len(set(targets)) < len(targets):
         raise ArgumentError(f"target: {targets!r} names a column twice, want each once")
     return targets

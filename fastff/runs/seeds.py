@@ -31,7 +31,7 @@ from fastff.runs.summary import evaluate_splits, scores
 from fastff.system.arguments import check_size
 from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
-from fastff.system.shell import command_line
+from fastff.system.shell import command_line, program
 from fastff.system.signals import HeldSignals, Stopped
 from fastff.system.streams import say
 from fastff.training.evaluation import evaluate
@@ -71,7 +71,7 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
                 work.run(several.train, seeds, usable_cpus(), signals)
         except Stopped as stop:
             again = command_line(["--seeds", str(count), "--resume", "--out", str(folder)])
-            raise Stopped(stop.number, f"saved in {folder}; python -m fastff.train {again} goes on") from None
+            raise Stopped(stop.number, f"saved in {folder}; {program('train')} {again} goes on") from None
         lines = several.write_summary() if several.summaries else ""
     if not (several.trained or several.errors):
         return f"{folder}: the runs of all {count} seeds are done (--epochs N trains on), nothing was trained"

@@ -171,7 +171,7 @@ def test_test_rows_may_be_none_or_of_another_file(trained, tmp_path):
                saying=f"no test rows were held out of its table, {cure}")  # fmt: skip
     both = ("--test", other, "--test-share", 0.2)
     refuse(tmp_path, "train", trained / "t.csv", *options, *both, "--out", tmp_path / "x", status=2,
-           saying="test_share: 0.2 beside the test rows in")  # fmt: skip
+           saying="--test-share: 0.2 beside the test rows in")  # fmt: skip
     for option in (("--test-share", 0.1), ("--test", other), ("--weight-column", "noise"), ("--split-seed", 1)):
         refuse(tmp_path, "train", "digits", *option, "--out", tmp_path / "x", status=2, saying="only for tables")
 
