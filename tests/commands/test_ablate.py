@@ -53,7 +53,7 @@ def test_the_figures_are_those_of_fit_many_and_paired_by_seed(trained):
     base = {name: tuple(v) if isinstance(v, list) else v for name, v in read(trained / "config.toml").items()}
     del base["dataset"]
     means = {}
-    for name, other in {None: {}, "dropout": {"dropout": 0.0}, "hidden": {"hidden": ()}}.items():
+    for name, other in {None: {}, "dropout": {"dropout": 0.0}, "hidden": {"hidden": (), "dropout": 0.0}}.items():
         configs = [Config(**{**base, **other, "seed": seed}) for seed in (4, 5, 6)]
         means[name] = [item.best for item in fit_many(configs, data)]
     study = read_ablation(trained)
