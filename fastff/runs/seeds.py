@@ -24,10 +24,11 @@ from fastff.runs.build import make_trainer, preprocessing
 from fastff.runs.config import Config
 from fastff.runs.folder import ENSEMBLE, SEEDS, choose_folder, has_run, seed_folder
 from fastff.runs.log import make_log
-from fastff.runs.progress import announce_compiling
+from fastff.runs.progress import announce_compiling, doing
 from fastff.runs.regression import regression_splits
 from fastff.runs.run import Run, described
-from fastff.runs.summary import evaluate_splits, scores
+from fastff.runs.summary import evaluate_splits, scores, what_next
+from fastff.system import clock
 from fastff.system.arguments import check_size
 from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
@@ -89,7 +90,8 @@ class _Several:
 
     def __init__(self, options: Config, data: Dataset, folder: Path, train_run: TrainRun, context: RunContext) -> None:
         self.options, self.data, self.folder, self.train_run, self.context = options, data, folder, train_run, context
-        self.front = preprocessing(options, data)
+        with doing("whitening ..." if options.whiten else ""):
+            self.front = preprocessing(options, data)
         announce_compiling(options.precision)
         self.networks: dict[int, FeedForwardNeuralNetwork] = {}
         self.summaries: dict[int, dict[str, Any]] = {}
@@ -140,5 +142,6 @@ class _Several:
         return (
             f"{data.name}: {score} {spread} (mean ± standard deviation over {len(seeds)} seeds)\n"
             f"as one model, {ENSEMBLE}: {scores(figures['ensemble'])}\n"
-            f"written to {self.folder}: {ENSEMBLE}, {SEEDS}, and the runs of seeds {seeds[0]} to {seeds[-1]}"
+            f"written to {self.folder}: {ENSEMBLE}, {SEEDS}, and the runs of seeds {seeds[0]} to {seeds[-1]}\n"
+            f"this command {clock.since(clock.STARTED):.1f} s; next: {what_next(self.folder)}"
         )

@@ -5,7 +5,9 @@ same result (steps.py). Everything random follows from one seed: the order of ep
 """
 
 import math
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Literal
 
@@ -34,6 +36,10 @@ from fastff.training.schedules import SCHEDULES
 from fastff.training.steps import Fit, LayerSteps, ProgramSteps, Steps, Trained
 
 Validate = Callable[[], tuple[float, float]]
+
+
+def _nothing(_: object) -> None:
+    """Shows nothing."""
 
 
 class Trainer(Closed):
@@ -74,7 +80,7 @@ class Trainer(Closed):
         ``"val_auc"``, or for numbers to predict ``"val_r2"`` or ``"train_r2"``: `best` keeps the weights of its best
         epoch.
     verbose : bool, default: False
-        Print a line after each epoch.
+        Show a bar in a terminal or a notebook (there with ipywidgets), elsewhere print a line after each epoch.
 
     Raises
     ------
@@ -231,17 +237,27 @@ class Trainer(Closed):
         ArgumentError
             For options that on_epoch must not change.
         """
+        with ExitStack() as shown:
+            return self._fit(X, Y, X_val, Y_val, epochs, on_epoch, sample_weight, shown)
+
+    def _fit(
+        self, X: Any, Y: Any, X_val: Any, Y_val: Any, epochs: int, on_epoch: Any, sample_weight: Any, shown: ExitStack
+    ) -> History:
+        """fit; what shows how it goes is closed with `shown`."""
         given = self._checked(X, Y, X_val, Y_val, sample_weight)
         check_size("epochs", epochs)
         if on_epoch is not None and not callable(on_epoch):
             raise ArgumentError(f"on_epoch: {type(on_epoch).__name__}, want a function of the epoch's record, or None")
 
         self._last_epoch = self.progress.epoch + epochs
+        show, compiling = self._shown(shown)
+        compiling(True)
         fit = self.what_to_fit(given.X, given.Y, given.weights)
         steps, validate = self._build(
             fit, given.X_val, given.Y_val, 1 if on_epoch is not None or self.verbose or self._ranks else epochs
         )
         self.compile_seconds += steps.compile()
+        compiling(False)
 
         settings = self._settings()
         going_on = True
@@ -256,12 +272,23 @@ class Trainer(Closed):
             if figures is None and validate is not None:
                 figures = validate()
             record = self.recorder.close(fit, figures, ranked=self._ranked(given))
-            if self.verbose:
-                print(record, flush=True)
+            show(record)
             going_on = not (on_epoch is not None and on_epoch(record)) and self._epochs_left > 0
         if self.patience is not None:
             self.restore_best()
         return self.history
+
+    def _shown(self, stack: ExitStack) -> tuple[Callable[[EpochRecord], Any], Callable[[bool], Any]]:
+        """What is called with each epoch's record, and before and after compiling; stack: closes it."""
+        if not self.verbose:
+            return _nothing, self.context.compiling or _nothing
+        from fastff.training.progress import TrainingProgress  # rich takes some time to import
+
+        line = TrainingProgress(self._last_epoch, self.progress.epoch, stream=sys.stdout)
+        if not line.drawn:
+            return partial(print, flush=True), _nothing
+        stack.enter_context(line)
+        return line.show, line.compiling
 
     def evaluate(self, X: Rows, Y: np.ndarray) -> tuple[float, float]:
         """How good the network is over all rows, with the trainer's threads.

@@ -213,7 +213,7 @@ def test_weights_of_classes_and_rows_change_what_is_learned(tmp_path):
 def test_the_epoch_of_the_best_auc_is_kept(trained, tmp_path):
     options = ("--target", "kind", "--epochs", 3, "--monitor", "val_auc")
     out = succeed("train", trained / "t.csv", *options, "--out", tmp_path / "run")
-    assert "the best in val_auc\n" in out
+    assert "the best in val_auc; " in out
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["val_auc"] == max(line["val_auc"] for line in lines)
