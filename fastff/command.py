@@ -16,6 +16,18 @@ from fastff.system.paths import PATH
 from fastff.system.shell import program
 from fastff.system.signals import Stopped
 
+# Each command: where its main is, and what it does
+COMMANDS = {
+    "train": ("fastff.train", "train a network on a data set"),
+    "evaluate": ("fastff.evaluate.__main__", "loss and accuracy of a trained network"),
+    "predict": ("fastff.predict", "a trained network's predictions for new rows"),
+    "tune": ("fastff.tune.__main__", "search for better options"),
+    "ablate": ("fastff.ablate", "what each part of a run's recipe is worth"),
+    "report": ("fastff.report.__main__", "a report of a run, as a web page and as a PDF"),
+    "check": ("fastff.check.__main__", "check your own solution of the homework"),
+    "export": ("fastff.export", "a trained network as an ONNX model"),
+    "completion": ("fastff.completion", "a script for a shell's Tab key"),
+}
 # The option of the commands that use a trained model (runs.model.load_model)
 _RUN_DIR = "The folder of a run, or of several (--seeds), or a file that a network or an Ensemble was saved to."
 RunDir = Annotated[str, Option("RUN_DIR", positional=True, text=_RUN_DIR), PATH]
