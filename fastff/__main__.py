@@ -21,9 +21,11 @@ For example: fastff train, which trains on the digits inside the package.
 def main(arguments: list[str]) -> None:
     """Run the command that the first argument names with the others."""
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if name in ("-h", "--help"):
+    if name == "help" and rest:  # as of git and others
+        name, rest = rest[0], ["--help"]
+    if name in ("-h", "--help", "help"):
         print(_HELP, end="")
-    elif name == "--version":
+    elif name in ("--version", "version"):
         print(f"fastff {fastff.__version__}")
     elif name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, 1)

@@ -52,8 +52,9 @@ def takes(
             if options.asks_for_help(arguments):
                 print(help_text(kind, program(name)), end="")
                 return
+            said = options.read(kind, arguments, program(name))
             with options.naming(lambda: names(kind, arguments)):
-                main(kind(**options.read(kind, arguments).values))
+                main(kind(**said.values))
 
         return called
 

@@ -22,7 +22,7 @@ from fastff.errors import ArgumentError, DataError
 from fastff.runs.presets import PRESETS, for_task, own_options
 from fastff.system.arguments import shown
 from fastff.system.files import write_text
-from fastff.system.options import Flag, Option
+from fastff.system.options import Flag, Option, meant
 from fastff.system.options import read as read_options
 from fastff.system.paths import PATH, HasPaths, expanded
 
@@ -299,7 +299,8 @@ def checked(values: dict[str, Any], path: Path) -> dict[str, Any]:
     options, known = dict(values), [name for name in _HINTS if name not in _PLACES]
     for name, value in values.items():
         if name not in known:
-            raise DataError(f"{path}: unknown option {name!r}, want one of {', '.join(known)}")
+            near = meant(name, known) or f", want one of {', '.join(known)}"
+            raise DataError(f"{path}: unknown option {name!r}{near}")
         if not _fits(value, _HINTS[name]):
             raise DataError(f"{path}: {name} = {_shown(value)}, want {_wanted(_HINTS[name])}")
         if isinstance(value, list):
@@ -323,7 +324,7 @@ def write(values: dict[str, Any], path: Path) -> None:
 
 def _preset(name: str) -> dict[str, Any]:
     if name not in PRESETS:
-        raise ArgumentError(f"--preset: {name!r}, want one of {', '.join(PRESETS)}")
+        raise ArgumentError(f"--preset: {name!r}, want one of {', '.join(PRESETS)}{meant(name, [*PRESETS])}")
     return {**PRESETS[name], "preset": name}
 
 

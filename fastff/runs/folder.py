@@ -58,7 +58,22 @@ def recipe(folder: Path) -> dict[str, Any]:
     for name in (CONFIG, BEST_OPTIONS):
         if (folder / name).exists():
             return config.read(folder / name)
-    raise DataError(f"{folder}: has no {CONFIG}, want the folder of a run")
+    raise no_run(folder, CONFIG)
+
+
+def no_run(place: str | os.PathLike[str], file: str, wanted: str = "the folder of a run") -> DataError:
+    """The error for a place without this file of a run: it says what is there, and which folders hold runs."""
+    path = Path(place)
+    what = f"has no {file}"
+    if str(place) in NAMES:
+        what = "is a data set"
+    elif path.is_file():
+        what = "is a file"
+    elif not path.exists():
+        what = "no such folder"
+    runs = sorted(str(folder.parent) for folder in Path("runs").glob(f"*/{file}"))[:3]
+    there = f"; there {'are' if len(runs) > 1 else 'is'} {', '.join(runs)}" if runs else ""
+    return DataError(f"{place}: {what}, want {wanted}{there}")
 
 
 def _options_in(path: Path) -> dict[str, Any]:

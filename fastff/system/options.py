@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from fastff.errors import ArgumentError, DataError
+from fastff.errors import ArgumentError, DataError, FastffError
 
 WANTED = {int: "a whole number", float: "a number", str: "a text"}
 METAVARS = {int: "N", float: "F", str: "TEXT", bool: ""}
@@ -30,6 +30,8 @@ _ELSEWHERE = {
     **dict.fromkeys(("--label", "--y"), "--target"),
     **dict.fromkeys(("--random-state",), "--seed"),
     **dict.fromkeys(("--early-stopping",), "--patience"),
+    **dict.fromkeys(("--gpu", "--device", "--cuda"), "--threads N, as fastff trains on the CPU"),
+    "adamw": "adam with --decay decoupled",
 }  # fmt: skip
 
 
@@ -82,7 +84,8 @@ class Spec:
         try:
             return self.type(text)
         except ValueError:
-            raise ArgumentError(f"{name}: {text!r}, want {self.wanted}") from None
+            comma = meant(text, [text.replace(",", ".")]) if self.type is float and not self.several else ""
+            raise ArgumentError(f"{name}: {text!r}, want {self.wanted}{comma if ',' in text else ''}") from None
 
 
 @dataclass
@@ -116,10 +119,14 @@ def _spec(name: str, hint: Any, default: Any) -> Spec:
 
 
 def meant(word: str, known: Sequence[str]) -> str:
-    """The end of an error for a word that is not known: the one that was meant, where one is near."""
-    begun = [name for name in known if len(word.strip("-")) > 1 and name.startswith(word)]
-    near = begun[:1] if len(begun) == 1 else difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    """The end of an error for a word that is not known: what was meant, where something is near."""
+    if word in _ELSEWHERE and _ELSEWHERE[word].split(" ")[0] in known:
+        return f"; did you mean {_ELSEWHERE[word]}?"
+    bare = {name.lstrip("-"): name for name in known}
+    text = word.lstrip("-").lower()
+    begun = [name for name in bare if name.startswith(text) or (len(name) > 2 and text.startswith(name))]
+    near = begun if len(begun) == 1 or len(text) == 1 else difflib.get_close_matches(text, bare, 1)
+    return f"; did you mean {' or '.join(bare[name] for name in near)}?" if near else ""
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:
@@ -128,10 +135,12 @@ def asks_for_help(arguments: Sequence[str]) -> bool:
     return "-h" in before or "--help" in before
 
 
-def read(options: type, arguments: Sequence[str]) -> Said:
-    """What a command line says. ArgumentError for an option that there is not, and for a value that is none of its."""
+def read(options: type, arguments: Sequence[str], program: str = "") -> Said:
+    """What a command line says. ArgumentError for an option that there is not, and for a value that is none of its.
+
+    program: what stands before the arguments.
+    """
     found, places, words = Said(), [spec for spec in specs(options) if not spec.names], list(arguments)
-    named = {name: spec for spec in specs(options) for name in spec.names}
     free, taken = list(places), ""
     while words:
         word = words.pop(0)
@@ -142,7 +151,7 @@ def read(options: type, arguments: Sequence[str]) -> Said:
         elif not _is_option(word):
             _place(found, free, places, word)
         else:
-            taken = _option(found, named, word, words) or taken
+            taken = _option(found, specs(options), word, words) or taken
     for spec in free:
         if taken:
             raise ArgumentError(f"{taken} takes all the words behind it, want {spec.metavar} before it")
@@ -151,7 +160,7 @@ def read(options: type, arguments: Sequence[str]) -> Said:
     ]
     if missing:
         said = ", ".join(f"{spec.names[-1]} {spec.metavar}" if spec.names else spec.metavar for spec in missing)
-        raise ArgumentError(f"{said}: not given, want {usage(options)}")
+        raise ArgumentError(f"{said}: not given, want {program}{' ' * (program != '')}{usage(options)}")
     return found
 
 
@@ -183,17 +192,19 @@ def _place(found: Said, free: list[Spec], places: list[Spec], word: str) -> None
     found.values[spec.field], found.spelled[spec.field] = spec.value(spec.metavar, word), spec.metavar
 
 
-def _option(found: Said, named: Mapping[str, Spec], word: str, words: list[str]) -> str:
+def _option(found: Said, specs: Sequence[Spec], word: str, words: list[str]) -> str:
     """Take an option and its values from the words; returns its name if texts behind it may belong elsewhere."""
+    named = {name: spec for spec in specs for name in spec.names}
     name, equals, value = word.partition("=")
     name = name.replace("_", "-")
     on = not (name.startswith("--no-") and name not in named)
     key = name if on else "--" + name.removeprefix("--no-")
     spec = named.get(key)
     if spec is None or (not on and (spec.type is not bool or spec.option.alone)):
-        other = _ELSEWHERE.get(name)
-        hint = f"; did you mean {other}?" if other in named else meant("--" + name.lstrip("-"), [*named])
-        raise ArgumentError(f"{name}: no such option{hint or ', --help lists them'}")
+        places = [spec.metavar for spec in specs if not spec.names]
+        if name in ("--data", "--dataset", "--input", "--file") and places:
+            raise ArgumentError(f"{name}: no such option, want {places[-1]} without a name before it")
+        raise ArgumentError(f"{name}: no such option{meant(name, [*named]) or ', --help lists them'}")
     found.spelled[spec.field] = name
     if spec.type is bool:
         if equals:
@@ -215,12 +226,13 @@ def _several(spec: Spec, name: str, given: list[str] | None, words: list[str]) -
     """The values of an option that takes several, which are taken from the words, and the last text among them."""
     texts = given or []
     while given is None and words and not _is_option(words[0]):
-        if spec.type is not str and texts and not _is_number(words[0].replace(",", " ").split(" ")[0]):
+        if spec.type is not str and texts and not _is_number(words[0].strip("[](),").split(",")[0]):
             break  # a word behind the numbers
         texts.append(words.pop(0))
     if spec.type is str:
         return tuple(texts), texts[-1] if texts and given is None else ""
-    parts = [part for text in texts for part in text.replace(",", " ").split()]  # 256,128 and "256 128" too
+    plain = [text.strip("[]()").replace(",", " ") for text in texts]  # 256,128 and [256, 128] are meant so
+    parts = [part for text in plain for part in text.split()]
     return tuple(spec.value(name, part) for part in parts), ""
 
 
@@ -230,8 +242,9 @@ def naming(names: Callable[[], Mapping[str, str]]) -> Iterator[None]:
     try:
         yield
     except (ArgumentError, DataError) as error:
-        begin = re.match(r"(\w+)(?=:)", str(error))
-        name = None if begin is None else names().get(begin[1])
+        begin, name = re.match(r"(\w+)(?=:)", str(error)), None
+        with suppress(FastffError):  # as of a command line that cannot be read
+            name = None if begin is None else names().get(begin[1])
         if begin is None or name is None:
             raise
         raise type(error)(name + str(error)[begin.end() :]) from None

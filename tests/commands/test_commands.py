@@ -414,7 +414,7 @@ def test_a_shell_sees_status_and_streams(flowers, tmp_path):
     assert json.loads(evaluated.stdout)["n"] == 15
     failed = shell("fastff.evaluate", "nowhere", flowers, cwd=tmp_path)
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert failed.stderr == "error: nowhere: has no best.safetensors, want the folder of a run\n"
+    assert failed.stderr == "error: nowhere: no such folder, want the folder of a run\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="on Windows: processes send one another no signals")
