@@ -192,8 +192,8 @@ def _load_table(
 
 def _with_test(data: Dataset, path: Path) -> Dataset:
     """The data set of a table with the rows of another one as its test split."""
-    if not is_table(path):
-        raise DataError(f"{path}: want a table, {', '.join(ENDINGS)}, with the test rows")
+    if not is_table(path) or not path.is_file():
+        raise DataError(f"test: {path} is no table, want the file of one, {', '.join(ENDINGS)}, with the test rows")
     assert data.columns is not None
     assert data.split is not None
     table, left_out = data.columns.labelled(read_table(path, data.columns.texts, data.columns.decimal), path)

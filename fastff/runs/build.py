@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastff.data import Dataset
+from fastff.engine.bfloat16 import resolve_precision
 from fastff.errors import ArgumentError
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
@@ -64,6 +65,8 @@ def make_trainer(
     if options.threads is not None:
         check_size("threads", options.threads)
     _check_hidden(options)
+    if options.clip_norm is not None and (precision := resolve_precision(options.precision)) != "float32":
+        raise ArgumentError(f"clip_norm: {options.clip_norm} with precision {precision!r}, want 'float32'")
     front = preprocessing(options, data) if front is None else [copy.copy(layer) for layer in front]
     width = front[-1].output_dim if front else None
     with naming(lambda: _THEIRS):

@@ -4,11 +4,10 @@ from contextlib import suppress
 from typing import Any
 
 from fastff.errors import FastffError
-from fastff.runs.config import Config, read, start_from
+from fastff.runs.config import Config, config_file, start_from
 from fastff.runs.presets import DEFAULTS, PRESETS, own_options
 from fastff.system import options
 from fastff.system.option_help import help_text
-from fastff.system.paths import expanded
 from fastff.system.shell import program
 
 
@@ -18,7 +17,7 @@ def train_help(arguments: list[str]) -> str:
     with suppress(FastffError):  # then it is the help of digits
         values = options.read(Config, [word for word in arguments if word not in ("-h", "--help")]).values
     dataset, preset, config = values.get("dataset", Config.dataset), values.get("preset"), values.get("config")
-    file = {} if config is None else read(expanded(config))
+    file = config_file(config)
     dataset = values.get("dataset") or file.get("dataset", Config.dataset)
     preset = preset or file.get("preset")
     task = "regress" if values.get("task", file.get("task")) == "regress" else "classify"
@@ -44,7 +43,9 @@ def option_names(command: type, arguments: list[str]) -> dict[str, str]:
     """How an error names each option: as on the command line, or where the file of --config, or a preset, has it."""
     found = options.read(command, arguments)
     names, config = options.names_of(command, arguments), found.values.get("config")
-    file = {} if config is None else read(expanded(config))
+    file: dict[str, Any] = {}
+    with suppress(FastffError):  # which may be what the error is about
+        file = config_file(config)
     dataset = found.values.get("dataset") or file.get("dataset", Config.dataset)
     preset = found.values.get("preset") or file.get("preset")
     general = {**options.names_of(Config, []), **names}

@@ -252,7 +252,7 @@ def parse(
     Raises ArgumentError for bad usage and an unknown preset, and DataError for a config file that cannot be used.
     """
     said = read_options(Config, arguments).values
-    file = {} if said.get("config") is None else read(expanded(said["config"]))
+    file = config_file(said.get("config"))
     dataset = said.get("dataset") or file.get("dataset", Config.dataset)
     if said.get("resume"):
         run, saved = find_run(Config(**{**said, "dataset": dataset}))
@@ -272,6 +272,15 @@ def start_from(dataset: str, preset: str | None, file: dict[str, Any], task: str
     own = own_options(dataset) if name is None else _preset(name)
     options = {**for_task(own, task), **file, "dataset": dataset}
     return dataclasses.replace(Config(), **options)
+
+
+def config_file(path: str | None) -> dict[str, Any]:
+    """The options in the file of --config, none without one. Raises DataError as `read` does."""
+    if path is None:
+        return {}
+    if not expanded(path).is_file():
+        raise DataError(f"config: {path} is no file, want a TOML file of options, such as a run's config.toml")
+    return read(expanded(path))
 
 
 def read(path: Path) -> dict[str, Any]:

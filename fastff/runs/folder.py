@@ -44,7 +44,7 @@ def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
     if folder is None or not (folder / CHECKPOINT).exists():
         where = folder or Path("runs") / label(options.dataset)
         filled = " (--seeds N --resume goes on with the runs in it)" if _of_seeds(where) else ""
-        raise DataError(f"{where}: has no {CHECKPOINT}{filled}, want the folder of a run to resume")
+        raise DataError(f"resume: {where} has no {CHECKPOINT}{filled}, want --out with the folder of a run to resume")
     return folder, _options_in(folder / CHECKPOINT)
 
 
@@ -108,6 +108,8 @@ def has_run(folder: Path) -> bool:
 def choose_folder(options: Config) -> Path:
     """The folder for a new run: --out, or the first of runs/DATASET, runs/DATASET-2, ... that does not exist yet."""
     if options.out is not None:
+        if Path(options.out).is_file():
+            raise DataError(f"out: {options.out} is a file, want a folder")
         return Path(options.out)
     while True:
         folder = _numbered(options.dataset, len(list(_existing(options.dataset))) + 1)

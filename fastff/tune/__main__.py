@@ -12,7 +12,19 @@ from fastff.data import load_dataset
 from fastff.errors import MissingExtra
 from fastff.runs.build import for_data, make_trainer
 from fastff.runs.command_line import option_names
-from fastff.runs.config import Columns, Config, Count, DataSet, File, Folder, Name, Share, Weighting, read, start_from
+from fastff.runs.config import (
+    Columns,
+    Config,
+    Count,
+    DataSet,
+    File,
+    Folder,
+    Name,
+    Share,
+    Weighting,
+    config_file,
+    start_from,
+)
 from fastff.runs.folder import label
 from fastff.runs.progress import announce_compiling
 from fastff.system.arguments import check_seed, check_size
@@ -141,7 +153,7 @@ def main(options: Options) -> None:
 
 
 def _start(options: Options, task: str = "classify") -> Config:
-    file = {} if options.config is None else read(Path(options.config))
+    file = config_file(options.config)
     said: dict[str, Any] = {name: getattr(options, name) for name in _OF_TRAIN}
     start = start_from(options.dataset, options.preset, file, task)
     said = {name: value for name, value in said.items() if value not in (None, (), "auto")}

@@ -139,7 +139,7 @@ def test_config_files_that_cannot_be_used(here, text, saying):
 
 @pytest.mark.parametrize("path", ["missing.toml", "old"])
 def test_config_files_that_are_not_there(here, path):
-    refuse(here, "train", "--config", path, "--out", "old", status=1, saying=f"{path}: ")
+    refuse(here, "train", "--config", path, "--out", "old", status=1, saying=f"--config: {path} is no file")
 
 
 # --- while a command runs
