@@ -1,4 +1,4 @@
-"""Whatever is wrong with an option of train, the line that says so has its name, as it is typed or as the file has it."""
+"""Whatever is wrong with an option of train, the line that says so has its name: as it is typed, or of the file."""
 
 import dataclasses
 
