@@ -74,8 +74,8 @@ INTERNAL = {
     "GROUPS", "array_names", "arrays", "check", "context", "contents", "criterion", "function", "gather", "holding",
     "hyper", "image_part", "inner", "kind", "lower", "lower_backward", "lower_forward", "lower_rows", "lower_targets",
     "lowers", "made_for", "memory", "move", "outer", "plain", "recorder", "reseed", "saved_as", "score",
-    "setting_names", "settings", "share", "sync", "takes_weights", "updated", "what_to_fit", "without_last", "notes", "bias_moments",
-    "moments", "description", "set_fit_request", "set_score_request", "set_partial_fit_request",
+    "setting_names", "settings", "share", "sync", "takes_weights", "updated", "what_to_fit", "without_last", "notes",
+    "bias_moments", "moments", "description", "set_fit_request", "set_score_request", "set_partial_fit_request",
     "get_metadata_routing", "get_params", "set_params",
 }  # fmt: skip
 
