@@ -157,7 +157,7 @@ def test_it_draws_a_bar_for_each_part(trained, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "saying", "status"),
     [
-        (["nowhere"], "has no config.toml, want the folder of a run", 1),
+        (["nowhere"], "no such folder, want the folder of a run", 1),
         (["run", "--seeds", 0], "seeds: 0", 2),
         (["run", "--jobs", 0], "jobs: 0", 2),
     ],

@@ -88,5 +88,5 @@ def test_texts_are_in_the_scripts_that_show_them(tmp_path, capsys):
 def test_another_shell_is_refused():
     with pytest.raises(ArgumentError, match=r"^SHELL: 'tcsh', want one of bash, zsh, fish$"):
         main(["tcsh"])
-    with pytest.raises(ArgumentError, match=r"^SHELL: not given, want SHELL \[OPTIONS\]$"):
+    with pytest.raises(ArgumentError, match=r"^SHELL: not given, want \S.* SHELL \[OPTIONS\]$"):
         main([])
