@@ -35,7 +35,7 @@ def test_resuming_with_other_data(here):
 
 
 def test_resuming_where_there_is_no_run(here):
-    refuse(here, "train", "--resume", "--out", "new", status=1, saying="new: has no checkpoint.safetensors")
+    refuse(here, "train", "--resume", "--out", "new", status=1, saying="--resume: new has no checkpoint.safetensors")
     refuse(here, "train", "--resume", status=1, saying="has no checkpoint.safetensors")
     assert not (here / "new").exists()
 
