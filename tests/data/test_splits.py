@@ -119,7 +119,7 @@ def test_test_rows_may_come_from_another_file(tmp_path):
     assert (len(data.y_train), len(data.y_val)) == (27, 3)
     with pytest.raises(ArgumentError, match=r"^test_share: 0.2 beside the test rows in .*b.csv, want one of the two$"):
         load_dataset(tmp_path / "a.csv", target="kind", test=tmp_path / "b.csv", test_share=0.2)
-    with pytest.raises(DataError, match=r"c.npz: want a table, .csv"):
+    with pytest.raises(DataError, match=r"c.npz is no table, want the file of one, .csv"):
         load_dataset(tmp_path / "a.csv", target="kind", test=tmp_path / "c.npz")
 
 
