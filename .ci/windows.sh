@@ -45,7 +45,7 @@ PYTHON
     local site=$made/cp313/Lib/site-packages
     # Later releases of NumPy want functions of C (crealf) that Wine 8 does not have.
     "$made/venv/bin/pip" install --quiet --upgrade --target "$site" --platform win_amd64 --only-binary :all: \
-        --python-version 3.13 --implementation cp 'numba>=0.66,<0.69' numpy==2.1.3 safetensors tomli-w 'tyro>=1,<2' \
+        --python-version 3.13 --implementation cp 'numba>=0.66,<0.69' numpy==2.1.3 safetensors tomli-w \
         pooch rich matplotlib pyarrow narwhals pytest hypothesis pillow colorama
 
     # What Wine 8 does not have: a DLL for random numbers, which safetensors wants, and two functions that Python does

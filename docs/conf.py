@@ -71,11 +71,11 @@ numpydoc_validation_overrides = {"SS02": [r"^[a-z0-9(|]", r"^\(", r"^y = ", r"^e
 
 # What is there for networks and trainers, and not to be called by users.
 INTERNAL = {
-    "array_names", "arrays", "check", "context", "contents", "criterion", "function", "gather", "holding", "hyper",
-    "image_part", "inner", "kind", "lower", "lower_backward", "lower_forward", "lower_rows", "lower_targets", "lowers",
-    "made_for", "memory", "move", "outer", "plain", "recorder", "reseed", "saved_as", "score", "setting_names",
-    "settings", "share", "sync", "takes_weights", "updated", "what_to_fit", "without_last", "notes", "bias_moments",
-    "moments", "description", "set_fit_request", "set_score_request", "set_partial_fit_request",
+    "GROUPS", "array_names", "arrays", "check", "context", "contents", "criterion", "function", "gather", "holding",
+    "hyper", "image_part", "inner", "kind", "lower", "lower_backward", "lower_forward", "lower_rows", "lower_targets",
+    "lowers", "made_for", "memory", "move", "outer", "plain", "recorder", "reseed", "saved_as", "score",
+    "setting_names", "settings", "share", "sync", "takes_weights", "updated", "what_to_fit", "without_last", "notes",
+    "bias_moments", "moments", "description", "set_fit_request", "set_score_request", "set_partial_fit_request",
     "get_metadata_routing", "get_params", "set_params",
 }  # fmt: skip
 
@@ -120,10 +120,8 @@ def leave_internal_out(app, kind, name, member, skip, options):
 def show_commands(app, kind, name, thing, options, lines):
     """The commands at the end of a docstring that is a command's help, as code."""
     for i, line in enumerate(lines):
-        if re.match("Examples?: python", line):
-            lines[i : i + 1] = ["For example::", "", "    " + line.partition(": ")[2]]
-        elif re.match(" +python -m", line):
-            lines[i] = "    " + line.strip()
+        if line == "Examples:":
+            lines[i : i + 1] = ["For example::", ""]
 
 
 def link_gallery(app, page, source):

@@ -69,7 +69,7 @@ __all__ = [
 ]
 
 
-# Names that are imported when first used: matplotlib takes longer to import than all the rest, and tyro some time too
+# Names that are imported when first used: matplotlib takes longer to import than all the rest
 _LATE = {
     "Config": "fastff.runs.config",
     "Fitted": "fastff.runs.sweep",

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-
 from fastff import command, plots
 from fastff.data import Dataset, load_dataset
 from fastff.errors import DataError, DivergenceError
@@ -21,8 +19,9 @@ from fastff.runs.sweep import COMMAND_ONLY, Fitted, fit_many
 from fastff.system.arguments import check_size
 from fastff.system.files import locked, remove_leftovers
 from fastff.system.limits import usable_cpus
+from fastff.system.options import Option, as_words
 from fastff.system.paths import PATH, HasPaths
-from fastff.system.shell import command_line
+from fastff.system.shell import command_line, program
 from fastff.system.signals import Stopped, raised
 from fastff.system.streams import say
 
@@ -35,22 +34,22 @@ class Options(HasPaths):
     turn (dropout, whitening, weight decay, its schedule, a hidden layer, ...), over several seeds, on all cores.
 
     Prints how many points of validation accuracy, or hundredths of r2, are lost without each, and writes ablation.json
-    and ablation.png into the folder, which fastff.report shows. Test rows are not used. Every training is kept, so that
+    and ablation.png into the folder, which fastff report shows. Test rows are not used. Every training is kept, so that
     the same line goes on after an interruption, or with more seeds. The run itself stays as it is.
 
-    Example: python -m fastff.ablate runs/digits
+    Example: fastff ablate runs/digits
     """
 
-    run_dir: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR"), PATH]
-    """The folder of a run, of several (--seeds), or of a search (fastff.tune)."""
-    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = SEEDS
+    run_dir: Annotated[str, Option("RUN_DIR", positional=True), PATH]
+    """The folder of a run, of several (--seeds), or of a search (fastff tune)."""
+    seeds: int = SEEDS
     """How many seeds to train each variant with, from the run's own on. More of them make the errors smaller."""
     jobs: Count = None
     """How many networks to train at once, each with one thread; by default as many as this process may use CPUs."""
 
 
-def main(arguments: list[str]) -> None:
-    options = tyro.cli(Options, args=arguments, prog="python -m fastff.ablate")
+@command.takes(Options, "ablate")
+def main(options: Options) -> None:
     check_size("seeds", options.seeds)
     jobs = usable_cpus() if options.jobs is None else check_size("jobs", options.jobs)
     folder = Path(options.run_dir)
@@ -87,7 +86,7 @@ def main(arguments: list[str]) -> None:
             with raised():
                 fit_many(list(wanted), data, jobs=jobs, on_fitted=keep)
         except KeyboardInterrupt as stop:
-            again = command_line(["python", "-m", "fastff.ablate", *arguments])
+            again = command_line([*program("ablate").split(), *as_words(options)])
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             raise Stopped(number, f"finished trainings are kept; {again} goes on") from None
         parts = study.parts()
@@ -129,7 +128,7 @@ def _study(folder: Path, config: Config, data: Dataset, count: int) -> Ablation:
 def _trainable(config: Config, seed: int) -> Config:
     """The config as fit_many takes it, with this seed."""
     # Beside those of the command, the options of the other optimizer, which only the preset's name would excuse
-    names = (*COMMAND_ONLY, *idle_options(config.optimizer))
+    names = (*COMMAND_ONLY, *idle_options(config.optimizer), *(() if config.hidden else ("dropout", "activation")))
     return dataclasses.replace(config, **{name: getattr(Config, name) for name in names}, seed=seed)
 
 

@@ -5,23 +5,63 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Annotated, NoReturn
-
-import tyro
+from functools import wraps
+from typing import Annotated, Any, NoReturn
 
 from fastff.errors import ArgumentError, FastffError
-from fastff.system import streams
+from fastff.system import options, streams
+from fastff.system.option_help import help_text
+from fastff.system.options import Option
 from fastff.system.paths import PATH
+from fastff.system.shell import program
 from fastff.system.signals import Stopped
 
+# Each command: where its main is, and what it does
+COMMANDS = {
+    "train": ("fastff.train", "train a network on a data set"),
+    "evaluate": ("fastff.evaluate.__main__", "loss and accuracy of a trained network"),
+    "predict": ("fastff.predict", "a trained network's predictions for new rows"),
+    "tune": ("fastff.tune.__main__", "search for better options"),
+    "ablate": ("fastff.ablate", "what each part of a run's recipe is worth"),
+    "report": ("fastff.report.__main__", "a report of a run, as a web page and as a PDF"),
+    "check": ("fastff.check.__main__", "check your own solution of the homework"),
+    "export": ("fastff.export", "a trained network as an ONNX model"),
+    "completion": ("fastff.completion", "a script for a shell's Tab key"),
+}
 # The option of the commands that use a trained model (runs.model.load_model)
 _RUN_DIR = "The folder of a run, or of several (--seeds), or a file that a network or an Ensemble was saved to."
-RunDir = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_DIR", help=_RUN_DIR), PATH]
+RunDir = Annotated[str, Option("RUN_DIR", positional=True, text=_RUN_DIR), PATH]
 SIGNALLED = 128  # plus the number of the signal, a convention of shells: 130 for Ctrl-C, 143 for SIGTERM
 _STOPPED = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up", "SIGBREAK": "interrupted"}
 
 
-def run(main: Callable[[list[str]], None]) -> NoReturn:
+Main = Callable[[list[str]], None]
+
+
+def takes(
+    kind: type, name: str, names: Callable[[type, list[str]], dict[str, str]] = options.names_of
+) -> Callable[[Callable[[Any], None]], Main]:
+    """Makes a main that takes a command's arguments of one that takes the options, a dataclass, that they say.
+
+    --help prints what the dataclass says. names: what errors call each option, given the dataclass and the arguments.
+    """
+
+    def decorate(main: Callable[[Any], None]) -> Main:
+        @wraps(main)
+        def called(arguments: list[str]) -> None:
+            if options.asks_for_help(arguments):
+                print(help_text(kind, program(name)), end="")
+                return
+            said = options.read(kind, arguments, program(name))
+            with options.naming(lambda: names(kind, arguments)):
+                main(kind(**said.values))
+
+        return called
+
+    return decorate
+
+
+def run(main: Main) -> NoReturn:
     """Call main with the process's arguments and exit with 0 after success.
 
     The other statuses: 1 for a known error, or a result that standard output did not take; 2 for bad usage; 130 for
@@ -34,7 +74,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     sys.exit(streams.close(status))
 
 
-def _status(main: Callable[[list[str]], None]) -> int:
+def _status(main: Main) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: _say(f"warning: {message}")

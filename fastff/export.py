@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
 from fastff import command
 from fastff.errors import ArgumentError
 from fastff.nn.onnx_graph import onnx_bytes
 from fastff.runs.model import load_model
 from fastff.system.files import write_bytes
+from fastff.system.options import Option
 from fastff.system.paths import PATH, HasPaths
 
 
@@ -22,16 +21,16 @@ class Options(HasPaths):
 
     The model of a table has an input for each column, by its name: docs/export.md says more.
 
-    Example: python -m fastff.export runs/digits --out digits.onnx
+    Example: fastff export runs/digits --out digits.onnx
     """
 
     run_dir: command.RunDir
-    out: Annotated[str, tyro.conf.arg(metavar="FILE"), PATH]
+    out: Annotated[str, Option("FILE"), PATH]
     """The file to write, ending in .onnx. Needs onnx: pip install "fastff[onnx]"."""
 
 
-def main(arguments: list[str]) -> None:
-    options = tyro.cli(Options, args=arguments, prog="python -m fastff.export")
+@command.takes(Options, "export")
+def main(options: Options) -> None:
     out = Path(options.out)
     if out.suffix != ".onnx":
         raise ArgumentError(f"--out: {out.name!r}, want a name that ends in .onnx")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import tyro
 
 from fastff import command
 from fastff.data.arrays import read_array
@@ -19,6 +18,7 @@ from fastff.errors import ArgumentError, DataError
 from fastff.runs.model import TrainedModel, load_model
 from fastff.runs.progress import announce_compiling
 from fastff.system.files import replacing, write_text
+from fastff.system.options import Option
 from fastff.system.paths import PATH, HasPaths
 
 _WRITTEN = (".csv", ".npy", ".npz")
@@ -30,22 +30,22 @@ class Options(HasPaths):
     """Write the class and the probabilities that a run's best network gives to each row of INPUT, or the numbers that
     it predicts.
 
-    Example: python -m fastff.predict runs/digits new.npy --out guesses.csv
+    Example: fastff predict runs/digits new.npy --out guesses.csv
     """
 
     run_dir: command.RunDir
-    input: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="INPUT"), PATH]
+    input: Annotated[str, Option("INPUT", positional=True), PATH]
     """New rows: for a model of a table a table, whose columns go by name, the target or not. For others an .npy file
     (rows, features), an .npz with one such array or one called x, or a table of as many numbers."""
-    out: Annotated[str, tyro.conf.arg(metavar="FILE"), PATH]
+    out: Annotated[str, Option("FILE"), PATH]
     """The file to write: .csv (class and all probabilities of each row), .npy (classes) or .npz (both, as arrays).
     Of predicted numbers: .csv (a column for each target), .npy or .npz (predictions).
     So that no spreadsheet runs the name of a class, one that begins with = + - @ and is no number gets a ' before it in
     the .csv, and control characters are written as in Python (\\n)."""
 
 
-def main(arguments: list[str]) -> None:
-    options = tyro.cli(Options, args=arguments, prog="python -m fastff.predict")
+@command.takes(Options, "predict")
+def main(options: Options) -> None:
     out = Path(options.out)
     if out.suffix not in _WRITTEN:
         raise ArgumentError(f"--out: {out.name!r}, want a name that ends in {', '.join(_WRITTEN)}")

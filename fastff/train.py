@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,25 +11,31 @@ from fastff.data import Dataset, load_dataset
 from fastff.distributed import lead
 from fastff.errors import ArgumentError, DivergenceError
 from fastff.runs.build import for_data, make_trainer, row_weights
+from fastff.runs.command_line import option_names, train_help
 from fastff.runs.config import Config, parse
 from fastff.runs.folder import find_run
 from fastff.runs.log import Log, make_log
-from fastff.runs.progress import TrainingProgress, announce_compiling
+from fastff.runs.progress import TrainingProgress, announce_compiling, doing
 from fastff.runs.run import Run
 from fastff.runs.seeds import train_seeds
 from fastff.runs.summary import closing_lines, draw, summarise
-from fastff.system.shell import command_line
+from fastff.system.options import asks_for_help, naming
+from fastff.system.shell import command_line, program
 from fastff.system.signals import HeldSignals, SaveDue, Stopped, StoppedAtOnce
-from fastff.system.streams import say
+from fastff.system.streams import Lossy, say
 from fastff.training.history import EpochRecord
 from fastff.training.trainer import Trainer
 
 
 def main(arguments: list[str]) -> None:
-    if distributed.asked(arguments):
-        lead.run(_train, arguments)
-    else:
-        _train(arguments, make_trainer)
+    if asks_for_help(arguments):
+        print(train_help(arguments), end="")
+        return
+    with naming(lambda: option_names(Config, arguments)):
+        if distributed.asked(arguments):
+            lead.run(_train, arguments)
+        else:
+            _train(arguments, make_trainer)
 
 
 def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> None:
@@ -45,7 +52,8 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
     if options.seeds is not None:
         print(train_seeds(options, data, _train_run))
         return
-    trainer = make(options, data)
+    with doing("whitening ..." if options.whiten else ""):
+        trainer = make(options, data)
     if data.columns is not None and options.task == "auto":
         print(f"task {data.columns.reason}")
     run = Run(options, trainer, data)
@@ -54,7 +62,8 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
         if run.complete:
             print(f"{run.folder}: {run.how_it_ended}, nothing was trained")
             return
-        announce_compiling(run.trainer.precision)
+        if not Lossy(sys.stderr).isatty():  # where the bar says it
+            announce_compiling(run.trainer.precision)
         summary = _train_run(run, data, log)
     print(closing_lines(run, summary))
 
@@ -84,7 +93,7 @@ def _fit(run: Run, data: Dataset, log: Log) -> None:
         TrainingProgress(run.options.epochs, trainer.progress.epoch, alone=context.beside is None) as progress,
         HeldSignals(run.save_due) as signals,
     ):
-        trainer.context = dataclasses.replace(context, signals=signals)
+        trainer.context = dataclasses.replace(context, signals=signals, compiling=progress.compiling)
 
         def on_epoch(record: EpochRecord) -> None:
             log.epoch(record)
@@ -109,7 +118,7 @@ def _fit(run: Run, data: Dataset, log: Log) -> None:
             if run.save_rest():
                 log_too = ["--log", run.options.log] if run.options.log else []
                 again = command_line(["--resume", "--out", str(run.folder), *log_too])
-                text = f"saved in {run.folder}; python -m fastff.train {again} goes on"
+                text = f"saved in {run.folder}; {program('train')} {again} goes on"
             else:
                 text = f"nothing was trained yet, {run.folder} is as it was"
             raise Stopped(getattr(stop, "number", signal.SIGINT), text) from None

@@ -4,21 +4,17 @@
 fields are a command's options, each with a docstring below it; ``field-table`` the same for use in Python.
 """
 
-import ast
 import dataclasses
 import inspect
 import re
-import textwrap
 from importlib import import_module
-from itertools import pairwise
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-import tyro
 from docutils import nodes
 from numpydoc.docscrape import NumpyDocString
 from sphinx.util.docutils import SphinxDirective
 
-POSITIONAL = get_args(tyro.conf.Positional[str])[1]
+from fastff.system.option_help import field_texts, grouped, written
 
 
 def no_arguments(gallery, variables):
@@ -44,33 +40,6 @@ def parameters(cls: type) -> list[list[str]]:
     return rows
 
 
-def field_texts(cls: type) -> dict[str, str]:
-    """The docstring below each field of a dataclass."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
-    return {
-        field.target.id: inspect.cleandoc(text.value.value)
-        for field, text in pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-    }
-
-
-def value_of(hint: Any) -> str:
-    """What stands behind an option on the command line."""
-    notes = notes_of(hint)
-    for note in notes:
-        if getattr(note, "metavar", None):
-            return note.metavar.replace(",", ", ")
-    if notes:
-        return value_of(hint.__origin__)
-    if get_origin(hint) is Literal:
-        return "{" + ", ".join(get_args(hint)) + "}"
-    if get_origin(hint) is tuple:
-        return value_of(get_args(hint)[0]) + " ..."
-    if get_origin(hint) is Union or type(hint).__name__ == "UnionType":
-        return value_of(next(part for part in get_args(hint) if part is not type(None)))
-    return {int: "N", float: "F", str: "TEXT", bool: ""}[hint]
-
-
 def of_default(default: Any) -> str:
     """How a default is shown; nothing where leaving the option out means something of its own."""
     if default is dataclasses.MISSING or default is None or default == ():
@@ -78,25 +47,13 @@ def of_default(default: Any) -> str:
     return f"``{' '.join(map(str, default)) if isinstance(default, tuple) else default}``"
 
 
-def notes_of(hint: Any) -> tuple[Any, ...]:
-    return hint.__metadata__ if get_origin(hint) is Annotated else ()
-
-
 def options(cls: type) -> list[list[str]]:
-    """Option, default and meaning of each field of a command's dataclass."""
-    hints, texts, rows = get_type_hints(cls, include_extras=True), field_texts(cls), []
-    for field in dataclasses.fields(cls):
-        hint = hints[field.name]
-        notes = notes_of(hint)
-        text = texts.get(field.name) or next((note.help for note in notes if getattr(note, "help", None)), "")
-        name = field.name.replace("_", "-")
-        option = value_of(hint)
-        if POSITIONAL not in notes:
-            aliases = [alias for note in notes for alias in getattr(note, "aliases", None) or ()]
-            names = [f"--no-{name}" if field.default is True else f"--{name}", *aliases]
-            option = f"{', '.join(names)} {option}".strip()
-        default = "" if isinstance(field.default, bool) else of_default(field.default)
-        rows.append([f"``{option}``", default, plain(text)])
+    """Option, default and meaning of each option of a command, in the groups of its help."""
+    texts, rows = field_texts(cls), []
+    for chosen in grouped(cls).values():
+        for spec in chosen:
+            default = "" if spec.type is bool else of_default(spec.default)
+            rows.append([f"``{re.sub(',(?! )', ', ', written(spec))}``", default, plain(texts[spec.field])])
     return rows
 
 

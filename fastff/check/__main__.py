@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
 from fastff import command
 from fastff.check.process import NotLoadable, check_file
 from fastff.check.report import as_json, failed, gradescope, table
 from fastff.check.results import Result
 from fastff.errors import ArgumentError
+from fastff.system.options import Flag, Option
 from fastff.system.paths import PATH, HasPaths
 
 
@@ -21,21 +20,21 @@ class Options(HasPaths):
     hints for tuning (Q7). The code of the file is run, in a process and a folder of its own: check only files that you
     would run yourself. Exits 0 if all passed or only needs a look, 1 if something failed, 2 if the file cannot load.
 
-    Example: python -m fastff.check homework.py
+    Example: fastff check homework.py
     """
 
-    script: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SCRIPT.py"), PATH]
+    script: Annotated[str, Option("SCRIPT.py", positional=True), PATH]
     """The file with the classes and the function evaluate."""
-    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    json: Flag = False
     """Print the results as one JSON object."""
-    gradescope: tyro.conf.FlagCreatePairsOff[bool] = False
+    gradescope: Flag = False
     """Print the results as Gradescope's results.json. Q4 has 6 points, Q5 has 4, Q6 has 5."""
-    no_hints: tyro.conf.FlagCreatePairsOff[bool] = False
+    no_hints: Flag = False
     """Say what was found and wanted, but give no hints."""
 
 
-def main(arguments: list[str]) -> None:
-    options = tyro.cli(Options, args=arguments, prog="python -m fastff.check")
+@command.takes(Options, "check")
+def main(options: Options) -> None:
     if options.json and options.gradescope:
         raise ArgumentError("--json and --gradescope: both are given, want one of them")
     path = Path(options.script).resolve()

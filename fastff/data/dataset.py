@@ -229,7 +229,7 @@ def part_table(data: Dataset, parts: Mapping[str, np.ndarray], test_share: float
 
 def _weights(table: Any, column: str, source: object) -> np.ndarray:
     """The weights of the rows in a column of a table. Raises DataError unless each is a number of at least 0."""
-    with naming(source):
+    with naming(f"weight_column: {source}"):
         weights = numbers(plain(table.column(column), column), column)
         bad = ~(weights >= 0)
         if bad.any():

@@ -41,11 +41,11 @@ def cache_folder(name: str) -> Path:
     return Path(pooch.os_cache("fastff")) / name
 
 
-def fetch(name: str, asked_for: str, alternatives: str = "") -> Path:
+def fetch(name: str, asked_for: str, wanted: str) -> Path:
     """The cache folder of a named data set, after every file in it was checked, and downloaded if missing or damaged.
 
     Raises DataError if a download fails or its SHA-256 is wrong. The message starts with asked_for, the name that the
-    user gave, and says which files, or which alternatives to them, to put into which folder.
+    user gave, and says what is wanted, the files in words, and the folder to put them into.
     """
     import pooch
 
@@ -59,7 +59,7 @@ def fetch(name: str, asked_for: str, alternatives: str = "") -> Path:
             reason = "its SHA-256 is wrong" if isinstance(error, ValueError) else _reason(error)
             raise DataError(
                 f"{asked_for}: cannot download {address}{file} ({reason}); "
-                f"put {', '.join(files)}{alternatives} into {folder}, or give their folder as data_dir (--data-dir)"
+                f"put {wanted} into {folder}, or give their folder as data_dir (--data-dir)"
             ) from None
     return folder
 

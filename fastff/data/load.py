@@ -1,5 +1,6 @@
 """load_dataset: chooses the reader for a name or a path, and says what could be read if no reader fits."""
 
+import difflib
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -126,7 +127,7 @@ def load_dataset(
         said = task != "auto" if name == "task" else columns.get(name, value is not None)
         arrays = name == "task" and known is None and _has_arrays(path)
         if said and not arrays and (known or not (is_table(path) or shards)):
-            raise ArgumentError(f"{name}: {shown(value)} for {name_or_path}, want a {name} only for tables")
+            raise ArgumentError(f"{name}: {shown(value)} for {name_or_path}, want it left out: it is only for tables")
         if said and shards and (name != "target" or not isinstance(value, str)):
             raise ArgumentError(
                 f"{name}: {shown(value)} for the folder {path}, want one target alone, or a single table"
@@ -140,7 +141,9 @@ def load_dataset(
     if path.is_dir():
         return _load_folder(path, target if target is None else str(target), task)
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder, and not one of the names {', '.join(NAMES)}")
+        near = difflib.get_close_matches(str(name_or_path), NAMES, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise DataError(f"{path}: no such file or folder, and not one of the names {', '.join(NAMES)}{hint}")
     if is_table(path):
         table = read_table(path, (*columns["categorical"], *targets))  # are kept as they are written
         return _load_table(table_name(path), table, path, options, **held_out)
@@ -189,8 +192,8 @@ def _load_table(
 
 def _with_test(data: Dataset, path: Path) -> Dataset:
     """The data set of a table with the rows of another one as its test split."""
-    if not is_table(path):
-        raise DataError(f"{path}: want a table, {', '.join(ENDINGS)}, with the test rows")
+    if not is_table(path) or not path.is_file():
+        raise DataError(f"test: {path} is no table, want the file of one, {', '.join(ENDINGS)}, with the test rows")
     assert data.columns is not None
     assert data.split is not None
     table, left_out = data.columns.labelled(read_table(path, data.columns.texts, data.columns.decimal), path)
@@ -205,24 +208,36 @@ def _load_known(name: str, data_dir: Path | None) -> Dataset:
         path = Path(__file__).with_name("digits.npz")
         return make_dataset("digits", read_npz(path), source=path, class_names=DIGITS, image_shape=(1, 8, 8))
     if data_dir is not None and not data_dir.is_dir():
-        raise DataError(f"data_dir: {data_dir} is not a folder, want the one with the files of {name}")
+        raise DataError(f"data_dir: {data_dir} is not a folder, want the one with the files of {name}: {_wanted(name)}")
     if name in ("mnist", "fashion-mnist"):
         return _load_mnist(name, _mnist_folder(name, data_dir), FASHION if name == "fashion-mnist" else DIGITS)
     folders = [cache_folder("cifar10")] if data_dir is None else _candidates(data_dir, name, "cifar10")
     (packed,) = SOURCES["cifar10"][1]
-    others = " (unpacked too, or the binary version)"
     if name == "cifar10-hst":
         for folder in folders:
             if (course := _load_course(folder)) is not None:
                 return course
-        others += f", or {', '.join(cifar.COURSE.values())}, or {cifar.COURSE_NPZ}"
     found = next((place for folder in folders if (place := cifar.find_cifar(folder))), None)
     # What is in the cache is checked each time, so that a damaged file is downloaded again.
     if data_dir is None and (found is None or found.name == packed):
-        found = fetch("cifar10", name, others) / packed
+        found = fetch("cifar10", name, _wanted(name)) / packed
     if found is None:
-        raise DataError(f"{data_dir}: has no files of {name}, want {packed}{others}")
+        raise _none_found(name, folders)
     return cifar.load_hst(found) if name == "cifar10-hst" else cifar.load_cifar10(found)
+
+
+def _wanted(name: str) -> str:
+    """The files of a named data set, for a person."""
+    files = ", ".join(SOURCES["cifar10" if name == "cifar10-hst" else name][1])
+    if not name.startswith("cifar10"):
+        return files
+    course = f", or {', '.join(cifar.COURSE.values())}, or {cifar.COURSE_NPZ}" if name == "cifar10-hst" else ""
+    return f"{files} (unpacked too, or the binary version){course}"
+
+
+def _none_found(name: str, folders: Sequence[Path]) -> DataError:
+    looked = ", ".join(map(str, folders))
+    return DataError(f"data_dir: {folders[-1]} has no files of {name}, want {_wanted(name)}; looked in {looked}")
 
 
 def _has_arrays(path: Path) -> bool:
@@ -279,10 +294,11 @@ def _load_course(folder: Path) -> Dataset | None:
 
 def _mnist_folder(name: str, data_dir: Path | None) -> Path:
     if data_dir is None:
-        return fetch(name, name)
-    found = next((folder for folder in _candidates(data_dir, name) if has_idx(folder)), None)
+        return fetch(name, name, _wanted(name))
+    folders = _candidates(data_dir, name)
+    found = next((folder for folder in folders if has_idx(folder)), None)
     if found is None:
-        raise DataError(f"{data_dir}: has no files of {name}, want {', '.join(SOURCES[name][1])}")
+        raise _none_found(name, folders)
     return found
 
 
@@ -298,4 +314,4 @@ def _load_mnist(name: str, folder: Path, class_names: Sequence[str] | None) -> D
 
 def _candidates(data_dir: Path, *names: str) -> list[Path]:
     # data_dir/NAME comes first: data_dir may hold MNIST, and data_dir/fashion-mnist files of the same names.
-    return [*(data_dir / name for name in names), data_dir]
+    return [*(data_dir / name for name in dict.fromkeys(names)), data_dir]

@@ -1,5 +1,6 @@
 """Arguments that name columns of a table."""
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,14 +19,21 @@ def as_names(argument: str, given: Any) -> tuple[str, ...]:
     return names
 
 
+def near(name: str, names: Sequence[str]) -> str:
+    """In an error for a name that is not there: the one that was meant, where one is near."""
+    plain = {other.casefold(): other for other in names}
+    found = difflib.get_close_matches(name.casefold(), plain, 1)
+    return f" (did you mean {plain[found[0]]!r}?)" if found else ""
+
+
 def chosen_targets(target: str | Sequence[str] | None, names: Sequence[str], source: object) -> tuple[str, ...]:
     """The target columns, as a tuple. Raises DataError where none is named, or one that the table does not have."""
     targets = as_names("target", (target,) if isinstance(target, str) else target)
     problem = "" if targets else "no target column named"
-    problem = next((f"has no column {name!r}" for name in targets if name not in names), problem)
+    problem = next((f"has no column {name!r}{near(name, names)}" for name in targets if name not in names), problem)
     if problem:
         listed = ", ".join(names[:MOST_LISTED]) + (", ..." if len(names) > MOST_LISTED else "")
-        raise DataError(f"{source}: {problem}; want one of: {listed or '(the file is empty)'}")
+        raise DataError(f"target: {source}: {problem}; want one of: {listed or '(the file is empty)'}")
     if len(set(targets)) < len(targets):
         raise ArgumentError(f"target: {targets!r} names a column twice, want each once")
     return targets
@@ -34,6 +42,7 @@ def chosen_targets(target: str | Sequence[str] | None, names: Sequence[str], sou
 def check_named(argument: str, given: Sequence[str], names: Sequence[str], taken: Sequence[str]) -> None:
     for name in given:
         if name not in names:
-            raise ArgumentError(f"{argument}: {name!r} is no column, want some of: {', '.join(names[:MOST_LISTED])}")
+            listed = ", ".join(names[:MOST_LISTED])
+            raise ArgumentError(f"{argument}: {name!r} is no column{near(name, names)}, want some of: {listed}")
         if name in taken:
             raise ArgumentError(f"{argument}: {name!r} is a target or left out, want another column")

@@ -79,6 +79,11 @@ def split_rows(labels: np.ndarray, task: str, test_share: float, seed: int, sour
             place = _hold_out(groups[rest], share, random)
             if not len(place):
                 what = "class" if task == "classify" else "table"
+                if name == "val" and test_share:
+                    raise DataError(
+                        f"test_share: {test_share:g} of the {len(labels):,} rows of {source}, want less, as two or "
+                        f"more rows of a {what} are needed beside them"
+                    )
                 raise DataError(
                     f"{source}: {len(labels):,} rows, want two or more of a {what}, as some are held out to {name}"
                 )

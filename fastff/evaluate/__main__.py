@@ -5,10 +5,9 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-import tyro
 
 from fastff import command
 from fastff.data import load_dataset
@@ -18,12 +17,13 @@ from fastff.data.rows import Shards, check_finite, check_labels, check_rows, tar
 from fastff.data.splits import TableSplit
 from fastff.data.tables import ENDINGS, is_table, read_table
 from fastff.errors import ArgumentError, DataError
-from fastff.runs.config import Folder, Name
+from fastff.runs.config import DataSet, Folder, Name
 from fastff.runs.model import TrainedModel, load_model
 from fastff.runs.regression import all_figures
 from fastff.system import elementary
 from fastff.system.blocks import row_blocks
-from fastff.system.paths import PATH, HasPaths
+from fastff.system.options import Flag
+from fastff.system.paths import HasPaths
 from fastff.training.figures import class_figures
 
 MIRRORED = 8192  # rows that are mirrored at a time, to bound the memory
@@ -37,27 +37,25 @@ class Options(HasPaths):
 
     Of numbers to predict: the mean loss, as in training; rmse, mae and r2 in the targets' units; number of rows.
 
-    Example: python -m fastff.evaluate runs/digits digits --split val
+    Example: fastff evaluate runs/digits digits --split val
     """
 
     run_dir: command.RunDir
-    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET"), PATH]
-    """The name of a known data set, or a path, as for fastff.train."""
+    dataset: DataSet
+    """The name of a known data set, or a path, as for fastff train."""
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
     """The column of a table that holds the class or number, where it is called otherwise than in training."""
-    split: Annotated[
-        Literal["train", "val", "test"] | None, tyro.conf.arg(metavar="{train,val,test}", help_behavior_hint="")
-    ] = None
+    split: Literal["train", "val", "test"] | None = None
     """The rows to use. Of the table of the training those that were held out to test or to validate, or the others;
     without --split all rows of a table, and of other data sets the test rows. Rows are not weighted."""
-    tta: tyro.conf.FlagCreatePairsOff[bool] = False
+    tta: Flag = False
     """Average the probabilities of each picture and of its mirror image (test-time augmentation)."""
 
 
-def main(arguments: list[str]) -> None:
-    options = tyro.cli(Options, args=arguments, prog="python -m fastff.evaluate")
+@command.takes(Options, "evaluate")
+def main(options: Options) -> None:
     model = load_model(options.run_dir)
     rows, labels = _table(options, model, model.columns) if model.columns is not None else _arrays(options, model)
     if model.task == "regress":

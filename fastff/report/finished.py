@@ -17,7 +17,7 @@ from fastff.errors import DataError
 from fastff.nn.ensemble import Ensemble
 from fastff.runs import config
 from fastff.runs.ablation import Ablation, read_ablation
-from fastff.runs.folder import BEST_OPTIONS, CONFIG, METRICS, PICTURES, SEEDS, SUMMARY, label, seed_folder
+from fastff.runs.folder import BEST_OPTIONS, CONFIG, METRICS, PICTURES, SEEDS, SUMMARY, label, no_run, seed_folder
 from fastff.runs.model import TrainedModel, load_model
 
 TRIALS = "trials.csv"
@@ -62,13 +62,13 @@ def read_folder(folder: Path) -> FinishedRun | FinishedSearch:
         return _read_seeds(folder)
     if (folder / TRIALS).is_file() and (folder / BEST_OPTIONS).is_file():
         return _read_search(folder)
-    raise DataError(f"{folder}: has no {SUMMARY}, want the folder of a finished run")
+    raise no_run(folder, SUMMARY, "the folder of a finished run")
 
 
 def read_run(folder: Path) -> FinishedRun:
     """Read a run's folder. Raises DataError if the run is not finished or a file in the folder is damaged."""
     if not (folder / SUMMARY).is_file():
-        raise DataError(f"{folder}: has no {SUMMARY}, want the folder of a finished run")
+        raise no_run(folder, SUMMARY, "the folder of a finished run")
     summary = _summary(folder / SUMMARY)
     model = load_model(folder)
     if isinstance(model.network, Ensemble):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastff.data import Dataset
+from fastff.engine.bfloat16 import resolve_precision
 from fastff.errors import ArgumentError
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
@@ -19,11 +20,14 @@ from fastff.nn.optim import SGD, Adam, Optimizer
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.targets import TargetExp, TargetScale
 from fastff.runs.config import Config
-from fastff.runs.presets import PRESETS
+from fastff.runs.presets import PRESETS, own_options
 from fastff.system import clock, elementary
-from fastff.system.arguments import check_size
+from fastff.system.arguments import check_count, check_seed, check_size
+from fastff.system.options import naming
 from fastff.training.trainer import Trainer
 
+# What the classes that are made here call an option
+_THEIRS = {"components": "whiten", "rate": "dropout", "hidden_dim": "hidden"}
 FRONT = ("standardize", "bins", "whiten")  # the options that decide the first layers
 _ACTIVATIONS = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 # Options that mean nothing to the other optimizer: there they stay at their default, or at what the preset has
@@ -32,6 +36,8 @@ _ONLY_FOR = {"adam": ("beta1", "beta2", "epsilon", "bias_correction"), "sgd": ("
 
 def preprocessing(options: Config, data: Dataset) -> list[Layer]:
     """The first layers, fitted to the training rows. Of the options only FRONT matter."""
+    check_count("whiten", options.whiten)
+    check_count("bins", options.bins)
     if options.bins and options.whiten:
         raise ArgumentError(f"bins: {options.bins} with whiten {options.whiten}, want one of the two to be 0")
     standardize = None
@@ -41,7 +47,8 @@ def preprocessing(options: Config, data: Dataset) -> list[Layer]:
     if options.bins:
         front.append(PiecewiseLinear.fit(data.x_train, options.bins, after=standardize))
     if options.whiten:
-        front.append(Whiten.fit(data.x_train, options.whiten, after=standardize))
+        with naming(lambda: _THEIRS):
+            front.append(Whiten.fit(data.x_train, options.whiten, after=standardize))
     return front
 
 
@@ -54,23 +61,31 @@ def make_trainer(
     before; the layers are copied. Raises ArgumentError for bad values.
     """
     options, start = for_data(options, data), clock.now()
+    check_seed(options.seed, required=True)
+    if options.threads is not None:
+        check_size("threads", options.threads)
+    _check_hidden(options)
+    if options.clip_norm is not None and (precision := resolve_precision(options.precision)) != "float32":
+        raise ArgumentError(f"clip_norm: {options.clip_norm} with precision {precision!r}, want 'float32'")
     front = preprocessing(options, data) if front is None else [copy.copy(layer) for layer in front]
     prepare_seconds = clock.since(start)
     width = front[-1].output_dim if front else None
-    network = FeedForwardNeuralNetwork(
-        width or data.n_features,
-        data.n_classes if data.task == "classify" else data.y_train[:1].size,
-        options.hidden,
-        optimizer=_optimizer(options),
-        seed=options.seed,
-    )
-    network.layers = list(_dress(network.layers, options))
+    with naming(lambda: _THEIRS):
+        network = FeedForwardNeuralNetwork(
+            width or data.n_features,
+            data.n_classes if data.task == "classify" else data.y_train[:1].size,
+            options.hidden,
+            optimizer=_optimizer(options),
+            seed=options.seed,
+        )
+        network.layers = list(_dress(network.layers, options))
     if data.task == "regress":
         _predict_numbers(network, data, options.loss)
     network.layers[:0] = front
     if options.mirror or options.shift:
         if data.image_shape is None:
-            raise ArgumentError(f"mirror and shift: the rows of {data.name} are no pictures, want both off")
+            found = "mirror: on, want it off" if options.mirror else f"shift: {options.shift}, want 0"
+            raise ArgumentError(f"{found}, as the rows of {data.name} are no pictures")
         network.layers.insert(
             0, Augment(data.image_shape, mirror=options.mirror, shift=options.shift, seed=options.seed)
         )
@@ -103,7 +118,8 @@ def _predict_numbers(network: FeedForwardNeuralNetwork, data: Dataset, loss: str
     last = network.linear_layers[-1]
     last.weights = 0.1 * last.weights
     if loss == "poisson":
-        counts = PoissonLoss().check(data.y_train, f"{data.name}: y_train", rows=len(data.y_train), outputs=None)
+        with naming(lambda: {"y_train": f"loss: poisson, but y_train of {data.name}"}):
+            counts = PoissonLoss().check(data.y_train, "y_train", rows=len(data.y_train), outputs=None)
         means = elementary.sum_rows(counts.astype(np.float64)) / len(counts)
         last.bias = elementary.log(np.maximum(means, 1 / len(counts)))
     network.layers.append(TargetExp() if loss == "poisson" else TargetScale.fit(data.y_train))
@@ -135,6 +151,15 @@ def row_weights(options: Config, data: Dataset) -> np.ndarray | None:
     balanced = len(data.y_train) / (data.n_classes * np.maximum(counts, 1))  # as scikit-learn has it
     weights: np.ndarray = balanced[data.y_train]
     return weights if data.weights is None else weights * data.weights
+
+
+def _check_hidden(options: Config) -> None:
+    """ArgumentError for what changes hidden layers, where there are none and no preset has it."""
+    owned = [own_options(options.dataset), PRESETS.get(options.preset or "", {})]
+    for name in () if options.hidden else ("dropout", "activation"):
+        value, default = getattr(options, name), getattr(Config, name)
+        if value not in (default, *(preset.get(name) for preset in owned)):
+            raise ArgumentError(f"{name}: {value}, but there are no hidden layers, want {default}, or hidden layers")
 
 
 def idle_options(optimizer: str) -> set[str]:

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import tomli_w
-import tyro
 
 from fastff.data.load import NAMES
 from fastff.data.splits import TEST_SHARE
@@ -23,7 +22,9 @@ from fastff.errors import ArgumentError, DataError
 from fastff.runs.presets import PRESETS, for_task, own_options
 from fastff.system.arguments import shown
 from fastff.system.files import write_text
-from fastff.system.paths import PATH, HasPaths
+from fastff.system.options import Flag, Option, meant
+from fastff.system.options import read as read_options
+from fastff.system.paths import PATH, HasPaths, expanded
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,18 +32,15 @@ else:
     import tomli as tomllib
 
 
-# Types of options that may be left out. Their empty help_behavior_hint keeps "(default: None)" out of the help.
-Folder = Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint=""), PATH]
-File = Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint=""), PATH]
-Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
-Minutes = Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="")]
-Count = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
-Log = Annotated[
-    Literal["tensorboard", "mlflow"] | None, tyro.conf.arg(metavar="{tensorboard,mlflow}", help_behavior_hint="")
-]
-Share = Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint=f"(default: {TEST_SHARE})")]
-Weighting = Annotated[Literal["balanced"] | None, tyro.conf.arg(metavar="{balanced}", help_behavior_hint="")]
-Distributed = Annotated[Literal["mpi"] | None, tyro.conf.arg(metavar="{mpi}", help_behavior_hint="")]
+Folder = Annotated[str | None, Option("DIR"), PATH]
+File = Annotated[str | None, Option("FILE"), PATH]
+Name = Annotated[str | None, Option("NAME")]
+Number = Annotated[float | None, Option("F")]
+Count = Annotated[int | None, Option("N")]
+Columns = Annotated[tuple[str, ...], Option("COLUMN")]
+Share = Annotated[float | None, Option("F", unset=f"{TEST_SHARE:g}")]
+Weighting = Literal["balanced"] | None
+DataSet = Annotated[str, Option("DATASET", positional=True), PATH]
 
 
 @dataclass(frozen=True)
@@ -53,15 +51,32 @@ class Config(HasPaths):
     a path: of a table (.csv, .tsv, .csv.gz, .parquet), of an .npz file, of a folder of .npy or .parquet files or of
     shards (docs/scaling.md), of the course's pickles, of CIFAR-10's archive, or of IDX files.
 
-    Examples: python -m fastff.train                                         (digits, into runs/digits)
-              python -m fastff.train cifar10-hst --data-dir pictures --preset course
-              python -m fastff.train wine.csv --target quality --hidden 64 32
+    Examples:
+      fastff train                       trains on the digits, into runs/digits
+      fastff train cifar10-hst --data-dir pictures --preset course
+      fastff train wine.csv --target quality --hidden 64 32
 
-    Without --preset, the named data sets use presets of their own and tables the preset tabular, which replace some of
-    the defaults below; config.toml in the folder of the run lists the values that were used.
+    config.toml in the folder of the run lists the values that were used.
     """
 
-    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET"), PATH] = "digits"
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": (
+            "data_dir", "target", "task", "drop", "categorical", "weight_column", "class_weight", "test_share", "test",
+            "split_seed",
+        ),
+        "network": ("hidden", "activation", "dropout", "standardize", "whiten", "bins"),
+        "training": (
+            "epochs", "batch_size", "step_size", "schedule", "optimizer", "beta1", "beta2", "epsilon",
+            "bias_correction", "decay", "weight_decay", "momentum", "loss", "clip_norm", "ema_decay", "label_smoothing",
+            "mirror", "shift", "patience", "monitor", "on_divergence",
+        ),
+        "run": ("preset", "config", "resume", "seed", "seeds"),
+        "saving": ("out", "log", "checkpoint_epochs", "checkpoint_minutes"),
+        "machine": ("threads", "precision", "distributed", "shard_optimizer"),
+    }  # fmt: skip
+    """The options under the headings of --help."""
+
+    dataset: DataSet = "digits"
     """The name of a known data set, or a path."""
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""
@@ -69,9 +84,9 @@ class Config(HasPaths):
     """The column of a table that holds the class, or the number, to be predicted."""
     task: Literal["auto", "classify", "regress"] = "auto"
     """Whether the target holds classes or numbers to predict; of a table, auto says which it chose, and why."""
-    drop: tuple[str, ...] = ()
+    drop: Columns = ()
     """Of a table: columns to leave out."""
-    categorical: tuple[str, ...] = ()
+    categorical: Columns = ()
     """Of a table: columns whose values are names, also where they are numbers."""
     weight_column: Name = None
     """Of a table: the column that says how much each training row counts; it is no feature."""
@@ -92,14 +107,14 @@ class Config(HasPaths):
     """A TOML file of options, such as the config.toml of an earlier run; options given beside it override it."""
     out: Folder = None
     """The folder for this run's files; by default runs/DATASET, or runs/DATASET-2 and so on if that exists already."""
-    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    resume: Flag = False
     """Continue the run in --out, by default the latest of this data set, until --epochs epochs are done in all."""
-    log: Log = None
+    log: Literal["tensorboard", "mlflow"] | None = None
     """Log epochs for TensorBoard (tensorboard --logdir runs) or MLflow (mlflow ui) too: pip install "fastff[NAME]"."""
 
-    distributed: Distributed = None
+    distributed: Literal["mpi"] | None = None
     """Train in all processes that mpiexec started, each on a part of every batch: pip install "fastff[mpi]"."""
-    shard_optimizer: tyro.conf.FlagCreatePairsOff[bool] = False
+    shard_optimizer: Flag = False
     """With --distributed on several machines: split the optimizer's moments over the processes, to save memory."""
 
     seeds: Count = None
@@ -108,7 +123,7 @@ class Config(HasPaths):
 
     checkpoint_epochs: Count = None
     """Save a checkpoint every N epochs; by default after each, or less often where that takes over 2% of the time."""
-    checkpoint_minutes: Minutes = None
+    checkpoint_minutes: Number = None
     """In long epochs, also save every F minutes; by default 10, or more where saving takes over 2% of the time."""
     on_divergence: Literal["stop", "backoff"] = "stop"
     """If the loss is NaN or infinite: stop, or backoff: redo the epoch with half the step size, at most 5 times."""
@@ -135,7 +150,7 @@ class Config(HasPaths):
     """How many times training goes through all training rows."""
     batch_size: int = 128
     """How many rows each step of the optimizer averages the gradient over."""
-    step_size: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = 0.001
+    step_size: Annotated[float, Option(aliases=("--lr",))] = 0.001
     """The learning rate."""
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = "constant"
     """How the step size changes in training. step: divided by 10 after 1/2 and again after 3/4 of all epochs.
@@ -160,7 +175,7 @@ class Config(HasPaths):
     loss: Literal["auto", "cross_entropy", "squared_error", "absolute_error", "poisson"] = "auto"
     """What training makes small. auto: cross_entropy for classes, squared_error for numbers to predict.
     Those also have absolute_error, and poisson for counts; predictions are in their own units."""
-    clip_norm: Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="")] = None
+    clip_norm: Number = None
     """Scale the gradients of a step down where their norm, of all layers together, is above this."""
     ema_decay: float = 0.0
     """Average the weights over the steps with this decay, 0.999 say, and validate and keep the averages; 0 for none."""
@@ -222,11 +237,10 @@ class Config(HasPaths):
 LARGEST = 1 << 20  # bytes of a config file; one has about 700
 # Options that say where a run is kept and which processes train it; config.toml does not have them
 _PLACES = ("config", "out", "resume", "log", "seeds", "distributed", "shard_optimizer")
-_HINTS = get_type_hints(Config)
+_HINTS = {name: hint for name, hint in get_type_hints(Config).items() if name != "GROUPS"}
 _LOADING = (
     "data_dir", "target", "task", "drop", "categorical", "weight_column", "test_share", "test", "split_seed"
 )  # fmt: skip
-_PROGRAM = "python -m fastff.train"
 
 
 def parse(
@@ -237,18 +251,17 @@ def parse(
     find_run: returns the folder of the run to resume, and that run's options as `checked` returns them. task: what the
     data are for, which presets differ by.
 
-    Exits with 2 on bad usage and with 0 after --help, as tyro does. Raises ArgumentError for an unknown preset and
-    DataError for a config file that cannot be used.
+    Raises ArgumentError for bad usage and an unknown preset, and DataError for a config file that cannot be used.
     """
-    tyro.cli(Config, args=arguments, prog=_PROGRAM)  # for --help and bad usage
-    said = tyro.cli(Config, args=arguments, prog=_PROGRAM, default=Config(dataset=""))  # "": none was given
-    file = {} if said.config is None else read(Path(said.config))
-    dataset = said.dataset or file.get("dataset", Config.dataset)
-    if said.resume:
-        run, saved = find_run(dataclasses.replace(said, dataset=dataset))
+    said = read_options(Config, arguments).values
+    file = config_file(said.get("config"))
+    dataset = said.get("dataset") or file.get("dataset", Config.dataset)
+    if said.get("resume"):
+        run, saved = find_run(Config(**{**said, "dataset": dataset}))
         file = {**saved, **file, "out": str(run)}
-        dataset = said.dataset or file.get("dataset", Config.dataset)
-    return tyro.cli(Config, args=arguments, prog=_PROGRAM, default=start_from(dataset, said.preset, file, task))
+        dataset = said.get("dataset") or file.get("dataset", Config.dataset)
+    start = start_from(dataset, said.get("preset"), file, task)
+    return dataclasses.replace(start, **{**said, "dataset": dataset})
 
 
 def start_from(dataset: str, preset: str | None, file: dict[str, Any], task: str = "classify") -> Config:
@@ -261,6 +274,15 @@ def start_from(dataset: str, preset: str | None, file: dict[str, Any], task: str
     own = own_options(dataset) if name is None else _preset(name)
     options = {**for_task(own, task), **file, "dataset": dataset}
     return dataclasses.replace(Config(), **options)
+
+
+def config_file(path: str | None) -> dict[str, Any]:
+    """The options in the file of --config, none without one. Raises DataError as `read` does."""
+    if path is None:
+        return {}
+    if not expanded(path).is_file():
+        raise DataError(f"config: {path} is no file, want a TOML file of options, such as a run's config.toml")
+    return read(expanded(path))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -288,7 +310,8 @@ def checked(values: dict[str, Any], path: Path) -> dict[str, Any]:
     options, known = dict(values), [name for name in _HINTS if name not in _PLACES]
     for name, value in values.items():
         if name not in known:
-            raise DataError(f"{path}: unknown option {name!r}, want one of {', '.join(known)}")
+            near = meant(name, known) or f", want one of {', '.join(known)}"
+            raise DataError(f"{path}: unknown option {name!r}{near}")
         if not _fits(value, _HINTS[name]):
             raise DataError(f"{path}: {name} = {_shown(value)}, want {_wanted(_HINTS[name])}")
         if isinstance(value, list):
@@ -312,7 +335,7 @@ def write(values: dict[str, Any], path: Path) -> None:
 
 def _preset(name: str) -> dict[str, Any]:
     if name not in PRESETS:
-        raise ArgumentError(f"--preset: {name!r}, want one of {', '.join(PRESETS)}")
+        raise ArgumentError(f"--preset: {name!r}, want one of {', '.join(PRESETS)}{meant(name, [*PRESETS])}")
     return {**PRESETS[name], "preset": name}
 
 

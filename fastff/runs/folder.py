@@ -44,7 +44,7 @@ def find_run(options: Config) -> tuple[Path, dict[str, Any]]:
     if folder is None or not (folder / CHECKPOINT).exists():
         where = folder or Path("runs") / label(options.dataset)
         filled = " (--seeds N --resume goes on with the runs in it)" if _of_seeds(where) else ""
-        raise DataError(f"{where}: has no {CHECKPOINT}{filled}, want the folder of a run to resume")
+        raise DataError(f"resume: {where} has no {CHECKPOINT}{filled}, want --out with the folder of a run to resume")
     return folder, _options_in(folder / CHECKPOINT)
 
 
@@ -58,7 +58,22 @@ def recipe(folder: Path) -> dict[str, Any]:
     for name in (CONFIG, BEST_OPTIONS):
         if (folder / name).exists():
             return config.read(folder / name)
-    raise DataError(f"{folder}: has no {CONFIG}, want the folder of a run")
+    raise no_run(folder, CONFIG)
+
+
+def no_run(place: str | os.PathLike[str], file: str, wanted: str = "the folder of a run") -> DataError:
+    """The error for a place without this file of a run: it says what is there, and which folders hold runs."""
+    path = Path(place)
+    what = f"has no {file}"
+    if str(place) in NAMES:
+        what = "is a data set"
+    elif path.is_file():
+        what = "is a file"
+    elif not path.exists():
+        what = "no such folder"
+    runs = sorted(str(folder.parent) for folder in Path("runs").glob(f"*/{file}"))[:3]
+    there = f"; there {'are' if len(runs) > 1 else 'is'} {', '.join(runs)}" if runs else ""
+    return DataError(f"{place}: {what}, want {wanted}{there}")
 
 
 def _options_in(path: Path) -> dict[str, Any]:
@@ -93,6 +108,8 @@ def has_run(folder: Path) -> bool:
 def choose_folder(options: Config) -> Path:
     """The folder for a new run: --out, or the first of runs/DATASET, runs/DATASET-2, ... that does not exist yet."""
     if options.out is not None:
+        if Path(options.out).is_file():
+            raise DataError(f"out: {options.out} is a file, want a folder")
         return Path(options.out)
     while True:
         folder = _numbered(options.dataset, len(list(_existing(options.dataset))) + 1)

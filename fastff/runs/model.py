@@ -9,12 +9,13 @@ import numpy as np
 
 from fastff.data.columns import Schema
 from fastff.data.splits import TableSplit, split_from
+from fastff.data.tables import is_table
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.loss import LOSSES
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.targets import TargetExp
-from fastff.runs.folder import BEST, ENSEMBLE
+from fastff.runs.folder import BEST, ENSEMBLE, no_run
 from fastff.runs.regression import output_names
 from fastff.system import checkpoint
 from fastff.system.paths import expanded
@@ -89,8 +90,8 @@ def load_model(place: str | os.PathLike[str]) -> TrainedModel:
     a_file = base.is_file()
     places = [base] if a_file else [base / name for name in (BEST, ENSEMBLE)]
     path = next((path for path in places if path.exists()), None)
-    if path is None:
-        raise DataError(f"{place}: has no {BEST}, want the folder of a run")
+    if path is None or (a_file and (is_table(base) or base.suffix.lower() in (".npy", ".npz"))):
+        raise no_run(place, BEST)
     arrays, metadata = checkpoint.load(path)
     network: FeedForwardNeuralNetwork | Ensemble
     if "networks" in metadata:

@@ -24,15 +24,15 @@ from fastff.runs.build import make_trainer, preprocessing
 from fastff.runs.config import Config
 from fastff.runs.folder import ENSEMBLE, SEEDS, choose_folder, has_run, seed_folder
 from fastff.runs.log import make_log
-from fastff.runs.progress import announce_compiling
+from fastff.runs.progress import announce_compiling, doing
 from fastff.runs.regression import regression_splits
 from fastff.runs.run import Run, described
-from fastff.runs.summary import evaluate_splits, scores
+from fastff.runs.summary import evaluate_splits, scores, what_next
 from fastff.system import clock
 from fastff.system.arguments import check_size
 from fastff.system.files import locked, make_folder, write_text
 from fastff.system.limits import usable_cpus
-from fastff.system.shell import command_line
+from fastff.system.shell import command_line, program
 from fastff.system.signals import HeldSignals, Stopped
 from fastff.system.streams import say
 from fastff.training.evaluation import evaluate
@@ -72,7 +72,7 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
                 work.run(several.train, seeds, usable_cpus(), signals)
         except Stopped as stop:
             again = command_line(["--seeds", str(count), "--resume", "--out", str(folder)])
-            raise Stopped(stop.number, f"saved in {folder}; python -m fastff.train {again} goes on") from None
+            raise Stopped(stop.number, f"saved in {folder}; {program('train')} {again} goes on") from None
         lines = several.write_summary() if several.summaries else ""
     if not (several.trained or several.errors):
         return f"{folder}: the runs of all {count} seeds are done (--epochs N trains on), nothing was trained"
@@ -91,7 +91,8 @@ class _Several:
     def __init__(self, options: Config, data: Dataset, folder: Path, train_run: TrainRun, context: RunContext) -> None:
         self.options, self.data, self.folder, self.train_run, self.context = options, data, folder, train_run, context
         start = clock.now()
-        self.front = preprocessing(options, data)
+        with doing("whitening ..." if options.whiten else ""):
+            self.front = preprocessing(options, data)
         self.prepare_seconds = clock.since(start)
         announce_compiling(options.precision)
         self.networks: dict[int, FeedForwardNeuralNetwork] = {}
@@ -143,5 +144,6 @@ class _Several:
         return (
             f"{data.name}: {score} {spread} (mean ± standard deviation over {len(seeds)} seeds)\n"
             f"as one model, {ENSEMBLE}: {scores(figures['ensemble'])}\n"
-            f"written to {self.folder}: {ENSEMBLE}, {SEEDS}, and the runs of seeds {seeds[0]} to {seeds[-1]}"
+            f"written to {self.folder}: {ENSEMBLE}, {SEEDS}, and the runs of seeds {seeds[0]} to {seeds[-1]}\n"
+            f"this command {clock.since(clock.STARTED):.1f} s; next: {what_next(self.folder)}"
         )

@@ -1,6 +1,7 @@
 """What a finished run says about itself: the content of summary.json, the pictures, and a command's last lines."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fastff.runs.regression import all_figures, output_names
 from fastff.runs.run import Run
 from fastff.system import clock, elementary
 from fastff.system.blocks import Sliceable
+from fastff.system.shell import command_line, program
 from fastff.training.figures import class_figures, majority_share
 
 FIGURES: tuple[str, ...] = (  # of classes; regression.SUMMARY has those of numbers
@@ -204,14 +206,19 @@ def _beside_accuracy(summary: Mapping[str, Any]) -> str:
 
 
 def closing_lines(run: Run, summary: dict[str, Any]) -> str:
-    """What the command prints at the end: the accuracies, the speed, and the files in the run's folder."""
-    files = sorted(path.name for path in run.folder.iterdir() if not path.name.startswith("."))
+    """What the command prints at the end: the scores, the time, where the files are, and where to look next."""
+    score = "accuracy" if summary["task"] == "classify" else "r2"
     return (
-        f"{summary['dataset']}: {'accuracy' if summary['task'] == 'classify' else 'r2'} "
-        f"{scores(summary, ('test', 'val', 'train'))}, "
-        f"of epoch {summary['best_epoch']}, the best in {run.options.monitor}\n"
+        f"{summary['dataset']}: {score} {scores(summary, ('test', 'val', 'train'))}\n"
         f"{_beside_accuracy(summary)}"
-        f"{summary['epochs']} epochs of training in {summary['train_seconds']:.2f} s, "
-        f"{summary['examples_per_second']:,.0f} rows/s, {summary['parameters']:,} parameters\n"
-        f"written to {run.folder}: {', '.join(files)}"
+        f"epoch {summary['best_epoch']} of {summary['epochs']}, the best in {run.options.monitor}; "
+        f"training {summary['train_seconds']:.2f} s, this command {clock.since(clock.STARTED):.1f} s\n"
+        f"{summary['examples_per_second']:,.0f} rows/s, {summary['parameters']:,} parameters; written to {run.folder}\n"
+        f"next: {what_next(run.folder)}"
     )
+
+
+def what_next(folder: Path) -> str:
+    """Two commands that use what a run has left."""
+    where = command_line([str(folder)])
+    return f"{program('report')} {where}, or {program('predict')} {where} ..."

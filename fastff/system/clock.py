@@ -16,3 +16,6 @@ def since(start: float) -> float:
 def per_second(count: float, seconds: float) -> float:
     """How many of `count` came in one of these seconds; 0 where no time has passed, so that nobody can tell."""
     return count / seconds if seconds > 0 else 0.0
+
+
+STARTED = now()  # when fastff was imported, which is all but when a command was called

@@ -17,7 +17,11 @@ class HasPaths:
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self), include_extras=True).items():
             value = getattr(self, name)
-            if PATH in getattr(hint, "__metadata__", ()) and str(value).startswith("~"):
+            if PATH not in getattr(hint, "__metadata__", ()):
+                continue
+            if value == "":  # as of a variable of the shell that is not set; it would be the current folder
+                raise ArgumentError(f"{name}: '', want a path")
+            if str(value).startswith("~"):
                 object.__setattr__(self, name, str(expanded(value)))
 
 

@@ -5,7 +5,9 @@ same result (steps.py). Everything random follows from one seed: the order of ep
 """
 
 import math
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Literal
 
@@ -36,6 +38,10 @@ from fastff.training.schedules import SCHEDULES
 from fastff.training.steps import Fit, LayerSteps, ProgramSteps, Steps, Trained
 
 Validate = Callable[[], tuple[float, float]]
+
+
+def _nothing(_: object) -> None:
+    """Shows nothing."""
 
 
 class Trainer(Closed):
@@ -80,7 +86,7 @@ class Trainer(Closed):
         ``"val_auc"``, or for numbers to predict ``"val_r2"`` or ``"train_r2"``: `best` keeps the weights of its best
         epoch.
     verbose : bool, default: False
-        Print a line after each epoch.
+        Show a bar in a terminal or a notebook (there with ipywidgets), elsewhere print a line after each epoch.
 
     Raises
     ------
@@ -252,7 +258,8 @@ class Trainer(Closed):
         self._last_epoch = self.progress.epoch + epochs
         self._averages = self._begin_averages()
         try:
-            self._fit(given, epochs, on_epoch)
+            with ExitStack() as shown:
+                self._fit(given, epochs, on_epoch, shown)
         finally:
             if self._averages is not None:
                 self._averages.show()
@@ -260,12 +267,16 @@ class Trainer(Closed):
             self.restore_best()
         return self.history
 
-    def _fit(self, given: Given, epochs: int, on_epoch: Callable[[EpochRecord], Any] | None) -> None:
+    def _fit(self, given: Given, epochs: int, on_epoch: Callable[[EpochRecord], Any] | None, shown: ExitStack) -> None:
+        """The epochs of a fit; what shows how it goes is closed with `shown`."""
+        show, compiling = self._shown(shown)
+        compiling(True)
         fit = self.what_to_fit(given.X, given.Y, given.weights)
         steps, validate = self._build(
             fit, given.X_val, given.Y_val, 1 if on_epoch is not None or self.verbose or self._ranks else epochs
         )
         self.compile_seconds += steps.compile()
+        compiling(False)
 
         settings = self._settings()
         going_on = True
@@ -280,8 +291,7 @@ class Trainer(Closed):
             if figures is None and validate is not None:
                 figures = validate()
             record = self.recorder.close(fit, figures, ranked=self._ranked(given))
-            if self.verbose:
-                print(record, flush=True)
+            show(record)
             going_on = not (on_epoch is not None and self._told(record, on_epoch)) and self._epochs_left > 0
 
     def _told(self, record: EpochRecord, on_epoch: Callable[[EpochRecord], Any]) -> Any:
@@ -310,6 +320,18 @@ class Trainer(Closed):
             return Averages(self.network.linear_layers, self.ema_decay)
         averages.decay = self.ema_decay
         return averages
+
+    def _shown(self, stack: ExitStack) -> tuple[Callable[[EpochRecord], Any], Callable[[bool], Any]]:
+        """What is called with each epoch's record, and before and after compiling; stack: closes it."""
+        if not self.verbose:
+            return _nothing, self.context.compiling or _nothing
+        from fastff.training.progress import TrainingProgress  # rich takes some time to import
+
+        line = TrainingProgress(self._last_epoch, self.progress.epoch, stream=sys.stdout)
+        if not line.drawn:
+            return partial(print, flush=True), _nothing
+        stack.enter_context(line)
+        return line.show, line.compiling
 
     def evaluate(self, X: Rows, Y: np.ndarray) -> tuple[float, float]:
         """How good the network is over all rows, with the trainer's threads.

@@ -5,22 +5,34 @@ import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastff import command
 from fastff.data import load_dataset
 from fastff.errors import MissingExtra
 from fastff.runs.build import for_data, make_trainer
-from fastff.runs.config import Config, Count, File, Folder, Name, Share, Weighting, read, start_from
+from fastff.runs.command_line import option_names
+from fastff.runs.config import (
+    Columns,
+    Config,
+    Count,
+    DataSet,
+    File,
+    Folder,
+    Name,
+    Share,
+    Weighting,
+    config_file,
+    start_from,
+)
 from fastff.runs.folder import label
 from fastff.runs.progress import announce_compiling
 from fastff.system.arguments import check_seed, check_size
 from fastff.system.files import make_folder
 from fastff.system.limits import usable_cpus
+from fastff.system.options import Option, as_words
 from fastff.system.paths import PATH, HasPaths
-from fastff.system.shell import command_line
+from fastff.system.shell import command_line, program
 from fastff.system.signals import Stopped, raised
 from fastff.tune.workers import run_here, run_in_workers
 
@@ -36,7 +48,7 @@ class Options(HasPaths):
 
     Each trial trains a network with options that Optuna chooses: hidden layers, step size and its schedule, weight
     decay, batch size, dropout, label smoothing and, for pictures, whitening and changes in training. A trial that is
-    worse than most others were at the same epoch is stopped early. The first trial is what fastff.train would do, so
+    worse than most others were at the same epoch is stopped early. The first trial is what fastff train would do, so
     that the result is at least as good. Needs optuna: pip install "fastff[tune]".
 
     All trials are kept in a storage. Running the same line again, with a larger --trials or after an interruption,
@@ -44,14 +56,24 @@ class Options(HasPaths):
     and writes its files when all N trials are finished. If a command is killed, the others train its trials anew after
     a minute.
 
-    Examples: python -m fastff.tune digits --trials 100                       (into runs/tune-digits)
-              python -m fastff.train --config runs/tune-digits/best.toml
-              python -m fastff.tune wine.csv --target quality --trials 50 --epochs 20 --jobs 4
+    Examples:
+      fastff tune digits --trials 100     searches, into runs/tune-digits
+      fastff train --config runs/tune-digits/best.toml
+      fastff tune wine.csv --target quality --trials 50 --epochs 20 --jobs 4
     """
 
-    dataset: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATASET"), PATH]
-    """The name of a known data set, or a path, as for fastff.train."""
-    trials: Annotated[int, tyro.conf.arg(metavar="N")]
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": (
+            "data_dir", "target", "task", "drop", "categorical", "weight_column", "class_weight", "test_share",
+        ),
+        "search": ("trials", "jobs", "preset", "config", "epochs", "seed"),
+        "saving": ("out", "storage"),
+    }  # fmt: skip
+    """The options under the headings of --help."""
+
+    dataset: DataSet
+    """The name of a known data set, or a path, as for fastff train."""
+    trials: int
     """The number of trials in all, including those of earlier commands and of others that run at the same time."""
     jobs: Count = None
     """How many trials to train at once, each in a process with one thread and its own copy of the data.
@@ -62,9 +84,9 @@ class Options(HasPaths):
     """The column of a table that holds the class to be predicted."""
     task: Literal["auto", "classify", "regress"] = "auto"
     """Of a table: whether the target holds classes or numbers to predict."""
-    drop: tuple[str, ...] = ()
+    drop: Columns = ()
     """Of a table: columns to leave out."""
-    categorical: tuple[str, ...] = ()
+    categorical: Columns = ()
     """Of a table: columns whose values are names, also where they are numbers."""
     weight_column: Name = None
     """Of a table: the column that says how much each training row counts; it is no feature."""
@@ -72,25 +94,25 @@ class Options(HasPaths):
     """How much each training row counts: balanced gives every class the same weight in all, however rare it is."""
     test_share: Share = None
     """Of a table: the share of its rows that no trial sees, so that they can test the network in the end; 0 for none.
-    best.toml has it, too: fastff.train --config leaves out the same rows."""
+    best.toml has it, too: fastff train --config leaves out the same rows."""
     preset: Name = None
-    """A named set of options of fastff.train from which the search starts."""
+    """A named set of options of fastff train from which the search starts."""
     config: File = None
-    """A TOML file of options of fastff.train from which the search starts, such as a best.toml."""
+    """A TOML file of options of fastff train from which the search starts, such as a best.toml."""
     epochs: Count = None
-    """How many epochs each trial trains; by default as many as fastff.train would."""
+    """How many epochs each trial trains; by default as many as fastff train would."""
     seed: int = 0
     """Decides which options are tried. With one job, the same seed tries the same options.
     With several jobs, they also depend on which trials end first."""
-    storage: Annotated[str | None, tyro.conf.arg(metavar="URL", help_behavior_hint=""), PATH] = None
+    storage: Annotated[str | None, Option("URL"), PATH] = None
     """Where the trials are kept: a database's URL, or a journal file that ends in .log; by default OUT/study.db.
     For several machines: a PostgreSQL or MySQL server, or a journal file on a disk that they share."""
     out: Folder = None
     """The folder for best.toml, trials.csv and the pictures; by default runs/tune-DATASET."""
 
 
-def main(arguments: list[str]) -> None:
-    options = tyro.cli(Options, args=arguments, prog="python -m fastff.tune")
+@command.takes(Options, "tune", option_names)
+def main(options: Options) -> None:
     check_size("trials", options.trials)
     jobs = usable_cpus() if options.jobs is None else check_size("jobs", options.jobs)
     check_seed(options.seed, required=True)
@@ -124,14 +146,14 @@ def main(arguments: list[str]) -> None:
             stop = signalled
         names = write_results(folder, study, start, shape)
         if stop is not None:
-            again = command_line(["python", "-m", "fastff.tune", *arguments])
+            again = command_line([*program("tune").split(), *as_words(options)])
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             raise Stopped(number, f"finished trials are kept; {again} goes on")
         print(closing_lines(folder, names, study, start))
 
 
 def _start(options: Options, task: str = "classify") -> Config:
-    file = {} if options.config is None else read(Path(options.config))
+    file = config_file(options.config)
     said: dict[str, Any] = {name: getattr(options, name) for name in _OF_TRAIN}
     start = start_from(options.dataset, options.preset, file, task)
     said = {name: value for name, value in said.items() if value not in (None, (), "auto")}

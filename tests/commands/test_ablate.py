@@ -55,7 +55,7 @@ def test_the_figures_are_those_of_fit_many_and_paired_by_seed(trained):
     base = {name: tuple(v) if isinstance(v, list) else v for name, v in read(trained / "config.toml").items()}
     del base["dataset"]
     means = {}
-    for name, other in {None: {}, "dropout": {"dropout": 0.0}, "hidden": {"hidden": ()}}.items():
+    for name, other in {None: {}, "dropout": {"dropout": 0.0}, "hidden": {"hidden": (), "dropout": 0.0}}.items():
         configs = [Config(**{**base, **other, "seed": seed}) for seed in (4, 5, 6)]
         means[name] = [item.best for item in fit_many(configs, data)]
     study = read_ablation(trained)
@@ -159,7 +159,7 @@ def test_it_draws_a_bar_for_each_part(trained, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "saying", "status"),
     [
-        (["nowhere"], "has no config.toml, want the folder of a run", 1),
+        (["nowhere"], "no such folder, want the folder of a run", 1),
         (["run", "--seeds", 0], "seeds: 0", 2),
         (["run", "--jobs", 0], "jobs: 0", 2),
     ],

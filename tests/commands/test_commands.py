@@ -1,5 +1,6 @@
 """The commands from end to end: from the digits to a run's files, its figures and its predictions."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -187,12 +188,14 @@ def test_the_metrics_have_a_line_an_epoch(digits):
 def test_only_the_closing_lines_are_printed(digits):
     folder, printed = digits
     summary = json.loads((folder / "summary.json").read_text())
-    first, second, third, fourth = printed.splitlines()
+    first, second, third, fourth, fifth = printed.splitlines()
     assert first.startswith(f"digits: accuracy test {summary['test_accuracy']:.2%}, ")
     balanced, area = summary["test_balanced_accuracy"], summary["test_auc"]
     assert second == f"test: balanced accuracy {balanced:.2%}, AUC {area:.4f}, majority class 10.3%"
-    assert third.startswith("40 epochs ")
-    assert fourth == f"written to {folder}: {', '.join(FILES)}"
+    assert third.startswith(f"epoch {summary['best_epoch']} of 40, the best in val_accuracy; training ")
+    assert re.search(r"training \d+\.\d\d s, this command \d+\.\d s$", third)
+    assert fourth.endswith(f" rows/s, 50,826 parameters; written to {folder}")
+    assert fifth == f"next: python -m fastff.report {folder}, or python -m fastff.predict {folder} ..."
 
 
 def test_runs_are_numbered_where_no_folder_is_named(flowers, tmp_path, monkeypatch):
@@ -473,13 +476,13 @@ def test_help_names_every_option(monkeypatch, name):
 def test_a_shell_sees_status_and_streams(flowers, tmp_path):
     trained = shell("fastff.train", flowers, *SMALL, "--epochs", 1, "--out", "run", cwd=tmp_path)
     assert trained.returncode == 0
-    assert len(trained.stdout.splitlines()) == 4
+    assert len(trained.stdout.splitlines()) == 5
     evaluated = shell("fastff.evaluate", "run", flowers, cwd=tmp_path)
     assert evaluated.returncode == 0
     assert json.loads(evaluated.stdout)["n"] == 15
     failed = shell("fastff.evaluate", "nowhere", flowers, cwd=tmp_path)
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert failed.stderr == "error: nowhere: has no best.safetensors, want the folder of a run\n"
+    assert failed.stderr == "error: nowhere: no such folder, want the folder of a run\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="on Windows: processes send one another no signals")
@@ -503,3 +506,31 @@ def test_a_signal_in_the_middle_of_an_epoch_loses_nothing(tmp_path, number, said
     succeed("train", "--resume", "--epochs", epochs, "--out", tmp_path / "stopped")
     succeed("train", *options[:-1], tmp_path / "whole", "--epochs", epochs)
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows: there are no terminals of this kind")
+def test_a_terminal_of_80_columns_sees_whitening_epochs_and_lines_that_fit(flowers, tmp_path):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update(TERM="xterm", COLUMNS="80", LINES="24")
+        os.chdir(tmp_path)
+        words = ["train", str(flowers), "--hidden", "16", "--whiten", "2", "--epochs", "3", "--out", "run"]
+        os.execv(sys.executable, [sys.executable, "-m", "fastff", *words])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    seen = b""
+    with contextlib.suppress(OSError):  # the terminal goes with the process
+        while part := os.read(terminal, 1 << 16):
+            seen += part
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    lines = [
+        line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())) if line.strip()
+    ]
+    assert any("whitening ..." in line for line in lines)
+    assert any(line.startswith("epoch 3/3 ") and line.rstrip().endswith(" left") for line in lines)
+    assert max(map(len, lines[:-1])) <= 80  # the last says what to type next

@@ -224,7 +224,7 @@ def test_arrays_of_numbers(folder, tmp_path):
     [
         (["--loss", "cross_entropy"], "loss: cross_entropy for the numbers of homes, want another, or task classify"),
         (["--monitor", "val_accuracy"], "monitor: val_accuracy for numbers to predict, want val_r2 or val_loss"),
-        (["--class-weight", "balanced"], "class_weight: 'balanced' for numbers to predict"),
+        (["--class-weight", "balanced"], "--class-weight: 'balanced' for numbers to predict"),
         (["--target", "town", "--loss", "poisson"], "loss: poisson for the classes of homes"),
     ],
 )

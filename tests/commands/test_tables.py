@@ -171,7 +171,7 @@ def test_test_rows_may_be_none_or_of_another_file(trained, tmp_path):
                saying=f"no test rows were held out of its table, {cure}")  # fmt: skip
     both = ("--test", other, "--test-share", 0.2)
     refuse(tmp_path, "train", trained / "t.csv", *options, *both, "--out", tmp_path / "x", status=2,
-           saying="test_share: 0.2 beside the test rows in")  # fmt: skip
+           saying="--test-share: 0.2 beside the test rows in")  # fmt: skip
     for option in (("--test-share", 0.1), ("--test", other), ("--weight-column", "noise"), ("--split-seed", 1)):
         refuse(tmp_path, "train", "digits", *option, "--out", tmp_path / "x", status=2, saying="only for tables")
 
@@ -213,7 +213,7 @@ def test_weights_of_classes_and_rows_change_what_is_learned(tmp_path):
 def test_the_epoch_of_the_best_auc_is_kept(trained, tmp_path):
     options = ("--target", "kind", "--epochs", 3, "--monitor", "val_auc")
     out = succeed("train", trained / "t.csv", *options, "--out", tmp_path / "run")
-    assert "the best in val_auc\n" in out
+    assert "the best in val_auc; " in out
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["val_auc"] == max(line["val_auc"] for line in lines)

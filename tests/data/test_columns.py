@@ -284,7 +284,7 @@ def test_several_targets_are_numbers():
     ],
 )
 def test_a_target_that_is_not_there(target, found):
-    with pytest.raises(DataError, match=f"^table: {found}"):
+    with pytest.raises(DataError, match=f"^target: table: {found}"):
         Schema.fit(table(a=[0.5, 1.5] * 20), target=target)
 
 

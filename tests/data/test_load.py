@@ -226,12 +226,12 @@ def test_damaged_gzip_is_refused(tmp_path):
         (
             {"name_or_path": "mnist", "data_dir": "."},
             DataError,
-            ".: has no files of mnist, want train-images-idx3-ubyte",
+            "data_dir: . has no files of mnist, want train-images-idx3-ubyte",
         ),
         (
             {"name_or_path": "cifar10", "data_dir": "."},
             DataError,
-            ".: has no files of cifar10, want cifar-10-python.tar",
+            "data_dir: . has no files of cifar10, want cifar-10-python.tar",
         ),
         ({"name_or_path": "cifar10-hst", "data_dir": "."}, DataError, "cifar10_hst_train, cifar10_hst_val"),
         ({"name_or_path": "."}, DataError, ".: no data found, want x_train.npy and y_train.npy"),

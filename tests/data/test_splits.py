@@ -119,7 +119,7 @@ def test_test_rows_may_come_from_another_file(tmp_path):
     assert (len(data.y_train), len(data.y_val)) == (27, 3)
     with pytest.raises(ArgumentError, match=r"^test_share: 0.2 beside the test rows in .*b.csv, want one of the two$"):
         load_dataset(tmp_path / "a.csv", target="kind", test=tmp_path / "b.csv", test_share=0.2)
-    with pytest.raises(DataError, match=r"c.npz: want a table, .csv"):
+    with pytest.raises(DataError, match=r"c.npz is no table, want the file of one, .csv"):
         load_dataset(tmp_path / "a.csv", target="kind", test=tmp_path / "c.npz")
 
 
@@ -136,9 +136,21 @@ def test_a_column_of_weights_is_no_feature():
     [
         ({"weight_column": "b"}, ArgumentError, "weight_column: 'b' is no column, want some of: a, w, kind"),
         ({"weight_column": "kind"}, ArgumentError, "weight_column: 'kind' is a target or left out"),
-        ({"weight_column": "less"}, DataError, "table: column 'less': the weight -1.0 at row 0, want a number of at"),
-        ({"weight_column": "gap"}, DataError, "table: column 'gap': the weight nan at row 0, want a number of at"),
-        ({"weight_column": "zero"}, DataError, "table: column 'zero': all weights are 0, want some above"),
+        (
+            {"weight_column": "less"},
+            DataError,
+            "weight_column: table: column 'less': the weight -1.0 at row 0, want a number of at",
+        ),
+        (
+            {"weight_column": "gap"},
+            DataError,
+            "weight_column: table: column 'gap': the weight nan at row 0, want a number of at",
+        ),
+        (
+            {"weight_column": "zero"},
+            DataError,
+            "weight_column: table: column 'zero': all weights are 0, want some above",
+        ),
         ({"test_share": 1.0}, ArgumentError, "test_share: 1.0"),
         ({"test_share": -0.1}, ArgumentError, "test_share: -0.1"),
         ({"split_seed": 3}, ArgumentError, "split_seed: 3, but no rows are held out"),
@@ -157,5 +169,7 @@ def test_options_that_cannot_be_used(options, error, found):
 
 @pytest.mark.parametrize("options", [{"test_share": 0.2}, {"test": "a.csv"}, {"weight_column": "w"}, {"split_seed": 0}])
 def test_options_of_tables_are_for_tables(options):
-    with pytest.raises(ArgumentError, match=f"^{next(iter(options))}: .* for digits, want a .* only for tables"):
+    with pytest.raises(
+        ArgumentError, match=f"^{next(iter(options))}: .* for digits, want it left out: it is only for tables"
+    ):
         load_dataset("digits", **options)

@@ -284,7 +284,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch):
     "option", [{"task": "classify"}, {"drop": ["a"]}, {"categorical": ["a"]}, {"target": ["a", "b"]}]
 )
 def test_options_of_tables_are_for_tables(tmp_path, option):
-    with pytest.raises(ArgumentError, match=f"^{next(iter(option))}: .* for digits, want a {next(iter(option))} only"):
+    with pytest.raises(ArgumentError, match=f"^{next(iter(option))}: .* for digits, want it left out"):
         load_dataset("digits", **option)
     pq.write_table(pa.table(COLUMNS), tmp_path / "train-0.parquet")
     with pytest.raises(ArgumentError, match=f"^{next(iter(option))}: .* for the folder"):

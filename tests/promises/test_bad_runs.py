@@ -35,7 +35,7 @@ def test_resuming_with_other_data(here):
 
 
 def test_resuming_where_there_is_no_run(here):
-    refuse(here, "train", "--resume", "--out", "new", status=1, saying="new: has no checkpoint.safetensors")
+    refuse(here, "train", "--resume", "--out", "new", status=1, saying="--resume: new has no checkpoint.safetensors")
     refuse(here, "train", "--resume", status=1, saying="has no checkpoint.safetensors")
     assert not (here / "new").exists()
 
@@ -69,8 +69,8 @@ def test_resuming_from_a_plain_network(here):
 @pytest.mark.parametrize(
     ("arguments", "saying"),
     [
-        (["nowhere", "flowers.npz"], "nowhere: has no best.safetensors"),
-        (["flowers.npz", "flowers.npz"], "flowers.npz is not a whole safetensors file"),
+        (["nowhere", "flowers.npz"], "nowhere: no such folder, want the folder of a run"),
+        (["flowers.npz", "flowers.npz"], "flowers.npz: is a file, want the folder of a run"),
         (["old", "digits"], ["digits", "rows of 64 values, want 4"]),
         (["old", "missing.npz"], "missing.npz"),
         (["old", "flowers.npz", "--tta"], "--tta"),

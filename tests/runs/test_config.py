@@ -5,7 +5,6 @@ A config that is written to a file and read back is the same.
 
 import contextlib
 import dataclasses
-import re
 
 import pytest
 from hypothesis import given
@@ -57,13 +56,6 @@ def test_a_preset_takes_the_place_of_what_the_data_set_starts_from(name):
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_what_a_data_set_starts_from_is_a_preset_by_its_name(name):
     assert options("./mine.npz", "--preset", name).hidden == options(name).hidden
-
-
-def test_help_names_every_preset(capsys):
-    with pytest.raises(SystemExit):
-        options("--help")
-    words = re.findall(r"[\w-]+", capsys.readouterr().out)
-    assert not {*PRESETS} - {*words}
 
 
 def test_a_config_file_wins_over_preset_and_data_set(tmp_path):

@@ -35,7 +35,7 @@ def test_the_folder_to_resume_is_the_latest_of_the_data_set(tmp_path, monkeypatc
         checkpoint.save(folder / "checkpoint.safetensors", {}, {"options": {"seed": 3}})
     folder, saved = find_run(saying(dataset="data/flowers.npz"))
     assert (folder.name, saved) == ("flowers-2", {"seed": 3})
-    with pytest.raises(DataError, match=r"digits: has no checkpoint\.safetensors"):
+    with pytest.raises(DataError, match=r"digits has no checkpoint\.safetensors"):
         find_run(saying())
 
 

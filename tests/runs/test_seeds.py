@@ -105,9 +105,9 @@ def _diverging(seed):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("--seeds", 0), 2, "seeds: 0, want a whole number of at least 1"),
+        (("--seeds", 0), 2, "--seeds: 0, want a whole number of at least 1"),
         (("--seeds", 2, "--log", "tensorboard"), 2, "--seeds: does not go with --log tensorboard"),
-        (("--seeds", 2, "--batch-size", 0), 2, "batch_size: 0, want a whole number of at least 1"),
+        (("--seeds", 2, "--batch-size", 0), 2, "--batch-size: 0, want a whole number of at least 1"),
         (("--seeds", 2, "--resume"), 1, "want a folder that --seeds has filled"),
     ],
 )

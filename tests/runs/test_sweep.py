@@ -77,7 +77,7 @@ def test_a_result_says_in_short_what_it_is(flowers):
     options = "hidden=(8,), epochs=6, batch_size=16"
     assert repr(good) == f"Fitted({options}, monitor='val_loss', val_loss {good.best:.3f} in epoch {good.best_epoch})"
     options = options.replace("epochs", "whiten=99, epochs")
-    assert repr(bad) == f"Fitted({options}, ArgumentError: components: 99, want at most the 4 features of X)"
+    assert repr(bad) == f"Fitted({options}, ArgumentError: whiten: 99, want at most the 4 features of X)"
     assert len(repr(bad)) < 200
 
 

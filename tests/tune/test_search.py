@@ -221,7 +221,7 @@ def test_a_search_does_not_go_on_with_other_options(flowers, tmp_path):
     search(flowers, "--trials", 1, *QUICK, "--out", tmp_path / "s")
     _, err = search(flowers, "--trials", 2, "--epochs", 3, "--jobs", 1, "--out", tmp_path / "s", status=1)
     assert err == [
-        "error: epochs: 3, but the search in this storage has 2; want the same, or another --out or --storage"
+        "error: --epochs: 3, but the search in this storage has 2; want the same, or another --out or --storage"
     ]
 
 
@@ -239,7 +239,8 @@ def test_ctrl_c_keeps_what_is_finished_and_the_trial_under_way_comes_again(flowe
         patch.setattr(Search, "report", interrupt)
         out, err = search(*arguments, status=130)
     assert out == ""
-    again = command_line(["python", "-m", "fastff.tune", *map(str, arguments)])
+    line = [flowers, "--trials", 4, "--jobs", 1, "--epochs", 2, "--out", folder]  # in the order of the options
+    again = command_line(["python", "-m", "fastff.tune", *map(str, line)])
     assert err[-1] == f"interrupted: finished trials are kept; {again} goes on"
     assert states(folder) == ["complete", "complete", "fail", "waiting"]
     assert (folder / "best.toml").exists()
@@ -255,8 +256,8 @@ def test_ctrl_c_keeps_what_is_finished_and_the_trial_under_way_comes_again(flowe
 def test_help_names_every_option():
     result = run("tune", "--help")
     assert result.status == 0
-    names = ["trials", "jobs", "data-dir", "target", "task", "drop", "categorical", "weight-column", "class-weight"]
-    names += ["test-share", "preset", "config", "epochs", "seed", "storage", "out"]
+    names = ["data-dir", "target", "task", "drop", "categorical", "weight-column", "class-weight", "test-share"]
+    names += ["trials", "jobs", "preset", "config", "epochs", "seed", "out", "storage"]
     assert re.findall(r"^[^\w-]+--([a-z][a-z-]+) ", result.out, re.MULTILINE) == names
 
 
@@ -264,10 +265,10 @@ def test_help_names_every_option():
     ("arguments", "status", "message"),
     [
         (["nowhere.npz", "--trials", 1], 1, "nowhere.npz: no such file or folder"),
-        (["digits", "--trials", 0], 2, "trials: 0, want a whole number of at least 1"),
-        (["digits", "--trials", 1, "--jobs", 0], 2, "jobs: 0, want a whole number of at least 1"),
-        (["digits", "--trials", 1, "--epochs", 0], 2, "epochs: 0, want a whole number of at least 1"),
-        (["digits", "--trials", 1, "--seed", -1], 2, "seed: -1, want a whole number of at least 0"),
+        (["digits", "--trials", 0], 2, "--trials: 0, want a whole number of at least 1"),
+        (["digits", "--trials", 1, "--jobs", 0], 2, "--jobs: 0, want a whole number of at least 1"),
+        (["digits", "--trials", 1, "--epochs", 0], 2, "--epochs: 0, want a whole number of at least 1"),
+        (["digits", "--trials", 1, "--seed", -1], 2, "--seed: -1, want a whole number of at least 0"),
         (["digits", "--trials", 1, "--preset", "none"], 2, "--preset: 'none', want one of course"),
         (["digits", "--trials", 1, "--storage", "nonsense"], 2, "--storage: 'nonsense', want a database's URL"),
         (["digits", "--trials", 1, "--storage", "no://a:b@c"], 2, "--storage: 'no://a:***@c', want a database's URL"),
