@@ -162,7 +162,7 @@ def test_tables_that_cannot_be_used(here, text, arguments, saying):
 
 
 def test_a_data_dir_that_is_missing(here):
-    refuse(here, "train", "mnist", "--data-dir", "nowhere", "--out", "old", status=1, saying=["data_dir", "nowhere"])
+    refuse(here, "train", "mnist", "--data-dir", "nowhere", "--out", "old", status=1, saying=["--data-dir", "nowhere"])
 
 
 def test_a_data_dir_without_the_files(here):
