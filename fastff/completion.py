@@ -1,18 +1,29 @@
 """fastff completion SHELL: prints a script with which a shell completes the words of fastff when Tab is pressed."""
 
-from collections.abc import Iterator
+import argparse
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastff import command
 from fastff.command import COMMANDS
 from fastff.data.load import NAMES
+from fastff.errors import MissingExtra
 from fastff.runs.presets import PRESETS
 from fastff.system.option_help import field_texts, written
 from fastff.system.options import Option, Spec, specs
 
-GENERAL = {"--help": "Show the commands.", "--version": "Show the version."}
+_NAMES = " ".join(NAMES)
+# Of a data set, which is a name or a path
+_DATA: dict[str, Any] = {
+    "bash": "_fastff_data_file",  # shtab adds the slash to folders where "file" is in the name
+    "zsh": "_fastff_data",
+    "fish": f"{_NAMES} (__fish_complete_path (commandline -ct))",
+    "preamble": {
+        "bash": f'_fastff_data_file() {{ compgen -f -- "$1"; compgen -W "{_NAMES}" -- "$1"; }}',
+        "zsh": f"_fastff_data() {{ compadd -- {_NAMES}; _files; }}",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,8 @@ class Options:
       fastff completion zsh > ~/.zfunc/_fastff       with fpath+=~/.zfunc before compinit in ~/.zshrc
       fastff completion fish > ~/.config/fish/completions/fastff.fish
 
-    Make the folder first where it is not there, and open a new shell afterwards.
+    Make the folder first where it is not there, and open a new shell afterwards. shtab makes the script:
+    pip install "fastff[completion]"
     """
 
     shell: Annotated[Literal["bash", "zsh", "fish"], Option("SHELL", positional=True)]
@@ -33,7 +45,21 @@ class Options:
 
 @command.takes(Options, "completion")
 def main(options: Options) -> None:
-    print({"bash": _bash, "zsh": _zsh, "fish": _fish}[options.shell](), end="")
+    try:
+        import shtab
+    except ImportError:
+        raise MissingExtra('fastff completion needs shtab: pip install "fastff[completion]"') from None
+    parser = argparse.ArgumentParser("fastff", add_help=False)
+    for name, text in {"--help": "Show the commands.", "--version": "Show the version."}.items():
+        parser.add_argument(name, action="store_true", help=text)
+    commands = parser.add_subparsers()
+    for name, (_, what) in COMMANDS.items():
+        texts = field_texts(options_of(name))
+        own = commands.add_parser(name, help=what, add_help=False)
+        for spec in specs(options_of(name)):
+            _add(own, spec, texts.get(spec.field, "").partition(". ")[0].rstrip("."), shtab.FILE)
+        own.add_argument("--help", action="store_true", help="Show this help")
+    print(shtab.complete(parser, options.shell))
 
 
 def options_of(name: str) -> type:
@@ -43,125 +69,17 @@ def options_of(name: str) -> type:
     return kind
 
 
-def words_of(spec: Spec) -> tuple[str, ...]:
-    """The words that an option, or what stands in its place, may take; none where it takes others too."""
-    known = {"preset": tuple(PRESETS), "dataset": NAMES}
-    return spec.choices or known.get(spec.field, ())
-
-
-def _described(name: str) -> Iterator[tuple[str, str, Spec | None]]:
-    """Each name of an option of a command, its meaning in a sentence, and the option; --help has none."""
-    texts = field_texts(options_of(name))
-    for spec in specs(options_of(name)):
-        text = texts.get(spec.field, "").partition(". ")[0].rstrip(".")
-        for one in written(spec).split(", ") if spec.type is bool else spec.names:
-            if spec.names:
-                yield one, text, spec
-    yield "--help", "Show this help", None
-
-
-def _values(name: str) -> tuple[dict[str, tuple[str, ...]], list[str], list[str]]:
-    """Of a command: the words behind each option with choices, the options with other values, and words in places."""
-    choices, others = {}, []
-    for one, _, spec in _described(name):
-        if spec is not None and spec.type is not bool:
-            if words_of(spec):
-                choices[one] = words_of(spec)
-            else:
-                others.append(one)
-    return choices, others, [word for spec in specs(options_of(name)) if not spec.names for word in words_of(spec)]
-
-
-def _bash() -> str:
-    lines = [
-        "_fastff() {",
-        '    local current="${COMP_WORDS[COMP_CWORD]}" words=""',
-        '    if [ "$COMP_CWORD" -eq 1 ]; then',
-        f'        words="{" ".join([*COMMANDS, *GENERAL])}"',
-        "    else",
-        '        case "${COMP_WORDS[1]} ${COMP_WORDS[COMP_CWORD-1]}" in',
-    ]
-    rest = []
-    for name in COMMANDS:
-        choices, others, places = _values(name)
-        lines += [f'            "{name} {one}") words="{" ".join(words)}" ;;' for one, words in choices.items()]
-        if others:
-            lines.append(f"            {_cases(name, others)}) ;;")
-        options = " ".join(one for one, _, _ in _described(name))
-        rest.append(f'            "{name} "*)')
-        rest.append(
-            f'                case "$current" in -*) words="{options}" ;; *) words="{" ".join(places)}" ;; esac ;;'
-        )
-    return "\n".join([
-        *lines, *rest,
-        "        esac",
-        "    fi",
-        '    COMPREPLY=($(compgen -W "$words" -- "$current"))',
-        "}",
-        "complete -o default -F _fastff fastff",
-        "",
-    ])  # fmt: skip
-
-
-def _zsh() -> str:
-    commands = [f"{name}:{what}" for name, (_, what) in COMMANDS.items()]
-    lines = [
-        "#compdef fastff",
-        "_fastff() {",
-        "    local -a described",
-        "    if (( CURRENT == 2 )); then",
-        f"        described=({_quoted([*commands, *(f'{one}:{text}' for one, text in GENERAL.items())])})",
-        "        _describe command described",
-        "        return",
-        "    fi",
-        '    case "$words[2] $words[CURRENT-1]" in',
-    ]
-    rest = []
-    for name in COMMANDS:
-        choices, others, places = _values(name)
-        lines += [f'        "{name} {one}") compadd -- {" ".join(words)}; return ;;' for one, words in choices.items()]
-        if others:
-            lines.append(f"        {_cases(name, others)}) _files; return ;;")
-        described = _quoted([f"{one}:{text.replace(':', ' -')}" for one, text, _ in _described(name)])
-        rest.append(f"        {name}) described=({described})")
-        add = f"compadd -- {' '.join(places)}; _files" if places else "_files"
-        rest.append(f"            if [[ $PREFIX == -* ]]; then _describe option described; else {add}; fi ;;")
-    return "\n".join([
-        *lines,
-        "    esac",
-        '    case "$words[2]" in',
-        *rest,
-        "    esac",
-        "}",
-        'if [[ "$funcstack[1]" == _fastff ]]; then _fastff "$@"; else compdef _fastff fastff; fi',
-        "",
-    ])  # fmt: skip
-
-
-def _fish() -> str:
-    lines = [
-        f"complete -c fastff -n __fish_use_subcommand -f -a {name} -d {_quoted([what])}"
-        for name, (_, what) in COMMANDS.items()
-    ]
-    lines += [
-        f"complete -c fastff -n __fish_use_subcommand -l {one.removeprefix('--')} -d {_quoted([text])}"
-        for one, text in GENERAL.items()
-    ]
-    for name in COMMANDS:
-        begin = f"complete -c fastff -n '__fish_seen_subcommand_from {name}'"
-        for one, text, spec in _described(name):
-            words = () if spec is None else words_of(spec)
-            value = f" -x -a '{' '.join(words)}'" if words else " -r" if spec and spec.type is not bool else ""
-            lines.append(f"{begin} -l {one.removeprefix('--')}{value} -d {_quoted([text])}")
-        if places := _values(name)[2]:
-            lines.append(f"{begin} -a '{' '.join(places)}'")
-    return "\n".join([*lines, ""])
-
-
-def _cases(name: str, options: list[str]) -> str:
-    return "|".join(f'"{name} {one}"' for one in options)
-
-
-def _quoted(words: list[str]) -> str:
-    """Texts as words of a shell's; an apostrophe ends such a word, and is left out."""
-    return " ".join(f"'{word.replace(chr(39), '’')}'" for word in words)
+def _add(parser: argparse.ArgumentParser, spec: Spec, text: str, files: Any) -> None:
+    """Tell the parser of an option, and which words the shell offers for it."""
+    text = text.replace("%", "%%")
+    if spec.type is bool:
+        parser.add_argument(*written(spec).split(", "), action="store_true", help=text)
+        return
+    choices = tuple(PRESETS) if spec.field == "preset" else spec.choices or None
+    action: Any = parser.add_argument(
+        *(spec.names or [spec.field]), help=text, choices=choices, nargs="*" if spec.several else None
+    )
+    if spec.field == "dataset":
+        action.complete = _DATA
+    elif spec.type is str and not choices and not spec.several:
+        action.complete = files
