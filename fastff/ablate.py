@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastff import command, plots
+from fastff import command
 from fastff.data import Dataset, load_dataset
 from fastff.errors import DataError, DivergenceError
 from fastff.runs.ablation import Ablation, Part, config_of, part_name, read_ablation, without
@@ -148,6 +148,8 @@ def _record(name: str | None, seed: int, item: Fitted) -> dict[str, Any]:
 
 
 def _draw(path: Path, study: Ablation, parts: list[Part]) -> None:
+    from fastff import plots  # here, as matplotlib takes long to import
+
     seeds = f"seed {study.seeds[0]}" if len(study.seeds) == 1 else f"seeds {study.seeds[0]} to {study.seeds[-1]}"
     plots.draw_ablation(
         path,

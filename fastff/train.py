@@ -74,7 +74,8 @@ def _train_run(run: Run, data: Dataset, log: Log) -> dict[str, Any]:
         _fit(run, data, log)
         run.trainer.restore_best()
         summary, answers = summarise(run, data)
-        draw(run, data, summary, answers)
+        with doing("drawing ..." if run.trainer.context.beside is None else ""):
+            draw(run, data, summary, answers)
         run.write_summary(summary)
         log.summary(summary)
     return summary

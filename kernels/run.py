@@ -144,10 +144,10 @@ def _turns(plan, step, control, thread, threads):
     index, losses, hits = load_i64(plan + 8 * INDEX), load_i64(plan + 8 * LOSSES), load_i64(plan + 8 * HITS)
     others = load_i64(plan + 8 * OTHER_INDEX)
     other_losses, other_hits = load_i64(plan + 8 * OTHER_LOSSES), load_i64(plan + 8 * OTHER_HITS)
-    first, hyper = load_i64(plan + 8 * FIRST), load_i64(plan + 8 * NUMBERS)
+    first, last, hyper = load_i64(plan + 8 * FIRST), load_i64(plan + 8 * LAST), load_i64(plan + 8 * NUMBERS)
     in_epoch, in_end = (total + size - 1) // size, (other_total + other_size - 1) // other_size
     each = in_epoch + in_end
-    turn, end = first // in_epoch * each + first % in_epoch, load_i64(plan + 8 * LAST) // in_epoch * each
+    turn, end = first // in_epoch * each + first % in_epoch, last // in_epoch * each + last % in_epoch
     elastic, account = _is_elastic(plan, threads), plan + 8 * ACCOUNT
     members, judged, kind, began, waited = _first_team(plan, threads), False, 0, 0, 0
     while turn < end:

@@ -21,7 +21,7 @@ _FEATURES = dict(binding.get_host_cpu_features())
 if os.environ.get("FASTFF_ISA", "avx512") != "avx512" or not (_FEATURES.get("avx512bf16") or _FEATURES.get("amx-bf16")):
     os.environ.setdefault("FASTFF_BF16", "emulated")
 
-from fastff.engine import panels  # noqa: E402
+from fastff.engine import panels, run  # noqa: E402
 
 # Tests that run in the background may have been started with these ignored, and so would the commands that they start
 for _name, _handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
@@ -40,6 +40,12 @@ settings.load_profile("fastff")
 def pytest_collection_finish():
     """What was imported stays: the garbage collector, which the tests run often, need not look through it each time."""
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def all_threads_take_part():
+    """A test begins with as many threads as it asks for, however busy the machine was in the one before."""
+    run._account[:] = 0
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def run_threads(
 class _Watch:
     """Notices that the threads at a barrier wait in vain, because one that is missing there sleeps or has ended.
 
-    A thread that takes no part (fastff.kernels.team) has a number below 0, and nobody misses it.
+    A thread that takes no part (fastff.kernels.team) has a number below 0, and nobody misses it: thread 0 calls it.
 
     A thread that computes, or waits for a core or for the disk, is only slow; and while the machine is suspended nobody
     looks, so that this does not count either.
@@ -126,6 +126,8 @@ class _Watch:
             for number, thread in enumerate(self._threads)
             if 0 <= self._arrivals[number] < self._arrivals.max() and (self._done[number].is_set() or _idle(thread))
         }
+        if self._done[0].is_set() and (self._arrivals < 0).any():  # the others wait for it to say that there is no more
+            missing.add(0)
         self._idle = self._idle + 1 if missing and now == self._before else 0
         self._before = now
         if self._idle < LOOKS or self.lost:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 import fastff
-from fastff import plots
 from fastff.data import Dataset
 from fastff.data.rows import Rows
 from fastff.engine.batches import Batches
@@ -116,6 +115,8 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any], answers: np.ndarray) 
 
     answers: as summarise has them.
     """
+    from fastff import plots  # here, as matplotlib takes as long to import as the digits to train
+
     folder, trainer, history = run.folder, run.trainer, run.trainer.history
     plots.draw_curves(
         folder / CURVES,

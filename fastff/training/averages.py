@@ -149,6 +149,21 @@ class Averages:
         return arrays
 
 
+def begin_averages(own: Averages | None, layers: Sequence[LinearLayer], decay: float | None) -> Averages | None:
+    """The averages of a fit that begins, with the layers' weights in their place to be trained; None without a decay.
+
+    own: those of earlier fits.
+    """
+    if own is not None:
+        own.hide()
+    if decay is None:
+        return None
+    if own is None:
+        return Averages(layers, decay)
+    own.decay = decay
+    return own
+
+
 def _each_once(layers: Sequence[LinearLayer]) -> list[LinearLayer]:
     """The layers, without those that a network has twice."""
     return [*{id(layer): layer for layer in layers}.values()]

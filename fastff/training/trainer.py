@@ -5,7 +5,6 @@ same result (steps.py). Everything random follows from one seed: the order of ep
 """
 
 import math
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -29,19 +28,16 @@ from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
 from fastff.system.limits import check_room
 from fastff.system.names import called_here
-from fastff.training.averages import Averages
+from fastff.training.averages import Averages, begin_averages
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
 from fastff.training.figures import RANKED, class_figures
 from fastff.training.given import Given, check_given, check_pair, in_front_of_loss, one_at_a_time
 from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
 from fastff.training.schedules import SCHEDULES
 from fastff.training.steps import Fit, LayerSteps, ProgramSteps, Steps, Trained
+from fastff.training.verbose import shown
 
 Validate = Callable[[], tuple[float, float]]
-
-
-def _nothing(_: object) -> None:
-    """Shows nothing."""
 
 
 class Trainer(Closed):
@@ -256,10 +252,10 @@ class Trainer(Closed):
             raise ArgumentError(f"on_epoch: {type(on_epoch).__name__}, want a function of the epoch's record, or None")
 
         self._last_epoch = self.progress.epoch + epochs
-        self._averages = self._begin_averages()
+        self._averages = begin_averages(self._own_averages, self.network.linear_layers, self.ema_decay)
         try:
-            with ExitStack() as shown:
-                self._fit(given, epochs, on_epoch, shown)
+            with ExitStack() as stack:
+                self._fit(given, epochs, on_epoch, stack)
         finally:
             if self._averages is not None:
                 self._averages.show()
@@ -267,9 +263,9 @@ class Trainer(Closed):
             self.restore_best()
         return self.history
 
-    def _fit(self, given: Given, epochs: int, on_epoch: Callable[[EpochRecord], Any] | None, shown: ExitStack) -> None:
-        """The epochs of a fit; what shows how it goes is closed with `shown`."""
-        show, compiling = self._shown(shown)
+    def _fit(self, given: Given, epochs: int, on_epoch: Callable[[EpochRecord], Any] | None, stack: ExitStack) -> None:
+        """The epochs of a fit; what shows how it goes is closed with `stack`."""
+        show, compiling = shown(self.verbose, self.context, self._last_epoch, self.progress.epoch, stack)
         compiling(True)
         fit = self.what_to_fit(given.X, given.Y, given.weights)
         steps, validate = self._build(
@@ -308,30 +304,6 @@ class Trainer(Closed):
         """The averages, None where there are none yet, or the network has other layers by now."""
         own = self._averages
         return own if own is not None and own.are_of(self.network.linear_layers) else None
-
-    def _begin_averages(self) -> Averages | None:
-        """The averages of a fit that begins, with the network's weights in their place to be trained."""
-        averages = self._own_averages
-        if averages is not None:
-            averages.hide()
-        if self.ema_decay is None:
-            return None
-        if averages is None:
-            return Averages(self.network.linear_layers, self.ema_decay)
-        averages.decay = self.ema_decay
-        return averages
-
-    def _shown(self, stack: ExitStack) -> tuple[Callable[[EpochRecord], Any], Callable[[bool], Any]]:
-        """What is called with each epoch's record, and before and after compiling; stack: closes it."""
-        if not self.verbose:
-            return _nothing, self.context.compiling or _nothing
-        from fastff.training.progress import TrainingProgress  # rich takes some time to import
-
-        line = TrainingProgress(self._last_epoch, self.progress.epoch, stream=sys.stdout)
-        if not line.drawn:
-            return partial(print, flush=True), _nothing
-        stack.enter_context(line)
-        return line.show, line.compiling
 
     def evaluate(self, X: Rows, Y: np.ndarray) -> tuple[float, float]:
         """How good the network is over all rows, with the trainer's threads.

@@ -9,7 +9,6 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from fastff import plots
 from fastff.errors import DataError
 from fastff.runs import config
 from fastff.runs.config import Config
@@ -30,6 +29,8 @@ def write_results(
     folder: Path, study: optuna.Study, start: Config, image_shape: tuple[int, int, int] | None
 ) -> list[str]:
     """Write the files for which there are enough trials, and return their names. Raises DataError."""
+    from fastff import plots  # here, as matplotlib takes long to import
+
     trials, score = study.get_trials(deepcopy=False), scored_by(start)
     write_text(folder / TRIALS, _table(trials, score))
     best = best_trial(study)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastff.engine import panels, threads
+from fastff.engine import run as engine_run
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError, FastffError, StalledError
 from fastff.kernels import run as driver
@@ -284,7 +285,10 @@ def test_a_thread_that_sleeps_elsewhere_is_named_and_the_others_are_released(mon
     np.testing.assert_array_equal(out, rows[:, :1])
 
 
-def test_a_thread_that_left_early_is_named(monkeypatch, impatient):
+@pytest.mark.parametrize("team", [2, 1])
+def test_a_thread_that_left_early_is_named(monkeypatch, impatient, team):
+    """Also where the other one takes no part."""
+    monkeypatch.setattr(engine_run, "_account", np.array([team, 0, 0]))
     rows = np.random.default_rng(0).uniform(0, 1, (8, 40)).astype(np.float32)
     program, _ = slow_copy(rows, 8)
     run = driver.run

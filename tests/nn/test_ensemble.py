@@ -84,7 +84,11 @@ def test_the_commands_say_what_a_file_is_not(tmp_path):
     flowers = write_flowers(tmp_path)
     result = run("evaluate", flowers, flowers)
     assert result.status == 1
-    assert "flowers.npz is not a whole safetensors file" in result.err
+    assert "flowers.npz: is a file, want the folder of a run" in result.err
+    (tmp_path / "ensemble.safetensors").write_bytes(flowers.read_bytes())
+    result = run("evaluate", tmp_path / "ensemble.safetensors", flowers)
+    assert result.status == 1
+    assert "ensemble.safetensors is not a whole safetensors file" in result.err
 
 
 def test_onnxruntime_gives_the_same_mean(ensemble):

@@ -91,6 +91,7 @@ ELSEWHERE = {
     ],
     "tests/system/test_checkpoint.py": ["fastff/system/blocks.py"],
     "tests/system/test_options.py": ["fastff/system/option_help.py"],
+    "tests/training/test_progress.py": ["fastff/training/verbose.py"],
     "tests/training/test_trainer.py": ["fastff/training/steps.py"],
     "tests/tune/test_search.py": ["fastff/tune/__main__.py", "fastff/tune/results.py", "fastff/tune/space.py"],
     "tests/tune/test_shared.py": ["fastff/tune/presence.py", "fastff/tune/storage.py"],

@@ -55,6 +55,7 @@ REFUSED = {
     "momentum": ["--momentum 0.5", "--optimizer sgd --momentum 1"],
     "loss": ["--loss hinge", "--loss poisson", f"{NUMBERS} --loss cross_entropy", f"{NUMBERS} --loss poisson"],
     "clip_norm": ["--clip-norm 0", "--clip-norm 1 --precision bfloat16"],
+    "ema_decay": ["--ema-decay 1", "--ema-decay -0.1", "--ema-decay half"],
     "label_smoothing": ["--label-smoothing 1", f"{NUMBERS} --label-smoothing 0.1"],
     "patience": ["--patience 0"],
     "monitor": ["--monitor accuracy", "--monitor val_r2", f"{NUMBERS} --monitor val_auc"],
@@ -66,8 +67,9 @@ REFUSED = {
 IN_FILES = {
     "hidden": "[0]", "dropout": "1.0", "whiten": "5", "bins": "-1", "mirror": "true", "shift": "1", "epochs": "0",
     "batch_size": "0", "step_size": "0.0", "beta1": "1.0", "epsilon": "0.0", "weight_decay": "-1.0", "momentum": "0.5",
-    "loss": "'poisson'", "clip_norm": "0.0", "label_smoothing": "1.0", "patience": "0", "monitor": "'val_r2'",
-    "threads": "0", "seed": "-1", "checkpoint_epochs": "0", "target": "'y'", "split_seed": "3", "schedule": "'linear'",
+    "loss": "'poisson'", "clip_norm": "0.0", "ema_decay": "1.0", "label_smoothing": "1.0", "patience": "0",
+    "monitor": "'val_r2'", "threads": "0", "seed": "-1", "checkpoint_epochs": "0", "target": "'y'", "split_seed": "3",
+    "schedule": "'linear'",
     "precision": "'half'",
 }  # fmt: skip
 
