@@ -2,6 +2,9 @@
 
 The type of a field says what an option takes: bool is a flag, tuple[int, ...] takes several values, X | None may be
 left out, Literal names the choices. An Option beside the type says what that does not. option_help.py prints the help.
+
+argparse is not underneath, as that made it longer: its errors give all names of an option in place of the one that was
+typed, it takes -1e-3 for an option and a path behind numbers for a number, and its lines differ from Python to Python.
 """
 
 import dataclasses
