@@ -28,13 +28,13 @@ from fastff.system.arguments import check_choice, check_number, check_seed, chec
 from fastff.system.attributes import Checked, Closed
 from fastff.system.blocks import Sliceable, copied
 from fastff.system.limits import check_room
-from fastff.system.names import called_here
+from fastff.system.names import KnownElsewhere, called_here
 
 FRONT = (Augment, Standardize, Whiten, PiecewiseLinear)  # layers that prepare raw rows
 PREDICT_ROWS = 1024  # rows that predict takes through the network at a time
 
 
-class FeedForwardNeuralNetwork(Closed):
+class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
     """num_layers linear layers with a ReLU after each but the last: rows (N, input_dim) to logits (N, output_dim).
 
     The attribute `layers` is an ordinary list, which may be changed: put a Standardize first, say, or a Dropout between

@@ -70,7 +70,7 @@ def no_run(place: str | os.PathLike[str], file: str, wanted: str = "the folder o
     elif path.is_file():
         what = "is a file"
     elif not path.exists():
-        what = "no such folder"
+        what = "no such file" if path.suffix else "no such folder"
     runs = sorted(str(folder.parent) for folder in Path("runs").glob(f"*/{file}"))[:3]
     there = f"; there {'are' if len(runs) > 1 else 'is'} {', '.join(runs)}" if runs else ""
     return DataError(f"{place}: {what}, want {wanted}{there}")

@@ -1,4 +1,4 @@
-"""Arguments that other libraries call otherwise: a TypeError that says what they are called here."""
+"""What other libraries call otherwise: arguments and attributes are refused by a line that says what is wanted here."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -36,6 +36,41 @@ INSTEAD: dict[str, dict[str, str]] = {
         "validation_data": "X_val and Y_val", "x_val": "X_val", "y_val": "Y_val", "y": "Y", "x": "X",
     },
 }  # fmt: skip
+_EPOCHS = "epochs, a record each, such as epochs[-1].{0}, or to_frame().{0}"
+# What to write instead, by the name of the class and the attribute
+ATTRIBUTES_INSTEAD: dict[str, dict[str, str]] = {
+    "FeedForwardNeuralNetwork": {
+        **dict.fromkeys(("fit", "compile", "train_on_batch"), "Trainer(network, Adam()).fit(X, Y, epochs=...)"),
+        **dict.fromkeys(("score", "evaluate"), "evaluate(network, X, Y)"),
+        **dict.fromkeys(("train", "eval"), "no mode: predict and evaluate leave dropout out by themselves"),
+        **dict.fromkeys(("to", "cuda", "cpu"), "no device: fastff trains on the CPU"),
+        **dict.fromkeys(("num_parameters", "count_params", "n_parameters"), "parameter_count"),
+        **dict.fromkeys(("weights", "coefs_", "biases"), "layers[i].weights and .bias, or parameters()"),
+        "state_dict": "parameters()", "load_state_dict": "set_parameters(...)", "zero_grad": "nothing of the kind: "
+        "each backward makes the gradients anew", "add": "layers.append(...)",
+    },
+    "Trainer": {
+        "train": "fit(X, Y, epochs=...)", "model": "network", "score": "evaluate(X, Y)",
+        "predict": "network.predict(X)", "predict_proba": "network.predict_proba(X)", "save": "network.save(path)",
+    },
+    "History": {
+        "history": "epochs, a record each, or to_frame()",
+        **{name: _EPOCHS.format(name) for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
+        "loss": _EPOCHS.format("train_loss"), "accuracy": _EPOCHS.format("train_accuracy"),
+    },
+}  # fmt: skip
+
+
+class KnownElsewhere:
+    """A base for the classes in ATTRIBUTES_INSTEAD: the AttributeError for such a name says what to use."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = (ATTRIBUTES_INSTEAD.get(kind.__name__, {}) for kind in type(self).__mro__)
+        instead = next((names[name] for names in found if name in names), None)
+        if instead is None:
+            return object.__getattribute__(self, name)  # raises, as it has before, what Python or a property says
+        what = type(self).__name__
+        raise AttributeError(f"{what} has no attribute {name!r}, want {instead}", name=name, obj=self)
 
 
 def called_here(target: Target) -> Target:

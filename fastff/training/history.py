@@ -12,6 +12,7 @@ import numpy as np
 from fastff.errors import ArgumentError, MissingExtra
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.system import clock
+from fastff.system.names import KnownElsewhere
 from fastff.training.given import r2
 from fastff.training.steps import Fit, Trained
 
@@ -54,7 +55,7 @@ def _said(accuracy: float | None, r2: float | None) -> str:
 
 
 @dataclass(frozen=True, repr=False)
-class History:
+class History(KnownElsewhere):
     """What training showed: loss and accuracy of every batch, in order, and a record an epoch.
 
     Where numbers are predicted there are no accuracies.

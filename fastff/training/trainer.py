@@ -27,7 +27,7 @@ from fastff.system.arguments import check_choice, check_count, check_flag, check
 from fastff.system.attributes import Checked, Closed, Fixed
 from fastff.system.blocks import row_blocks
 from fastff.system.limits import check_room
-from fastff.system.names import called_here
+from fastff.system.names import KnownElsewhere, called_here
 from fastff.training.averages import Averages, begin_averages
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
 from fastff.training.figures import RANKED, class_figures
@@ -40,7 +40,7 @@ from fastff.training.verbose import shown
 Validate = Callable[[], tuple[float, float]]
 
 
-class Trainer(Closed):
+class Trainer(Closed, KnownElsewhere):
     """Trains a network on minibatches.
 
     Parameters
@@ -151,6 +151,11 @@ class Trainer(Closed):
         self.criterion = check_loss(loss, label_smoothing)
         self.recorder = Recorder(self._check_monitor(monitor), self.criterion.task)
         self.patience = patience
+
+    def __repr__(self) -> str:
+        options = f"batch_size={self.batch_size}, step_size={self.step_size:g}"
+        done = f"{self.progress.epoch} epoch{'s' * (self.progress.epoch != 1)} done"
+        return f"{type(self).__name__}({self.network!r}, {self.optimizer!r}, {options}; {done})"
 
     @property
     def optimizer(self) -> Optimizer:
