@@ -5,7 +5,7 @@ How long a whole process takes, imports, whitening and all, until its accuracy o
 Each library follows fastff's presets as its users would write them: whitening, pictures mirrored and shifted anew in
 each epoch, dropout, label smoothing, decoupled weight decay, schedule. scikit-learn's MLPClassifier has none of the
 last five: it is given whitened rows and mirrored copies. The data is an .npz for all; caches of compiled code are warm
-(a first process of each is not counted). For each accuracy the preset that is there first is shown: the median of the
+(a first process of each, of one epoch, is not counted). For each accuracy the preset that is there first is shown: the median of the
 rounds (lowest to highest), or the best accuracy that was reached.
 """
 
@@ -256,8 +256,10 @@ def compare(name: str, path: Path, peers: list[str], rounds: int) -> None:
     for number in range(rounds + 1):
         for peer in peers:
             for preset in RECIPES[name]:
-                result = seconds_to(peer, path, preset, TARGETS[name])
-                if number:
+                if number == 0:
+                    seconds_to(peer, path, preset, [0.0])
+                else:
+                    result = seconds_to(peer, path, preset, TARGETS[name])
                     found.setdefault((peer, preset), []).append(result)
     for peer in peers:
         cells = []
