@@ -5,8 +5,8 @@ How long a whole process takes, imports, whitening and all, until its accuracy o
 Each library follows fastff's presets as its users would write them: whitening, pictures mirrored and shifted anew in
 each epoch, dropout, label smoothing, decoupled weight decay, schedule. scikit-learn's MLPClassifier has none of the
 last five: it is given whitened rows and mirrored copies. The data is an .npz for all; caches of compiled code are warm
-(a first process of each, of one epoch, is not counted). For each accuracy the preset that is there first is shown: the median of the
-rounds (lowest to highest), or the best accuracy that was reached.
+(a first process of each, of one epoch, is not counted). For each accuracy the preset that is there first is shown: the
+median of the rounds (lowest to highest), or the best accuracy that was reached.
 """
 
 import argparse
