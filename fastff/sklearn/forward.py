@@ -44,8 +44,15 @@ def network_of(activation: str, coefs: Sequence[Any], intercepts: Sequence[Any],
 
 
 def limit_blas(threads: int | None) -> AbstractContextManager:
-    """A context in which NumPy's and SciPy's products use so many threads; None leaves them alone."""
-    return nullcontext() if threads is None else _get_threadpool_controller().limit(limits=threads, user_api="blas")
+    """A context in which NumPy's and SciPy's products use at most so many threads; None leaves them alone.
+
+    Never more than now: where OPENBLAS_NUM_THREADS said one, OpenBLAS crashes with three (NumPy 2.2.6, SciPy 1.15.3).
+    """
+    if threads is None:
+        return nullcontext()
+    blas = _get_threadpool_controller().select(user_api="blas")
+    now = min((library["num_threads"] for library in blas.info()), default=1)
+    return blas.limit(limits=min(threads, now))
 
 
 def check_range(values: Any, name: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("sklearn.neural_network", reason="scikit-learn is not installed")
 
 from sklearn import neural_network
+from threadpoolctl import threadpool_info
 
 from fastff.engine.program import Program
 from fastff.kernels import cpu
@@ -151,6 +152,13 @@ def test_threads_are_those_that_compute(way, kind, monkeypatch):
     function(kind, rows, **START, solver=solver, threads=3)
     assert used
     assert set(used) == {3}
+
+
+def test_blas_never_has_more_threads_than_it_began_with():
+    """OpenBLAS would crash where OPENBLAS_NUM_THREADS said fewer."""
+    before = {library["filepath"]: library["num_threads"] for library in threadpool_info()}
+    with forward.limit_blas(64):
+        assert {library["filepath"]: library["num_threads"] for library in threadpool_info()} == before
 
 
 @pytest.mark.parametrize("way", WAYS)
