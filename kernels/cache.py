@@ -34,7 +34,7 @@ from numba.misc.appdirs import AppDirs
 from . import cpu
 
 
-def _code(module: str) -> bytes:
+def source(module: str) -> bytes:
     """The source of a module, or its bytecode where that is all there is; from a folder, a zip file or elsewhere."""
     spec = importlib.util.find_spec(module)
     loader: Any = spec and spec.loader
@@ -51,7 +51,7 @@ def _key() -> str:
     parts += [sys.version, numba.__version__, llvmlite.__version__, np.__version__]
     names = sorted(module.name for module in pkgutil.iter_modules(sys.modules[__package__].__path__))
     for name in ("", *(f".{name}" for name in names)):
-        parts.append(f"{name} {hashlib.sha256(_code(__package__ + name)).hexdigest()}")
+        parts.append(f"{name} {hashlib.sha256(source(__package__ + name)).hexdigest()}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 

@@ -17,10 +17,11 @@ from fastff.nn.layers import Layer, LinearLayer
 from fastff.nn.loss import PoissonLoss
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import SGD, Adam, Optimizer
-from fastff.nn.preprocessing import Augment, Standardize, Whiten
+from fastff.nn.preprocessing import Augment, Standardize
 from fastff.nn.targets import TargetExp, TargetScale
 from fastff.runs.config import Config
 from fastff.runs.presets import PRESETS, own_options
+from fastff.runs.whitening import whiten
 from fastff.system import clock, elementary
 from fastff.system.arguments import check_count, check_seed, check_size
 from fastff.system.options import naming
@@ -48,7 +49,7 @@ def preprocessing(options: Config, data: Dataset) -> list[Layer]:
         front.append(PiecewiseLinear.fit(data.x_train, options.bins, after=standardize))
     if options.whiten:
         with naming(lambda: _THEIRS):
-            front.append(Whiten.fit(data.x_train, options.whiten, after=standardize))
+            front.append(whiten(data.x_train, options.whiten, standardize))
     return front
 
 

@@ -386,7 +386,7 @@ def test_modules_of_a_loader_without_files_count_by_their_bytecode(monkeypatch):
         monkeypatch.setattr(
             cache.importlib.util, "find_spec", lambda name, loader=loader: SimpleNamespace(loader=loader)
         )
-        found.append(cache._code("fastff.kernels.tile"))
+        found.append(cache.source("fastff.kernels.tile"))
     assert found[0] != found[1]
 
 
