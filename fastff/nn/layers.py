@@ -266,7 +266,13 @@ class LinearLayer(Layer, saved_as="linear"):
         self._gradient = None  # step would run on the old memory
 
     def twin(self) -> "LinearLayer":
-        """This layer with weights and a bias of its own, which are the same for now; it has no moments of its own."""
+        """This layer with weights and a bias of its own, which are the same for now.
+
+        Returns
+        -------
+        LinearLayer
+            The other layer; it has no moments of its own.
+        """
         self.sync()
         other = copy.copy(self)
         other._matrix, other._bias = panels.Matrix(self._matrix.shape), panels.aligned(len(self._bias))
