@@ -221,9 +221,9 @@ def ticks(e):
     """A clock's count, of any unit; always 0 where there is none that programs may read."""
     if ARCHITECTURE == "x86":
         return e.llvm("llvm.readcyclecounter", I64)
-    if ARCHITECTURE == "arm":  # LLVM would read a counter of cycles, which Linux and macOS forbid
-        read = ir.InlineAsm(ir.FunctionType(I64, []), "mrs $0, cntvct_el0", "=r", side_effect=True)
-        return e.b.call(read, [])
+    if ARCHITECTURE == "arm":  # where llvm.readcyclecounter would read what Linux and macOS forbid
+        register = e.b.module.add_metadata([ir.MetaDataString(e.b.module, "cntvct_el0")])
+        return e.llvm("llvm.read_volatile_register.i64", I64, register)
     return I64(0)
 
 
