@@ -135,15 +135,22 @@ def count(parts: array(np.int64), /, thread):
 
 def random_teams(monkeypatch, most):
     """Have the programs' teams change all the time; returns where it stands how often each thread took part."""
-    parts, own = np.zeros(team.LINE * most, np.int64), Program.sections
+    parts, own, run = np.zeros(team.LINE * most, np.int64), Program.sections, Program.run
 
     def sections(self):
         before, step, other, once, after = own(self)
-        rows = [Row(another_team, 0, turns=np.zeros(1, np.int64), most=most), Row(count, 0, parts=parts)]
+        self.turns = np.zeros(1, np.int64)  # lives as long as the program, whose rows have its address
+        rows = [Row(another_team, 0, turns=self.turns, most=most), Row(count, 0, parts=parts)]
         step[1:1] = rows
         return [before, step, rows + other if other else other, once, after]
 
+    def from_the_first_turn(self, *arguments, **options):
+        self.table()
+        self.turns[:] = 0
+        return run(self, *arguments, **options)
+
     monkeypatch.setattr(Program, "sections", sections)
+    monkeypatch.setattr(Program, "run", from_the_first_turn)
     return parts[:: team.LINE]
 
 
