@@ -37,11 +37,13 @@ class TrainingProgress:
         self._task = self._bar.add_task("", total=epochs, completed=done)
 
     def __enter__(self) -> "TrainingProgress":
-        self._bar.start()
+        if self.drawn:
+            self._bar.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._bar.stop()
+        if self.drawn:  # rich 13.7 would end a line that it has not begun
+            self._bar.stop()
 
     def compiling(self, begins: bool) -> None:
         """Say that kernels are compiled, or loaded where they have been before; False: that this is done."""
