@@ -156,6 +156,7 @@ def _turns(plan, step, control, thread, threads):
             if invited == 0:
                 return
             turn, members = invited // team.MOST_THREADS, invited % team.MOST_THREADS
+            continue  # there may be no turn left: the invitation may be for the one after the last
         epoch, number = turn // each, turn % each
         if elastic:
             store_i64(step + _THREADS, members)
