@@ -207,3 +207,23 @@ def test_threads_that_rest_end_with_the_run(monkeypatch):
     X[-1] = 3e38
     with pytest.raises(DivergenceError):
         trainer.fit(X, np.zeros(160, np.int64), epochs=3)
+
+
+@operation
+def invite_at_the_end(last, /, control, number, thread):
+    """Say that thread 0 is alone, and that all three take the turn behind the last, which there is not."""
+    if thread == 0:
+        team.say_team(control, number + 1, 3 if number == last else 1)
+        store_i64(control + 8 * team.CALLED, 3)  # those that rest look all the time
+
+
+def test_nobody_takes_part_in_a_turn_behind_the_last():
+    rows, parts = np.zeros((8, 8), np.float32), np.zeros(3 * team.LINE, np.int64)
+    program = Program(4)
+    program.scatter(program.gather(rows), len(rows))
+    program.step[0:0] = [Row(invite_at_the_end, 4, last=1), Row(count, 4, parts=parts)]
+    for _ in range(300):
+        assert program.run(np.arange(8), threads=3).done == 2
+    alone, *others = parts[:: team.LINE]
+    assert alone == 600
+    assert max(others) <= 600
