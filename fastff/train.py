@@ -4,6 +4,7 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from fastff import command, distributed
@@ -13,6 +14,7 @@ from fastff.errors import ArgumentError, DivergenceError
 from fastff.runs.build import for_data, make_trainer, row_weights
 from fastff.runs.command_line import option_names, train_help
 from fastff.runs.config import Config, parse
+from fastff.runs.drawing import Drawing, drawing_beside
 from fastff.runs.folder import find_run
 from fastff.runs.log import Log, make_log
 from fastff.runs.progress import TrainingProgress, announce_compiling, doing
@@ -52,6 +54,12 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
     if options.seeds is not None:
         print(train_seeds(options, data, _train_run))
         return
+    # a process beside MPI's is a risk that not every MPI bears
+    with drawing_beside() if options.distributed is None else nullcontext(Drawing()) as drawing:
+        _train_one(options, data, make, drawing)
+
+
+def _train_one(options: Config, data: Dataset, make: Callable[[Config, Dataset], Trainer], drawing: Drawing) -> None:
     with doing("whitening ..." if options.whiten else ""):
         trainer = make(options, data)
     if data.columns is not None and options.task == "auto":
@@ -64,18 +72,19 @@ def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> 
             return
         if not Lossy(sys.stderr).isatty():  # where the bar says it
             announce_compiling(run.trainer.precision)
-        summary = _train_run(run, data, log)
+        summary = _train_run(run, data, log, drawing)
     print(closing_lines(run, summary))
 
 
-def _train_run(run: Run, data: Dataset, log: Log) -> dict[str, Any]:
+def _train_run(run: Run, data: Dataset, log: Log, drawing: Drawing) -> dict[str, Any]:
     """Train the epochs that are left, write the summary and the pictures, and return the summary."""
     with log:
         _fit(run, data, log)
         run.trainer.restore_best()
         summary, answers = summarise(run, data)
         with doing("drawing ..." if run.trainer.context.beside is None else ""):
-            draw(run, data, summary, answers)
+            draw(run, data, summary, answers, drawing)
+            drawing.finish()
         run.write_summary(summary)
         log.summary(summary)
     return summary

@@ -9,6 +9,7 @@ colour and font is set here, so that a user's matplotlib style cannot make a pic
 
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -37,6 +38,7 @@ def text(size: float, color: str = INK, **more: Any) -> dict[str, Any]:
     return {"family": FONT, "fontsize": size, "color": color, **more}
 
 
+@lru_cache(1024)  # the same words are measured again where a picture looks for a size that fits
 def width(words: str, size: float = SMALL, weight: str = "normal") -> float:
     """Return how many inches wide these words are in a size in points."""
     font = FontProperties(family=FONT, size=size, weight=weight)

@@ -22,6 +22,7 @@ from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.runs import regression
 from fastff.runs.build import make_trainer, preprocessing
 from fastff.runs.config import Config
+from fastff.runs.drawing import Drawing
 from fastff.runs.folder import ENSEMBLE, SEEDS, choose_folder, has_run, seed_folder
 from fastff.runs.log import make_log
 from fastff.runs.progress import announce_compiling, doing
@@ -109,7 +110,7 @@ class _Several:
             with run.start(resume=self.options.resume and has_run(folder)):
                 self.trained |= not run.complete
                 log = make_log(run, self.data.name)
-                summary = self.train_run(run, self.data, log)
+                summary = self.train_run(run, self.data, log, Drawing())
         except FastffError as error:
             self.errors[seed] = error
             say(f"seed {seed}: {error}")

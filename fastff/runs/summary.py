@@ -13,6 +13,7 @@ from fastff.engine.batches import Batches
 from fastff.nn.preprocessing import Whiten
 from fastff.runs import regression
 from fastff.runs.config import Config
+from fastff.runs.drawing import Drawing
 from fastff.runs.folder import CONFUSION, CURVES, EXAMPLES, IMPORTANCE, PREDICTED, RESIDUALS, WEIGHTS
 from fastff.runs.importance import can_measure, column_importances
 from fastff.runs.regression import all_figures, output_names
@@ -110,15 +111,14 @@ def _regression_figures(run: Run, data: Dataset) -> tuple[dict[str, Any], np.nda
     return figures, answers
 
 
-def draw(run: Run, data: Dataset, summary: dict[str, Any], answers: np.ndarray) -> None:
+def draw(run: Run, data: Dataset, summary: dict[str, Any], answers: np.ndarray, drawing: Drawing) -> None:
     """Draw the run's pictures into its folder; those of single rows only where rows are pictures themselves.
 
-    answers: as summarise has them.
+    answers: as summarise has them. drawing: what draws.
     """
-    from fastff import plots  # here, as matplotlib takes as long to import as the digits to train
-
     folder, trainer, history = run.folder, run.trainer, run.trainer.history
-    plots.draw_curves(
+    drawing(
+        "draw_curves",
         folder / CURVES,
         history.batch_losses,
         history.batch_accuracies,
@@ -135,19 +135,19 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any], answers: np.ndarray) 
         top = dict(sorted(found.items(), key=lambda pair: -pair[1])[:MOST_BARS])
         score, form = ("accuracy", "{:.2%}") if data.task == "classify" else ("r2", "{:.3f}")
         heading = f"{data.name}: {score} lost where a column is shuffled ({_SPLITS[split]} rows)"
-        plots.draw_importances(folder / IMPORTANCE, top, title=heading, shown=form.format)
+        drawing("draw_importances", folder / IMPORTANCE, top, title=heading, shown=form.format)
     if data.task == "regress":
         columns = None if data.columns is None else data.columns.target
         names = output_names(columns, trainer.network.output_dim or 0)
         of = _title(summary, split)
-        plots.draw_predicted(folder / PREDICTED, labels, answers, names=names, title=of)
-        plots.draw_residuals(folder / RESIDUALS, labels, answers, names=names, title=of)
+        drawing("draw_predicted", folder / PREDICTED, labels, answers, names=names, title=of)
+        drawing("draw_residuals", folder / RESIDUALS, labels, answers, names=names, title=of)
         return
     guesses = answers.argmax(1)
     matrix = np.zeros((data.n_classes, data.n_classes), np.int64)
     np.add.at(matrix, (labels, guesses), 1)
     heading = f"{data.name}: true and predicted classes of {_SPLITS[split]} rows"
-    plots.draw_confusion(folder / CONFUSION, matrix, title=heading, class_names=data.class_names)
+    drawing("draw_confusion", folder / CONFUSION, matrix, title=heading, class_names=data.class_names)
     if data.image_shape is not None:
         weights: Sliceable = trainer.network.linear_layers[0].arrays()["weight"]
         for layer in trainer.network.layers:
@@ -155,9 +155,10 @@ def draw(run: Run, data: Dataset, summary: dict[str, Any], answers: np.ndarray) 
                 weights = layer.projection @ np.asarray(weights)
         if not run.options.bins:  # then no weight belongs to a single pixel
             heading = f"{data.name}: weights of the first layer"
-            plots.draw_weights(folder / WEIGHTS, weights, title=heading, image_shape=data.image_shape)
+            drawing("draw_weights", folder / WEIGHTS, np.asarray(weights), title=heading, image_shape=data.image_shape)
         some = np.random.default_rng(0).permutation(len(rows))[:20]
-        plots.draw_examples(
+        drawing(
+            "draw_examples",
             folder / EXAMPLES,
             rows[some],
             labels[some],

@@ -1,0 +1,82 @@
+"""Pictures drawn beside the training: the same as drawn here, errors as here, and no process left behind."""
+
+import os
+import signal
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from fastff.errors import DataError
+from fastff.runs import drawing
+from fastff.runs.drawing import Drawing, drawing_beside
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems draw in the process itself")
+MATRIX = np.array([[5, 1], [2, 7]])
+OPTIONS = {"title": "two classes", "class_names": None}
+
+
+@pytest.fixture(autouse=True)
+def two_cpus(monkeypatch):
+    monkeypatch.setattr(drawing, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # what runs the tests may have threads
+
+
+def no_child_is_left():
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_pictures_are_those_that_are_drawn_here(tmp_path, monkeypatch):
+    Drawing()("draw_confusion", tmp_path / "here.png", MATRIX, **OPTIONS)
+    with drawing_beside() as beside:
+        with monkeypatch.context() as patch:
+            patch.setattr(drawing, "_draw", None)  # nothing is drawn here
+            beside("draw_confusion", tmp_path / "beside.png", MATRIX, **OPTIONS)
+            beside("draw_confusion", tmp_path / "another.png", MATRIX.T, **OPTIONS)
+            beside.finish()
+        assert (tmp_path / "beside.png").read_bytes() == (tmp_path / "here.png").read_bytes()
+        assert (tmp_path / "another.png").exists()
+    no_child_is_left()
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_here(tmp_path):
+    (tmp_path / "taken.png").mkdir()
+    with drawing_beside() as beside:
+        beside("draw_confusion", tmp_path / "taken.png", MATRIX, **OPTIONS)
+        beside("draw_confusion", tmp_path / "fine.png", MATRIX, **OPTIONS)
+        with pytest.raises(DataError, match=r"taken\.png: it exists and is not a regular file"):
+            beside.finish()
+    assert (tmp_path / "fine.png").exists()
+    no_child_is_left()
+
+
+def test_pictures_are_drawn_here_where_the_process_beside_was_ended(tmp_path, monkeypatch):
+    children, fork = [], drawing._fork
+
+    def remembered():
+        children.append(fork())
+        return children[-1]
+
+    monkeypatch.setattr(drawing, "_fork", remembered)
+    with drawing_beside() as beside:
+        os.kill(children[0], signal.SIGKILL)
+        for name in ("first.png", "second.png"):
+            beside("draw_confusion", tmp_path / name, MATRIX, **OPTIONS)
+        beside.finish()
+    assert (tmp_path / "first.png").exists() and (tmp_path / "second.png").exists()
+    no_child_is_left()
+
+
+def test_no_process_is_left_after_an_error():
+    with pytest.raises(ZeroDivisionError), drawing_beside():
+        raise ZeroDivisionError
+    no_child_is_left()
+
+
+def test_nothing_is_forked_from_a_process_with_threads(monkeypatch):
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    monkeypatch.setattr(drawing, "_fork", None)
+    with drawing_beside() as here:
+        assert here._pipe is None
