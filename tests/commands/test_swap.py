@@ -63,8 +63,8 @@ OWN_LAYERS = ["CrossEntropySoftmax", "ReLU", "LinearLayer"]
 )
 def test_any_of_the_classes_can_be_swapped(classes):
     loss, accuracy = swapped(classes=classes)
-    assert accuracy > 0.85
-    assert loss < 0.6
+    assert accuracy > 0.8
+    assert loss < 0.75
 
 
 def test_the_course_s_optimizer_gives_the_student_s_own_steps():
