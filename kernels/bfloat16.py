@@ -225,6 +225,21 @@ def round_gradient(
             transpose_words(words, NR, NR // 2, right_t + BLOCK * (f * row_blocks + p))
 
 
+@operation
+def round_columns(
+    x: batch("features"), left: form("features"), right_t: form("features"), features, /, rows, thread, threads
+):
+    """The left form of a batch in panels (features x rows) and the right form of its transpose, for x x^T."""
+    many, row_blocks = blocks(features), blocks(rows)
+    words = block_of_words()
+    for p in range(row_blocks):
+        for f in range(many * thread // threads, many * (thread + 1) // threads):
+            src = x + 4 * NR * (p * padded(features) + f * NR)
+            to = left + BLOCK * (p * many + f)
+            round_block(src, min(NR, features - f * NR), min(NR, rows - p * NR), to, words)
+            transpose_words(to, NR, NR // 2, right_t + BLOCK * (f * row_blocks + p))
+
+
 def _native(name, feature=None):
     def multiply(e, a, b, sums):
         if feature:

@@ -73,6 +73,14 @@ class Emitter:
     def store(self, v: ir.Value, base: ir.Value, offset: int = 0) -> None:
         self.b.store(v, self._pointer(base, offset, VEC)).align = 4
 
+    def add_doubles(self, v: ir.Value, base: ir.Value, offset: int = 0) -> None:
+        """Add a vector of floats to as many doubles, which begin `offset` doubles past base."""
+        kind = ir.VectorType(F64, LANES)
+        place = self._pointer(base, 2 * offset, kind)
+        sums = self.b.load(place)
+        sums.align = 8
+        self.b.store(self.b.fadd(sums, self.b.fpext(v, kind)), place).align = 8
+
     def load_scalar(self, base: ir.Value, offset: int = 0) -> ir.Value:
         return self.b.load(self._pointer(base, offset, F32))
 

@@ -10,8 +10,8 @@ from .compiler import kernel
 from .cpu import MR, NR, VECTORS
 from .operation import array, operation
 from .optimizer import HYPER, update_row, update_tile
-from .panels import BIAS, WEIGHTS, batch, padded, vectors_in, weights_size, whole_panels
-from .tile import backward_tile, forward_tile
+from .panels import BIAS, GRAM, WEIGHTS, batch, padded, vectors_in, whole_panels
+from .tile import backward_tile, forward_tile, gram_tile
 
 KC = 192  # a block of B, KC x NR floats, stays in the first-level cache
 CHUNK = 24  # tiles of x that stay in the second-level cache while all outputs pass by
@@ -106,21 +106,13 @@ def update_bias(
 
 
 @operation
-def gram(
-    x: batch("features"), xt: batch("features"),
-    out: array(np.float32, lambda fields, _: weights_size(fields["features"], fields["features"])), features,
-    /, rows, number, thread, threads,
-):  # fmt: skip
-    """out += x x^T, from the first batch on: the tiles with something on the diagonal or right of it, as weights lie.
+def gram(x: batch("features"), xt: batch("features"), out: GRAM, features, /, rows, thread, threads):
+    """out += x x^T: the tiles with something on the diagonal or right of it, as weights lie.
 
     xt: x transposed as update takes a gradient. A thread takes chunks of tiles to and fro, as the first are longest.
     """
-    tiles, panels, in_pad, row_pad = (
-        (features + MR - 1) // MR,
-        (features + NR - 1) // NR,
-        padded(features),
-        whole_panels(rows),
-    )
+    tiles, panels = (features + MR - 1) // MR, (features + NR - 1) // NR
+    in_pad, row_pad = padded(features), whole_panels(rows)
     jump = 4 * (NR * in_pad - NR + 1)
     for chunk in range(0, tiles, CHUNK):
         lap, place = chunk // CHUNK // threads, chunk // CHUNK % threads
@@ -129,8 +121,8 @@ def gram(
         for q in range(chunk * MR // NR, panels):
             vectors = vectors_in(features - q * NR)
             for r in range(chunk, min(chunk + CHUNK, ((q + 1) * NR + MR - 1) // MR, tiles)):
-                o = out + 4 * NR * (q * in_pad + r * MR)
-                backward_tile(vectors, rows, x + 4 * NR * r * MR, jump, xt + 4 * NR * q * row_pad, o, o, number == 0, 0)
+                to = out + 8 * NR * (q * in_pad + r * MR)
+                gram_tile(vectors, rows, x + 4 * NR * r * MR, jump, xt + 4 * NR * q * row_pad, to)
 
 
 def _values(fields, _):

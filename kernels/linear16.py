@@ -16,12 +16,13 @@ from .cpu import BF16, LANES, MR, NR, VECTORS
 from .emit import F32, I64, address, emits, i64
 from .operation import operation
 from .optimizer import HYPER, apply_rule
-from .panels import BIAS, WEIGHTS, batch, padded
+from .panels import BIAS, GRAM, WEIGHTS, batch, padded
 from .tile import sum_rows
 
 # Blocks of k that stay in the first-level cache: half of it for the left operand, half for the right. Sums start anew
 # with each KC of them, so emulation takes as many values for every size of blocks: its bits are to be the same.
 KC = 384 // NR if BF16 == "emulated" else 16
+CHUNK = 8  # rows of blocks of x that stay in the second-level cache while all columns of x x^T pass by
 
 
 @emits(types.void, address, address, address, i64, i64)
@@ -122,6 +123,34 @@ def update(
             product_block(row_blocks, x + BLOCK * r, jump, gt + BLOCK * q * row_blocks, sums, 0)
             _finish_update(sums, w + o, m + o, v + o, min(NR, in_pad - r * NR), hyper)
             round_weight_block(w, left, left_t, n_in, n_out, r, q)
+
+
+@emits(types.void, address, address, i64)
+def _add_to_gram(e, sums, out, rows):
+    """out, doubles, += sums, for so many rows of a block."""
+    with e.loop(rows) as i:
+        source, to = e.b.add(sums, e.b.mul(i, I64(4 * NR))), e.b.add(out, e.b.mul(i, I64(8 * NR)))
+        for j in range(VECTORS):
+            e.add_doubles(e.load(source, j * LANES), to, j * LANES)
+
+
+@operation
+def gram(left: form("features"), right_t: form("features"), out: GRAM, features, /, rows, thread, threads):
+    """out += x x^T: the blocks on the diagonal and right of it, as weights lie.
+
+    left, right_t: as round_columns makes them. A thread takes rows of blocks to and fro, as the first are longest.
+    """
+    tiles, row_blocks, in_pad = blocks(features), blocks(rows), padded(features)
+    jump, sums = BLOCK * tiles, blocks_of_floats()
+    for chunk in range(0, tiles, CHUNK):
+        lap, place = chunk // CHUNK // threads, chunk // CHUNK % threads
+        if place != (thread if lap % 2 == 0 else threads - 1 - thread):
+            continue
+        for q in range(chunk, tiles):
+            for r in range(chunk, min(chunk + CHUNK, q + 1)):
+                product_block(row_blocks, left + BLOCK * r, jump, right_t + BLOCK * q * row_blocks, sums, 0)
+                to = out + 8 * NR * (q * in_pad + r * NR)
+                _add_to_gram(sums, to, min(NR, in_pad - r * NR))
 
 
 @operation

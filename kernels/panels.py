@@ -72,6 +72,8 @@ def batch(features: str, *, optional: bool = False) -> Field:
 
 # The fields of an operation that are weights, or a bias with one value an output; also their moments or gradient
 WEIGHTS = array(np.float32, lambda fields, _: weights_size(fields["n_in"], fields["n_out"]))
+# The sums of the products of features with each other, as weights lie
+GRAM = array(np.float64, lambda fields, _: weights_size(fields["features"], fields["features"]))
 BIAS = array(np.float32, lambda fields, _: round_up(fields["n_out"], NR))
 
 

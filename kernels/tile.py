@@ -103,6 +103,17 @@ def backward_tile(e, vectors, k_count, w, jump, g, dx, h, first, masked):
     widths(e, vectors, lambda n: store_tile(e, accumulate(e, n, k_count, w, g, jump), dx, first, masked, mask))
 
 
+@emits(types.void, i64, i64, address, i64, address, address)
+def gram_tile(e, vectors, k_count, x, jump, xt, out):
+    """out[MR, vectors * LANES], doubles, += x x^T over k_count, for rows and columns as they come."""
+
+    def add(n):
+        for _, _, o, v in each(accumulate(e, n, k_count, x, xt, jump)):
+            e.add_doubles(v, out, o)
+
+    widths(e, vectors, add)
+
+
 def plus(e, tile, more, count, stride):
     """The tile and what `count` other processes have summed for it, the first at `more`, the next `stride` bytes on."""
     b, own, result = e.b, each(tile), []

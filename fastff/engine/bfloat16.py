@@ -124,6 +124,13 @@ class Program16(Program):
             left=copies.fields["left"], left_t=copies.fields["left_t"],
         )  # fmt: skip
 
+    def gram(self, x: Panels, total: np.ndarray) -> None:
+        """As in Program, with x rounded: exact where bfloat16 and float32 hold the numbers and the sums of a batch."""
+        left, right_t = _form(self.rows, x.features), _form(self.rows, x.features)
+        self.flops += self.rows * x.features * x.features
+        self.add(bfloat16.round_columns, x=x, left=left, right_t=right_t, features=x.features)
+        self.add(linear16.gram, left=left, right_t=right_t, out=total, features=x.features)
+
     def _copies_of(self, weights: np.ndarray, n_in: int, n_out: int) -> Row:
         """What copies these weights when a run begins: to `left` for backward, if there is one, and to `left_t`."""
         key = address(weights)

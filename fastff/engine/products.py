@@ -8,13 +8,17 @@ import numpy as np
 
 from fastff.data.rows import Rows
 from fastff.engine import panels
+from fastff.engine.bfloat16 import PROGRAMS, resolve_precision
 from fastff.engine.program import Program
 from fastff.errors import FastffError
 from fastff.kernels import symmetric
-from fastff.kernels.cpu import NR
+from fastff.kernels.cpu import MR, NR
 from fastff.kernels.operation import address
 
-GRAM_ROWS = 512  # of a batch
+BATCH = (
+    1024  # rows: float32 holds the sum of as many products of two numbers from -128 to 127, and all on the way to it
+)
+MIDDLE = 128.0  # of a byte's values
 
 
 class Times:
@@ -34,19 +38,31 @@ class Times:
         return out
 
 
-def gram(rows: Rows, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """x^T x, float32 (D, D), where x = (rows - mean) * scale for rows (N, D).
+def covariance(rows: Rows, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """x^T x / N, float32 (D, D), where x = (rows - mean) * scale for rows (N, D).
 
-    mean: float64 (D,), scale: float32 (D,).
+    mean: that of the rows, float64 (D,); scale: float32 (D,). Of bytes, what is summed are products of whole numbers
+    of at most 8 bits: exact in the fastest way that this CPU has to multiply, and so the same on every CPU.
     """
-    columns = rows.shape[1]
-    program = Program(min(GRAM_ROWS, len(rows)))
-    x = program.gather(rows, mean, scale)
-    total = panels.aligned(panels.panel_size((columns, columns)))
+    features, size = rows.shape[1], min(BATCH, len(rows))
+    exact = rows.dtype == np.uint8
+    program = PROGRAMS[resolve_precision("auto") if exact else "float32"](size)
+    x = program.gather(rows, np.full(features, MIDDLE)) if exact else program.gather(rows, mean, scale)
+    total = panels.aligned(panels.panel_size((features, features)), np.float64)
     program.gram(x, total)
     program.run(np.arange(len(rows), dtype=np.int64))
-    upper = np.triu(panels.unpack(total, (columns, columns)))
-    return upper + np.triu(upper, 1).T
+    result, off = np.empty((features, features), np.float32), mean - MIDDLE
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller sees what is not finite
+        for q, panel in enumerate(total.reshape(-1, panels.round_up(features, MR), NR)):
+            here = slice(q * NR, min(features, (q + 1) * NR))
+            above = slice(0, here.stop)  # what lies below the diagonal is the same
+            block = panel[above, : here.stop - here.start] / len(rows)
+            if exact:
+                block -= off[above, None] * off[here]
+                block *= scale[above, None].astype(np.float64) * scale[here]
+            result[above, here] = block
+            result[here, above] = block.T
+    return result
 
 
 def eigenvectors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -232,7 +232,7 @@ class Program:
         self.add(linear.update_bias, gt=gt, bias=b, m=m, v=v, n_out=n_out, barrier=barrier, **{**_ALONE, **more})
 
     def gram(self, x: Panels, total: np.ndarray) -> None:
-        """The upper half of x^T x, summed over the batches of a run; total: as weights (features, features) lie."""
+        """Add the upper half of x^T x of every batch to total: float64, as weights (features, features) lie."""
         self.flops += self.rows * x.features * x.features
         self.add(linear.gram, x=x, xt=self.transpose(x), out=total, features=x.features)
 

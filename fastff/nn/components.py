@@ -12,7 +12,7 @@ from fastff.engine.products import Times, eigenvectors, inverse_factor
 from fastff.system import elementary
 
 OUTRIGHT = 512  # features for which eigenvectors are computed outright
-ROUNDS = 6  # of subspace iteration
+ROUNDS = 5  # of subspace iteration
 SHIFT = 1e-5  # added to the covariance's diagonal, as a share of its trace: no direction is lost to rounding
 
 

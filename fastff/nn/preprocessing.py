@@ -12,7 +12,7 @@ from fastff.data import statistics
 from fastff.data.rows import Rows, check_finite, check_rows
 from fastff.engine import panels
 from fastff.engine.panels import Panels
-from fastff.engine.products import gram
+from fastff.engine.products import covariance
 from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.components import principal_components
@@ -21,6 +21,7 @@ from fastff.nn.layers import Layer
 from fastff.system import elementary
 from fastff.system.arguments import check_flag, check_numbers, check_size, is_whole, shown
 from fastff.system.attributes import Fixed
+from fastff.system.blocks import all_finite
 from fastff.system.hold import hold
 
 # A direction whose variance is below this share of the largest holds rounding errors, and no data
@@ -264,10 +265,10 @@ class Whiten(Layer, saved_as="whiten"):
             raise ArgumentError(f"components: {components}, want at most the {X.shape[1]} features of X")
         mean, _ = statistics.of(X, "X")
         scale = np.ones(X.shape[1], np.float32) if after is None else after.scale
-        covariance = gram(X, mean, scale) / np.float32(len(X))
-        if not np.isfinite(covariance).all():
+        products = covariance(X, mean, scale)
+        if not all_finite(products):
             raise DataError("X: values too large to whiten, want standardised rows")
-        variances, directions = principal_components(covariance, components)
+        variances, directions = principal_components(products, components)
         known = variances > NOISE * variances[0]
         projection = directions.T * (known / np.sqrt(np.where(known, variances, 1.0)))
         centre = (mean - (0.0 if after is None else after.mean)) * scale
