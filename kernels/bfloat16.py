@@ -113,10 +113,11 @@ def _round_pair(e, first, second, lanes0, lanes1, left, right):
             here = b.icmp_signed("<", count, e.splat(b.trunc(b.sub(lanes, I64(j * LANES)), IVEC.element)))
             rows.append(b.select(here, e.load(src, j * LANES), e.const(0.0)))
         shorts = _both(e, *rows)
-        for row in range(2):
-            half = b.shuffle_vector(shorts, shorts, ir.Constant(IVEC, list(range(row * LANES, (row + 1) * LANES))))
-            place = b.add(left, I64(2 * (row * NR + j * LANES)))
-            b.store(half, b.inttoptr(place, half.type.as_pointer())).align = 2
+        with b.if_then(b.icmp_signed("!=", left, I64(0))):
+            for row in range(2):
+                half = b.shuffle_vector(shorts, shorts, ir.Constant(IVEC, list(range(row * LANES, (row + 1) * LANES))))
+                place = b.add(left, I64(2 * (row * NR + j * LANES)))
+                b.store(half, b.inttoptr(place, half.type.as_pointer())).align = 2
         pairs = b.shuffle_vector(shorts, shorts, ir.Constant(_MIX, [i // 2 + i % 2 * LANES for i in range(2 * LANES)]))
         e.store(b.bitcast(pairs, VEC), right, j * LANES)
 
@@ -127,7 +128,8 @@ def round_block(src, rows, lanes, left, right):
     for i in range(0, NR, 2):
         at = src + 4 * NR * i if i < rows else src
         first, second = lanes if i < rows else 0, lanes if i + 1 < rows else 0
-        _round_pair(at, at + 4 * NR if second != 0 else at, first, second, left + 2 * NR * i, right + 2 * NR * i)
+        to = left + 2 * NR * i if left != 0 else 0
+        _round_pair(at, at + 4 * NR if second != 0 else at, first, second, to, right + 2 * NR * i)
 
 
 @kernel
@@ -148,7 +150,7 @@ def round_weight_block(w, left, left_t, n_in, n_out, r, q):
     """round_weights for the block of inputs r and outputs q."""
     in_blocks, out_blocks = blocks(n_in), blocks(n_out)
     words = block_of_words()
-    to = left + BLOCK * (q * in_blocks + r) if left != 0 else left_t + BLOCK * (r * out_blocks + q)
+    to = left + BLOCK * (q * in_blocks + r) if left != 0 else 0
     src = w + 4 * NR * (q * padded(n_in) + r * NR)
     round_block(src, min(NR, n_in - r * NR), min(NR, n_out - q * NR), to, words)
     transpose_words(words, NR // 2, NR, left_t + BLOCK * (r * out_blocks + q))
@@ -273,7 +275,7 @@ def _tile(e, name, tile, base, offset, stride):
     e.llvm(f"llvm.x86.tile{name}d64", ir.VoidType(), I8(tile), place, I64(stride))
 
 
-def _amx_block(e, k_blocks, a, a_jump, right, sums, again):
+def amx_block(e, k_blocks, a, a_jump, right, sums, again):
     """Tiles 0..3 are the sums, 4 and 5 the halves of A's rows, 6 and 7 the halves of B's lanes."""
     b = e.b
     halves = [(i, j, 2 * i + j, 4 * NR * SIDE * i + 4 * SIDE * j) for i in range(2) for j in range(2)]
@@ -298,14 +300,19 @@ def _amx_block(e, k_blocks, a, a_jump, right, sums, again):
         _tile(e, "store", tile, sums, offset, 4 * NR)
 
 
+def strip_of_product(e, k_blocks, a, a_jump, right, strip):
+    """A tile of MR rows of a block's product, in registers: where products are those of the register tile."""
+    b = e.b
+    words, jump = b.mul(k_blocks, I64(NR // 2)), b.sub(a_jump, I64(4 * (NR // 2 - 1)))
+    rows = b.add(a, b.mul(strip, I64(2 * NR * MR)))
+    return accumulate(e, VECTORS, words, rows, right, jump, row=NR // 2, multiply=_MULTIPLY)
+
+
 def _register_block(e, k_blocks, a, a_jump, right, sums, again):
     b = e.b
-    words = b.mul(k_blocks, I64(NR // 2))
-    jump = b.sub(a_jump, I64(4 * (NR // 2 - 1)))
     with e.loop(NR // MR) as strip:
-        pa = b.add(a, b.mul(strip, I64(2 * NR * MR)))
         out = b.add(sums, b.mul(strip, I64(4 * NR * MR)))
-        tile = accumulate(e, VECTORS, words, pa, right, jump, row=NR // 2, multiply=_MULTIPLY)
+        tile = strip_of_product(e, k_blocks, a, a_jump, right, strip)
         with b.if_else(b.icmp_signed("!=", again, I64(0))) as (more, start):
             for branch, adds in ((more, True), (start, False)):
                 with branch:
@@ -320,7 +327,7 @@ def product_block(e, k_blocks, left, jump, right, sums, again):
     left: at the first of NR rows in the left form, whose blocks of k lie `jump` bytes apart. right: at a block of lanes
     in the right form.
     """
-    (_amx_block if BF16 == "amx" else _register_block)(e, k_blocks, left, jump, right, sums, again)
+    (amx_block if BF16 == "amx" else _register_block)(e, k_blocks, left, jump, right, sums, again)
 
 
 @emits(types.void, address)

@@ -11,11 +11,21 @@ What is padding in an operand is zero (fastff.kernels.bfloat16), so it adds noth
 import numpy as np
 from numba import types
 
-from .bfloat16 import BLOCK, blocks, blocks_of_floats, form, product_block, round_weight_block, unpacked
+from .bfloat16 import (
+    BLOCK,
+    amx_block,
+    blocks,
+    blocks_of_floats,
+    form,
+    product_block,
+    round_weight_block,
+    strip_of_product,
+    unpacked,
+)
 from .cpu import BF16, LANES, MR, NR, VECTORS
 from .emit import F32, I64, address, emits, i64
 from .operation import operation
-from .optimizer import HYPER, apply_rule
+from .optimizer import HYPER, apply_rule, fetch_tiles
 from .panels import BIAS, GRAM, WEIGHTS, batch, padded
 from .tile import sum_rows
 
@@ -49,14 +59,23 @@ def _finish_backward(e, sums, dx, h, rows, masked):
             e.store(e.b.select(e.b.or_(positive, everywhere), v, zero), e.b.add(dx, offset), j * LANES)
 
 
-@emits(types.void, address, address, address, address, i64, address)
-def _finish_update(e, sums, w, m, v, rows, hyper):
-    """The optimizer's step on w, m, v by the gradient `sums`, for so many rows of a block, MR at a time."""
+@emits(types.void, i64, address, i64, address, address, address, address, address, i64, address)
+def _update_block(e, k_blocks, x, jump, gt, w, m, v, sums, rows, hyper):
+    """dW = x g^T for a block, and the optimizer's step on w, m, v by it, for so many rows, MR at a time.
+
+    sums: room for the block where the product needs it in memory.
+    """
+    if BF16 == "amx":
+        amx_block(e, k_blocks, x, jump, gt, sums, I64(0))
     with e.loop(e.b.udiv(rows, I64(MR))) as strip:
         offset = e.b.mul(strip, I64(4 * NR * MR))
-        source, w_strip, m_strip, v_strip = (e.b.add(base, offset) for base in (sums, w, m, v))
-        tile = [[e.load(source, i * NR + j * LANES) for j in range(VECTORS)] for i in range(MR)]
-        apply_rule(e, tile, w_strip, m_strip, v_strip, hyper, estimate=True)
+        source, *parameters = (e.b.add(base, offset) for base in (sums, w, m, v))
+        if BF16 == "amx":
+            tile = [[e.load(source, i * NR + j * LANES) for j in range(VECTORS)] for i in range(MR)]
+        else:
+            fetch_tiles(e, parameters)
+            tile = strip_of_product(e, k_blocks, x, jump, gt, strip)
+        apply_rule(e, tile, *parameters, hyper, estimate=True)
 
 
 @emits(types.void, i64, address, address, address, address, address)
@@ -120,8 +139,8 @@ def update(
     for r in range(tiles * thread // threads, tiles * (thread + 1) // threads):
         for q in range(blocks(n_out)):
             o = 4 * NR * (q * in_pad + r * NR)
-            product_block(row_blocks, x + BLOCK * r, jump, gt + BLOCK * q * row_blocks, sums, 0)
-            _finish_update(sums, w + o, m + o, v + o, min(NR, in_pad - r * NR), hyper)
+            inputs, right = min(NR, in_pad - r * NR), gt + BLOCK * q * row_blocks
+            _update_block(row_blocks, x + BLOCK * r, jump, right, w + o, m + o, v + o, sums, inputs, hyper)
             round_weight_block(w, left, left_t, n_in, n_out, r, q)
 
 

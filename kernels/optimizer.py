@@ -26,9 +26,7 @@ def update_tile(e, vectors, k_count, x, jump, gt, w, m, v, hyper, more, count, s
     """
 
     def emit(n):
-        for p in (w, m, v):  # a tile's parameters are contiguous: fetch them while the arithmetic runs
-            for line in range(0, MR * NR, 16):
-                e.prefetch(p, line)
+        fetch_tiles(e, (w, m, v))
         tile = accumulate(e, n, k_count, x, gt, jump)
         apply_rule(e, plus(e, tile, more, count, stride), w, m, v, hyper)
 
@@ -44,6 +42,13 @@ def update_row(e, vectors, k_count, gt, w, m, v, hyper, more, count, stride):
         apply_rule(e, plus(e, sums, more, count, stride), w, m, v, hyper)
 
     widths(e, vectors, emit)
+
+
+def fetch_tiles(e, parameters):
+    """Have a tile's parameters, which are contiguous, come from memory while its gradients are summed."""
+    for p in parameters:
+        for line in range(0, MR * NR, 16):
+            e.prefetch(p, line)
 
 
 def apply_rule(e, tile, w, m, v, hyper, estimate=False):
