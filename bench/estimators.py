@@ -2,8 +2,8 @@
 
 Fits the same estimator with its defaults on real data sets that come with scikit-learn (and on Fashion-MNIST, if the
 folder of its IDX files is given): mean and standard deviation of the test score over seeds, and the median time of a
-fit, the two libraries taking turns. Then a grid search of 50 small fits with two jobs. Prints the tables of
-docs/sklearn.md.
+fit, the two libraries taking turns. Then fits of 10 to 300,000 rows, and a grid search of 50 small fits with two jobs.
+Prints the tables of docs/sklearn.md.
 """
 
 import argparse
@@ -29,6 +29,27 @@ SETS = {
         20_000, 50, n_informative=20, n_classes=5, random_state=0
     ),
 }
+
+
+SIZES = {10: 200, 30: 200, 100: 200, 300: 200, 1_000: 100, 3_000: 50, 10_000: 20, 30_000: 10, 100_000: 5, 300_000: 3}
+
+
+def sizes():
+    """Fits of 20 columns by default parameters, but for as many epochs as SIZES says for each number of rows."""
+    rng = np.random.default_rng(0)
+    print("\n| rows | epochs | fastff | scikit-learn | |\n|---|---|---|---|---|")
+    for rows, epochs in SIZES.items():
+        x = rng.standard_normal((rows, 20))
+        y, times = (x @ rng.standard_normal((20, 3))).argmax(1), {}
+        for _ in range(6):
+            for library in (fast, neural_network):
+                model = library.MLPClassifier(max_iter=epochs, n_iter_no_change=epochs, random_state=0)
+                start = time.perf_counter()
+                model.fit(x, y)
+                times.setdefault(library, []).append(1e3 * (time.perf_counter() - start))
+        ours, theirs = (sorted(times[library][1:]) for library in (fast, neural_network))
+        cells = [f"{each[2]:,.0f} ms ({each[0]:,.0f}-{each[-1]:,.0f})" for each in (ours, theirs)]
+        print(f"| {rows:,} | {epochs} | {' | '.join(cells)} | {theirs[2] / ours[2]:.2g}x |", flush=True)
 
 
 def splits(name, seed, fashion):
@@ -87,6 +108,7 @@ def main():
         compare(name, options.seeds, None, {})
     if options.fashion_mnist:
         compare("fashion-mnist", 2, options.fashion_mnist, {"max_iter": 10})
+    sizes()
     grid()
 
 

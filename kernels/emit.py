@@ -19,7 +19,7 @@ from .cpu import ARCHITECTURE, BF16, FEATURES, FMA, ISA, LANES
 F32, F64, I8, I32, I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 VEC = ir.VectorType(F32, LANES)
 IVEC = ir.VectorType(I32, LANES)
-# Whether roots and quotients are refined from estimates where they may: with AMX, the units for it have nothing else to do
+# Whether roots and quotients are refined from estimates where they may: with AMX, other units than those multiply
 ESTIMATES = BF16 == "amx"
 address, f32, f64, i64 = types.int64, types.float32, types.float64, types.int64
 
