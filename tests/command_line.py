@@ -14,6 +14,7 @@ from fastff import ablate, command, export, plots, predict, train
 from fastff.check import __main__ as check
 from fastff.evaluate import __main__ as evaluate
 from fastff.report import __main__ as report
+from fastff.runs.drawing import Drawing
 from fastff.tune import __main__ as tune
 
 COMMANDS = {
@@ -42,6 +43,9 @@ def run(name, *arguments, pictures=False):
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(sys, "argv", [name, *map(str, arguments)]))
         stack.enter_context(mock.patch.dict(os.environ, PLAIN))
+        # in this process, where a test may have patched something, and what is drawn is seen
+        own = contextlib.nullcontext(Drawing())
+        stack.enter_context(mock.patch("fastff.train.drawing_beside", return_value=own))
         if not pictures:
             nothing = dict.fromkeys(plots.__all__, mock.DEFAULT)
             stack.enter_context(mock.patch.multiple(plots, **nothing))

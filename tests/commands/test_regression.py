@@ -236,4 +236,4 @@ def test_what_only_the_other_task_has_is_refused(folder, tmp_path, more, saying)
 def test_probabilities_of_a_regression_are_refused(folder):
     result = run("evaluate", folder / "run", folder / "homes.csv", "--tta")
     assert result.status == 1
-    assert "--tta mirrors pictures" in result.err
+    assert "--tta changes pictures" in result.err

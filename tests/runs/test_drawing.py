@@ -65,7 +65,7 @@ def test_pictures_are_drawn_here_where_the_process_beside_was_ended(tmp_path, mo
         for name in ("first.png", "second.png"):
             beside("draw_confusion", tmp_path / name, MATRIX, **OPTIONS)
         beside.finish()
-    assert (tmp_path / "first.png").exists() and (tmp_path / "second.png").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"first.png", "second.png"}
     no_child_is_left()
 
 
