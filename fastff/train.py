@@ -43,8 +43,9 @@ def main(arguments: list[str]) -> None:
 def _train(arguments: list[str], make: Callable[[Config, Dataset], Trainer]) -> None:
     """The whole command; make: builds the trainer that the options describe, which is another one under MPI."""
     options = parse(arguments, find_run).with_split()
-    if options.shard_optimizer and options.distributed is None:
-        raise ArgumentError("shard_optimizer: there is only one process, want --distributed mpi with it")
+    for name in ("shard_optimizer", "distributed_timeout"):
+        if getattr(options, name) and options.distributed is None:
+            raise ArgumentError(f"{name}: there is only one process, want --distributed mpi with it")
     data = load_dataset(options.dataset, **options.loading).with_validation()
     if data.task == "regress":
         options = parse(arguments, find_run, data.task).with_split()

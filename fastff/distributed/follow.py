@@ -61,6 +61,10 @@ class Follower:
         if found != shapes:
             raise DistributedError(f"{dataset}: holds arrays {found}, want {shapes} as on rank 0")
 
+    def wait_for(self, seconds: float) -> None:
+        """Take over how long silence may last."""
+        self.group.wait_for(seconds)
+
     def train(self, arrays: dict[str, np.ndarray], layers: list[Any], sharded: bool, settings: dict[str, Any]) -> None:
         """Make the network and what trains it."""
         network = FeedForwardNeuralNetwork.holding(arrays, layers, "rank 0's network")

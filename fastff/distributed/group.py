@@ -5,6 +5,7 @@ library itself, called by the kernels. Needs the extra fastff[mpi]; nothing else
 """
 
 import ctypes
+import math
 import os
 import select
 import shutil
@@ -17,14 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from fastff.errors import FastffError, MissingExtra
+from fastff.distributed.heartbeat import Heartbeat
+from fastff.errors import ArgumentError, FastffError, MissingExtra
 from fastff.system import streams
+from fastff.system.arguments import check_number
 from fastff.system.limits import granted_cpus, usable_cpus
 from fastff.system.signals import StoppedAtOnce
 from fastff.system.threads import Thread
 
 POLLS = 1000  # looks for a command, some 0.3 ms, before a follower sleeps between looks
 PAUSE = 0.0005  # seconds
+PATIENCE = 2.0  # seconds for a launcher to end a job whose ranks do not hear each other
 PASSING_ON = 0.1  # seconds for a launcher to pass on the last line of a job that ends at once
 
 
@@ -71,11 +75,16 @@ class Group:
         self.busy = False  # whether the others are amid something that rank 0 started
         self.mpi: Any = MPI
         self._library = ctypes.CDLL(MPI.__file__)
+        self.hosts: list[str] = comm.allgather(socket.gethostname())
+        self.heartbeat: Heartbeat | None = None
         own, self._parted = _namespace(), False
         everybody = self.node.allgather((self.rank, os.getpid(), own))
         peers = [(rank, process) for rank, process, space in everybody if rank != self.rank and space == own]
         if hasattr(os, "pidfd_open"):
             Thread(self._watch, (peers,)).start()
+        if not together and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+            self.heartbeat = Heartbeat(comm.Dup())
+            self.heartbeat.start(self._lost)
 
     def _threads(self) -> int:
         """This process's part of the CPUs that the processes of its machine may use, all together."""
@@ -133,6 +142,22 @@ class Group:
     def part(self) -> None:
         """Look after the others no more: they may end before this process."""
         self._parted = True
+        if self.heartbeat is not None:
+            self.heartbeat.end()
+
+    def wait_for(self, seconds: float) -> None:
+        """Give up a rank of another machine after so many seconds of silence.
+
+        Raises ArgumentError for a number that is none of seconds, and where the MPI library cannot be used for it.
+        """
+        check_number("distributed_timeout", seconds, 0.0, math.inf, above=True)
+        if self.heartbeat is not None:
+            self.heartbeat.timeout = seconds
+        elif self.node.size < self.size:
+            raise ArgumentError(
+                f"distributed_timeout: {seconds:g}, but this MPI library lets one thread of a process use it at a time "
+                "(MPI_THREAD_MULTIPLE is off), want it left out"
+            )
 
     # --- what the kernels need to call MPI themselves ---
 
@@ -169,6 +194,21 @@ class Group:
         return memory
 
     # --- the end of one is the end of all ---
+
+    def _lost(self, peer: int) -> None:
+        """End this process, as a rank of another host answers no more: the job's launcher may not be reached either."""
+        assert self.heartbeat is not None
+        if self._parted:
+            return
+        say(
+            self,
+            f"rank {peer} on {self.hosts[peer]} has not answered {self.hosts[self.rank]} for "
+            f"{self.heartbeat.timeout:,.0f} s (--distributed-timeout), want the network between them mended; "
+            "--resume goes on from the last checkpoint",
+        )
+        Thread(abort, (1,)).start()  # which ends the job, if the launcher can be reached
+        time.sleep(PATIENCE)
+        os._exit(1)
 
     def _watch(self, peers: list[tuple[int, int]]) -> None:
         """End the job when a process of this machine dies: not all launchers do, and those that do may not say why."""

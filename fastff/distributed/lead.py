@@ -38,6 +38,10 @@ def _make(group: Group, options: Config, data: Dataset) -> Trainer:
     trainer = make_trainer(options, data, LeadingTrainer)
     assert isinstance(trainer, LeadingTrainer)
     trainer.group, trainer.sharded = group, options.shard_optimizer
+    if options.distributed_timeout is not None:
+        group.wait_for(options.distributed_timeout)
+        group.tell("wait_for", options.distributed_timeout)
+        group.done()
     group.tell("load", options.dataset, options.loading, shapes_of(data))
     group.done()
     return trainer

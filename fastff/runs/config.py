@@ -72,7 +72,7 @@ class Config(HasPaths):
         ),
         "run": ("preset", "config", "resume", "seed", "seeds"),
         "saving": ("out", "log", "checkpoint_epochs", "checkpoint_minutes"),
-        "machine": ("threads", "precision", "distributed", "shard_optimizer"),
+        "machine": ("threads", "precision", "distributed", "distributed_timeout", "shard_optimizer"),
     }  # fmt: skip
     """The options under the headings of --help."""
 
@@ -114,6 +114,9 @@ class Config(HasPaths):
 
     distributed: Literal["mpi"] | None = None
     """Train in all processes that mpiexec started, each on a part of every batch: pip install "fastff[mpi]"."""
+    distributed_timeout: Number = None
+    """With --distributed on several machines: the run ends when one of them has not been heard of for so many seconds,
+    by default 120. If the network is mended before, it goes on."""
     shard_optimizer: Flag = False
     """With --distributed on several machines: split the optimizer's moments over the processes, to save memory."""
 
@@ -236,7 +239,7 @@ class Config(HasPaths):
 
 LARGEST = 1 << 20  # bytes of a config file; one has about 700
 # Options that say where a run is kept and which processes train it; config.toml does not have them
-_PLACES = ("config", "out", "resume", "log", "seeds", "distributed", "shard_optimizer")
+_PLACES = ("config", "out", "resume", "log", "seeds", "distributed", "distributed_timeout", "shard_optimizer")
 _HINTS = {name: hint for name, hint in get_type_hints(Config).items() if name != "GROUPS"}
 _LOADING = (
     "data_dir", "target", "task", "drop", "categorical", "weight_column", "test_share", "test", "split_seed"

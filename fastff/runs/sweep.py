@@ -23,7 +23,8 @@ from fastff.training.history import History
 COMMAND_ONLY = (
     "dataset", "data_dir", "target", "task", "drop", "categorical", "weight_column", "test_share", "test",
     "split_seed", "preset", "config", "out", "resume", "log",
-    "distributed", "shard_optimizer", "seeds", "checkpoint_epochs", "checkpoint_minutes", "on_divergence",
+    "distributed", "distributed_timeout", "shard_optimizer", "seeds", "checkpoint_epochs", "checkpoint_minutes",
+    "on_divergence",
 )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ Each process (rank) is started by mpiexec; tests/distributed/ranks.py says what 
 """
 
 import contextlib
-import importlib.util
 import json
 import re
 import signal
@@ -16,13 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import run, succeed
+from jobs import OPTIONS, assert_close, lines, needs_mpi, weights
 
 from fastff.errors import DataError
 from fastff.system import checkpoint
 from fastff.system.files import locked
-
-OPTIONS = ("--hidden", 16, "--dropout", 0.2, "--batch-size", 16, "--seed", 3)
-needs_mpi = pytest.mark.skipif(not importlib.util.find_spec("mpi4py"), reason="mpi4py is not installed")
 
 
 def ranks(number, *command, cwd):
@@ -37,25 +34,11 @@ def train(number, what, *arguments, cwd):
     return ranks(number, what, *arguments, "--distributed", "mpi", cwd=cwd)
 
 
-def lines(text):
-    return [line for line in text.splitlines() if line.strip() and not line.startswith("compiling")]
-
-
 def until_nobody_writes(folder):
     """Wait for the end of ranks that the launcher has told to end, and not waited for."""
     for _ in range(100_000):
         with contextlib.suppress(DataError), locked(folder):
             return
-
-
-def weights(folder):
-    return {k: v for k, v in checkpoint.load(folder / "checkpoint.safetensors")[0].items() if v.dtype == np.float32}
-
-
-def assert_close(folder, other):
-    """The same run to rounding: float32's, through some 20 steps of Adam."""
-    for name, array in weights(folder).items():
-        np.testing.assert_allclose(array, weights(other)[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def write_shards(folder, source):

@@ -1,9 +1,12 @@
 """How a group of processes ends with what happens on rank 0; test_distributed.py has real ones of them."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from fastff.distributed import group
 from fastff.distributed.group import DistributedError, Group
+from fastff.errors import ArgumentError
 from fastff.system.signals import StoppedAtOnce
 
 
@@ -19,7 +22,7 @@ def alone(monkeypatch):
         raise Ended(status)
 
     own = Group.__new__(Group)
-    own.rank, own.size, own.busy, own._parted = 0, 2, False, False
+    own.rank, own.size, own.busy, own._parted, own.heartbeat = 0, 2, False, False, None
     own.told_others = []
     own.tell = own.told_others.append
     monkeypatch.setattr(group, "abort", abort)
@@ -57,3 +60,22 @@ def test_a_second_signal_ends_the_others_at_once(alone):
     with pytest.raises(Ended) as ended:
         alone.__exit__(type(error), error, None)
     assert ended.value.args == (143,)
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), "long"])
+def test_a_silence_lasts_some_seconds(alone, seconds):
+    with pytest.raises(ArgumentError, match=r"^distributed_timeout: "):
+        alone.wait_for(seconds)
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_silence_is_noticed_where_a_second_thread_may_use_mpi(alone, machines):
+    alone.node = SimpleNamespace(size=2 // machines)
+    if machines == 1:  # there is no link that could be cut
+        alone.wait_for(20.0)
+        return
+    with pytest.raises(ArgumentError, match=r"^distributed_timeout: 20, but .*MPI_THREAD_MULTIPLE is off"):
+        alone.wait_for(20.0)
+    alone.heartbeat = SimpleNamespace(timeout=120.0)
+    alone.wait_for(20.0)
+    assert alone.heartbeat.timeout == 20.0

@@ -161,6 +161,7 @@ UNUSED = {
     "categorical": ("b",), "weight_column": "w", "test_share": 0.1, "test": "b.csv", "split_seed": 3,
     "preset": "fast", "config": "c.toml", "out": "runs",
     "resume": True, "log": "mlflow", "distributed": "mpi", "shard_optimizer": True, "seeds": 3, "checkpoint_epochs": 2,
+    "distributed_timeout": 30.0,
     "checkpoint_minutes": 1.5, "on_divergence": "backoff",
 }  # fmt: skip
 

@@ -1,0 +1,25 @@
+"""What the tests of several processes share: options of a small run, and what a job has said and left."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from fastff.system import checkpoint
+
+OPTIONS = ("--hidden", 16, "--dropout", 0.2, "--batch-size", 16, "--seed", 3)
+needs_mpi = pytest.mark.skipif(not importlib.util.find_spec("mpi4py"), reason="mpi4py is not installed")
+
+
+def lines(text):
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("compiling")]
+
+
+def weights(folder):
+    return {k: v for k, v in checkpoint.load(folder / "checkpoint.safetensors")[0].items() if v.dtype == np.float32}
+
+
+def assert_close(folder, other):
+    """The same run to rounding: float32's, through some 20 steps of Adam."""
+    for name, array in weights(folder).items():
+        np.testing.assert_allclose(array, weights(other)[name], rtol=1e-4, atol=1e-5, err_msg=name)
