@@ -3,6 +3,11 @@
 Each way to train the same network on the same rows is started with mpiexec in turn, N times, and measured after a
 warm-up: milliseconds per step, median (lowest-highest) of the rounds. Then the time of messages: Allreduces of several
 sizes. docs/scaling.md has the results of both. Needs fastff[mpi].
+
+    python bench/mpi.py --hosts hosts --ssh ssh.sh
+
+Instead, one rank on each of two hosts (mpiexec's -f, and the program that takes ssh's place): the step of one of them
+alone and of both, beside what the model of docs/scaling.md predicts from the messages that are measured.
 """
 
 import argparse
@@ -12,7 +17,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +49,7 @@ def measure(way: str, name: str, batch: int, threads: int) -> None:
     rows = STEPS * batch
     x = rng.integers(0, 256, (rows, sizes[0]), dtype=np.uint8)
     data = make_dataset("rows", {"train": (x, np.arange(rows) % sizes[-1])}, source="rows")
+    world.part(together=True)
     group = Group(world.comm, on_one_machine=way == "memory")
     if group.rank > 0:
         follow(group, data)
@@ -58,7 +66,8 @@ def measure(way: str, name: str, batch: int, threads: int) -> None:
 
 def messages() -> None:
     """Called on every rank: time Allreduces of each size; rank 0 prints the microseconds."""
-    comm, times = join().comm, []
+    group, times = join(), []
+    comm = group.comm
     for count in NUMBERS:
         values, total = np.ones(count, np.float32), np.empty(count, np.float32)
         repeats, rounds = max(20, 4_000_000 // (count + 4000)), []
@@ -69,18 +78,44 @@ def messages() -> None:
                 comm.Allreduce(values, total)
             rounds.append((time.perf_counter() - start) / repeats * 1e6)
         times.append(statistics.median(rounds))
+    group.part(together=True)
     if comm.rank == 0:
         print(json.dumps(times))
 
 
-def launch(ranks: int, *arguments: object) -> list[float] | float:
-    launcher = [Path(sys.executable).parent / "mpiexec", "-n", ranks, sys.executable, __file__]
+def launch(ranks: int, *arguments: object, across: Sequence[object] = ()) -> list[float] | float:
+    launcher = [Path(sys.executable).parent / "mpiexec", *across, "-n", ranks, sys.executable, __file__]
     result = subprocess.run(list(map(str, [*launcher, *arguments])), capture_output=True, text=True, check=True)
     return json.loads(result.stdout)
 
 
+def between_hosts(hosts: str, ssh: str, rounds: int) -> None:
+    """Measure the messages and the steps of one rank and of two, and print them beside the model's prediction."""
+    # UCX finds two hosts that are one machine, and would share memory
+    across = ["-launcher", "ssh", "-launcher-exec", ssh, "-f", hosts, "-ppn", 1, "-genv", "UCX_TLS", "tcp,self"]
+    microseconds = launch(2, "--messages", across=across)
+    assert isinstance(microseconds, list)
+    latency, slowest = microseconds[0] / 2, microseconds[-1]
+    bandwidth = 4 * NUMBERS[-1] / slowest  # bytes a microsecond: of R ranks, 8 P (R - 1) / R bytes through each
+    print(", ".join(f"{count:,}: {t:.1f}" for count, t in zip(NUMBERS, microseconds, strict=True)), "us")
+    print(f"latency {latency:.1f} us, bandwidth {bandwidth / 1e3:.2f} GB/s")
+    print("| network, rows of a rank | 1 rank | 2 ranks | predicted |\n|---|---|---|---|")
+    for name, rows in (("hst", 64), ("hst", 256), ("digits", 200)):
+        parameters = sum(a * b + b for a, b in pairwise(NETWORKS[name]))
+        one: list[float] = []
+        two: list[float] = []
+        for _ in range(rounds):
+            one.append(launch(1, "--measure", "messages", name, rows, 1, across=across))  # type: ignore[arg-type]
+            two.append(launch(2, "--measure", "messages", name, 2 * rows, 1, across=across))  # type: ignore[arg-type]
+        predicted = statistics.median(one) + (4 * parameters / bandwidth + 2 * latency) / 1e3
+        cells = (f"{statistics.median(t):.3f} ({min(t):.3f}-{max(t):.3f})" for t in (one, two))
+        print(f"| {'-'.join(map(str, NETWORKS[name]))}, {rows} | {' | '.join(cells)} | {predicted:.3f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hosts", help="mpiexec's file of two hosts")
+    parser.add_argument("--ssh", default="ssh", help="the program that takes ssh's place")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="one of the networks: " + ", ".join(NETWORKS))
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
@@ -92,6 +127,9 @@ def main() -> None:
         return
     if options.messages:
         messages()
+        return
+    if options.hosts:
+        between_hosts(options.hosts, options.ssh, options.rounds)
         return
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, ", end="")
     print(", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "mpi4py", "mpich")), end="\n\n")

@@ -38,7 +38,7 @@ def follow(group: Group, data: Dataset | None = None) -> None:
     except BaseException:
         say(group, traceback.format_exc())
         abort(1)
-    group.part()
+    group.part(together=True)
 
 
 class Follower:

@@ -127,7 +127,7 @@ class Group:
         known = error is None or isinstance(error, FastffError | KeyboardInterrupt | SystemExit | MemoryError)
         if known and not self.busy and not isinstance(error, StoppedAtOnce):
             self.tell("end")
-            self.part()
+            self.part(together=True)
             return
         self.part()
         if isinstance(error, KeyboardInterrupt):
@@ -139,11 +139,11 @@ class Group:
             sys.excepthook(type(error), error, trace)
         abort(1)
 
-    def part(self) -> None:
-        """Look after the others no more: they may end before this process."""
+    def part(self, *, together: bool = False) -> None:
+        """Look after the others no more: they may end before this process. together: all ranks call this now."""
         self._parted = True
         if self.heartbeat is not None:
-            self.heartbeat.end()
+            self.heartbeat.end(together=together)
 
     def wait_for(self, seconds: float) -> None:
         """Give up a rank of another machine after so many seconds of silence.

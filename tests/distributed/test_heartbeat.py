@@ -1,9 +1,11 @@
 """When a rank of another host counts as lost: with a clock and a network of the test's own. test_two_hosts.py has real
 ones."""
 
+import threading
+
 import pytest
 
-from fastff.distributed.heartbeat import PAUSE, TIMEOUT, Heartbeat
+from fastff.distributed.heartbeat import PAUSE, THE_LAST, TIMEOUT, Heartbeat
 
 
 class Network:
@@ -32,7 +34,7 @@ class Comm:
         self.network, self.rank, self.size = network, rank, network.size
 
     def Isend(self, array, dest):
-        self.network.under_way[self.rank, dest].append(array.tobytes())
+        self.network.under_way[self.rank, dest].append(array[0])
         return Request(lambda: True)
 
     def Irecv(self, array, source):
@@ -42,7 +44,8 @@ class Comm:
             waiting = self.network.under_way[source, self.rank]
             if not waiting or {source, self.rank} in self.network.cut:
                 return False
-            return len(waiting.pop(0)) == array.nbytes
+            array[:] = waiting.pop(0)
+            return True
 
         return Request(arrived)
 
@@ -103,3 +106,24 @@ def test_a_rank_that_is_stopped_longer_than_that_is_lost(seconds):
     ranks = network.ranks()
     network.after(5, ranks)
     assert network.after(seconds, ranks, stopped=[1])[0] == (1 if seconds > TIMEOUT else None)
+
+
+def test_who_has_said_the_last_word_is_not_missed():
+    network = Network(3)
+    ranks = network.ranks()
+    network.after(2, ranks)
+    ranks[2]._say(0, THE_LAST)
+    assert network.after(2 * TIMEOUT, ranks, stopped=[2])[:2] == [None, None]
+
+
+def test_ranks_that_part_leave_nothing_under_way():
+    network = Network(3)
+    ranks = network.ranks()
+    network.after(5, ranks)
+    threads = [threading.Thread(target=rank.part) for rank in ranks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not any(network.under_way.values())
+    assert [rank._peers for rank in ranks] == [[], [], []]
