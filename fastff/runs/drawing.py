@@ -54,11 +54,14 @@ class Drawing:
 def drawing_beside() -> Iterator[Drawing]:
     """What draws in processes beside this one, where they can be forked; they end with the block at the latest."""
     # a fork has no thread but the one that forks, and keeps the locks that the others held
-    if sys.platform != "linux" or usable_cpus() == 1 or threading.active_count() > 1:
+    child = None
+    if sys.platform == "linux" and usable_cpus() > 1 and threading.active_count() == 1:
+        with contextlib.suppress(OSError):  # no room for another process, or for a pipe
+            ours, theirs = multiprocessing.Pipe()
+            child = _fork()
+    if child is None:
         yield Drawing()
         return
-    ours, theirs = multiprocessing.Pipe()
-    child = _fork()
     if child == 0:
         ours.close()
         _leave(lambda: _serve(theirs))

@@ -75,6 +75,15 @@ def test_no_process_is_left_after_an_error():
     no_child_is_left()
 
 
+def test_pictures_are_drawn_here_where_there_can_be_no_more_processes(monkeypatch):
+    def refused():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(drawing, "_fork", refused)
+    with drawing_beside() as here:
+        assert here._pipe is None
+
+
 def test_nothing_is_forked_from_a_process_with_threads(monkeypatch):
     monkeypatch.setattr(threading, "active_count", lambda: 2)
     monkeypatch.setattr(drawing, "_fork", None)
