@@ -69,13 +69,13 @@ def _update_block(e, k_blocks, x, jump, gt, w, m, v, sums, rows, hyper):
         amx_block(e, k_blocks, x, jump, gt, sums, I64(0))
     with e.loop(e.b.udiv(rows, I64(MR))) as strip:
         offset = e.b.mul(strip, I64(4 * NR * MR))
-        source, *parameters = (e.b.add(base, offset) for base in (sums, w, m, v))
+        source, w_strip, m_strip, v_strip = (e.b.add(base, offset) for base in (sums, w, m, v))
         if BF16 == "amx":
             tile = [[e.load(source, i * NR + j * LANES) for j in range(VECTORS)] for i in range(MR)]
         else:
-            fetch_tiles(e, parameters)
+            fetch_tiles(e, (w_strip, m_strip, v_strip))
             tile = strip_of_product(e, k_blocks, x, jump, gt, strip)
-        apply_rule(e, tile, *parameters, hyper, estimate=True)
+        apply_rule(e, tile, w_strip, m_strip, v_strip, hyper, estimate=True)
 
 
 @emits(types.void, i64, address, address, address, address, address)

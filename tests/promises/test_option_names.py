@@ -28,7 +28,7 @@ REFUSED = {
     "resume": ["--resume --out empty", "--resume=yes"],
     "log": ["--log wandb"],
     "distributed": ["--distributed gpu"],
-    "distributed_timeout": ["--distributed-timeout 30", "--distributed mpi --distributed-timeout soon"],
+    "distributed_timeout": ["--distributed-timeout 30", "--distributed-timeout soon"],
     "shard_optimizer": ["--shard-optimizer"],
     "seeds": ["--seeds 0", "--seeds many", "--seeds 2 --log tensorboard"],
     "checkpoint_epochs": ["--checkpoint-epochs 0"],
