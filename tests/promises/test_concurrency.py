@@ -14,8 +14,11 @@ from elsewhere import X, fit
 
 from fastff import FeedForwardNeuralNetwork
 
-# From 3.12 on Python says that a process with threads should not fork; joblib's and NumPy's are what it sees
-forking = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+# From 3.12 on Python says that a process with threads should not fork; joblib's and NumPy's are what it sees. eventlet,
+# which some libraries import where it is there, says so of every fork.
+forking = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning", r"ignore:Using fork\(\) is:DeprecationWarning"
+)
 
 
 @pytest.fixture(scope="module")
