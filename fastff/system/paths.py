@@ -22,7 +22,7 @@ class HasPaths:
             if value == "":  # as of a variable of the shell that is not set; it would be the current folder
                 raise ArgumentError(f"{name}: '', want a path")
             if str(value).startswith("~"):
-                object.__setattr__(self, name, str(expanded(value)))
+                object.__setattr__(self, name, str(expanded(value, name)))
 
 
 def expanded(path: str | os.PathLike[str], name: str = "path") -> Path:

@@ -93,11 +93,16 @@ def test_every_value_of_the_presets_is_an_option(tmp_path):
         assert read(path).items() >= values.items()
 
 
+def test_a_path_that_can_be_none_is_refused_by_its_name():
+    with pytest.raises(ArgumentError, match=r"^dataset: .*, want a path"):
+        Config(dataset="~\0")
+
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(
-    dataset=st.text(st.characters(codec="utf-8"), min_size=1),
+    dataset=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),  # that is in no name of a file
     hidden=st.lists(st.integers(1, 10**6)).map(tuple),
     step_size=finite,
     epsilon=finite,
