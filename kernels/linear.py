@@ -10,7 +10,7 @@ from .compiler import kernel
 from .cpu import MR, NR, VECTORS
 from .operation import array, operation
 from .optimizer import HYPER, update_row, update_tile
-from .panels import BIAS, GRAM, WEIGHTS, batch, padded, vectors_in, whole_panels
+from .panels import BIAS, GRAM, WEIGHTS, batch, padded, takes, vectors_in, whole_panels
 from .tile import backward_tile, forward_tile, gram_tile
 
 KC = 192  # a block of B, KC x NR floats, stays in the first-level cache
@@ -115,8 +115,7 @@ def gram(x: batch("features"), xt: batch("features"), out: GRAM, features, /, ro
     in_pad, row_pad = padded(features), whole_panels(rows)
     jump = 4 * (NR * in_pad - NR + 1)
     for chunk in range(0, tiles, CHUNK):
-        lap, place = chunk // CHUNK // threads, chunk // CHUNK % threads
-        if place != (thread if lap % 2 == 0 else threads - 1 - thread):
+        if not takes(chunk // CHUNK, thread, threads):
             continue
         for q in range(chunk * MR // NR, panels):
             vectors = vectors_in(features - q * NR)

@@ -26,7 +26,7 @@ from .cpu import BF16, LANES, MR, NR, VECTORS
 from .emit import F32, I64, address, emits, i64
 from .operation import operation
 from .optimizer import HYPER, apply_rule, fetch_tiles
-from .panels import BIAS, GRAM, WEIGHTS, batch, padded
+from .panels import BIAS, GRAM, WEIGHTS, batch, padded, takes
 from .tile import sum_rows
 
 # Blocks of k that stay in the first-level cache: half of it for the left operand, half for the right. Sums start anew
@@ -162,8 +162,7 @@ def gram(left: form("features"), right_t: form("features"), out: GRAM, features,
     tiles, row_blocks, in_pad = blocks(features), blocks(rows), padded(features)
     jump, sums = BLOCK * tiles, blocks_of_floats()
     for chunk in range(0, tiles, CHUNK):
-        lap, place = chunk // CHUNK // threads, chunk // CHUNK % threads
-        if place != (thread if lap % 2 == 0 else threads - 1 - thread):
+        if not takes(chunk // CHUNK, thread, threads):
             continue
         for q in range(chunk, tiles):
             for r in range(chunk, min(chunk + CHUNK, q + 1)):

@@ -49,6 +49,13 @@ def vector_offset(v, pad):
     return 4 * (v * LANES // NR * pad * NR + v * LANES % NR)
 
 
+@kernel
+def takes(number, thread, threads):
+    """Whether a thread takes piece `number` of work whose pieces get shorter and shorter: dealt out to and fro."""
+    lap, place = number // threads, number % threads
+    return place == (thread if lap % 2 == 0 else threads - 1 - thread)
+
+
 def round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 

@@ -28,9 +28,8 @@ class Heartbeat:
 
     def __init__(self, comm: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self.timeout, self._comm, self._clock = TIMEOUT, comm, clock
-        self._peers = list(
-            range(1, comm.size) if comm.rank == 0 else range(1)
-        )  # those that have not said the last word
+        # those that have not said the last word
+        self._peers = list(range(1, comm.size) if comm.rank == 0 else range(1))
         self._looked = clock()
         self._heard = dict.fromkeys(self._peers, self._looked)
         self._words = {peer: np.zeros(1, np.uint8) for peer in self._peers}  # where they arrive

@@ -15,9 +15,7 @@ from fastff.kernels import symmetric
 from fastff.kernels.cpu import MR, NR
 from fastff.kernels.operation import address
 
-BATCH = (
-    1024  # rows: float32 holds the sum of as many products of two numbers from -128 to 127, and all on the way to it
-)
+BATCH = 1024  # rows: float32 holds any sum of so many products of two numbers from -128 to 127
 MIDDLE = 128.0  # of a byte's values
 
 

@@ -27,15 +27,14 @@ class Drawing:
         self._asked: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
     def __call__(self, name: str, *args: Any, **options: Any) -> None:
-        if self._pipe is not None:
-            self._asked.append((name, args, options))
-            try:
-                self._pipe.send(self._asked[-1])
-                return
-            except OSError:  # somebody has ended that process
-                self.finish()
-                return
-        _draw(name, args, options)
+        if self._pipe is None:
+            _draw(name, args, options)
+            return
+        self._asked.append((name, args, options))
+        try:
+            self._pipe.send(self._asked[-1])
+        except OSError:  # somebody has ended that process
+            self.finish()
 
     def finish(self) -> None:
         """Return when all pictures are drawn. Raises DataError where one cannot be written."""
