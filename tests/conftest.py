@@ -7,6 +7,8 @@ starts as NaN, so that a kernel that reads padding gives a wrong result. Signals
 import gc
 import os
 import signal
+import tempfile
+from pathlib import Path
 
 # Before NumPy is imported: the arrays are small, and OpenBLAS's threads would mostly wait for one another
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -69,3 +71,22 @@ def flowers(tmp_path):
     from command_line import write_flowers  # here, as it imports every command
 
     return write_flowers(tmp_path)
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    """The machine has two of that name at a time, so tests that run side by side take turns."""
+    import fcntl  # here, as Windows has none
+
+    from hosts import Hosts
+
+    own = Hosts(tmp_path / "hosts")
+    with (Path(tempfile.gettempdir()) / "two_hosts.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        up = own("up")
+        if "h1 reaches h2" not in up.stdout:
+            own("down")
+            pytest.skip(f"only root may make hosts, and not everywhere: {up.stderr[-200:]}")
+        yield own
+        own("mend")
+        own("down")

@@ -2,6 +2,7 @@
 
 import csv
 import multiprocessing
+import re
 
 from command_line import run
 
@@ -29,3 +30,13 @@ def states(folder):
 
 def parameters(row):
     return {name: row[name] for name in ("layers", "width_1", "step_size", "batch_size", "dropout", "label_smoothing")}
+
+
+def choice(row):
+    """What a trial tries, without what it does not have."""
+    return [(name, row[name]) for name in list(row)[list(row).index("note") + 1 :] if row[name]]
+
+
+def ended(said):
+    """The numbers of the trials that a command says it has brought to their end."""
+    return [int(number) for number in re.findall(r"^\d+/\d+  trial (\d+): \d", said, re.MULTILINE)]

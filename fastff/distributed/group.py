@@ -200,12 +200,11 @@ class Group:
         assert self.heartbeat is not None
         if self._parted:
             return
-        say(
-            self,
-            f"rank {peer} on {self.hosts[peer]} has not answered {self.hosts[self.rank]} for "
-            f"{self.heartbeat.timeout:,.0f} s (--distributed-timeout), want the network between them mended; "
-            "--resume goes on from the last checkpoint",
-        )
+        found = f"rank {peer} on {self.hosts[peer]} has not answered {self.hosts[self.rank]} for "
+        found += f"{self.heartbeat.timeout:,.0f} s (--distributed-timeout), want the network between them mended"
+        if not self.heartbeat.silent(peer):
+            found = f"rank {peer} on {self.hosts[peer]} has left: its connection to {self.hosts[self.rank]} is closed"
+        say(self, f"{found}; --resume goes on from the last checkpoint")
         Thread(abort, (1,)).start()  # which ends the job, if the launcher can be reached
         time.sleep(PATIENCE)
         os._exit(1)

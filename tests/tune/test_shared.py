@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +9,7 @@ import sys
 
 import pytest
 from command_line import PLAIN, run, write_flowers
+from searches import choice, ended
 
 from fastff.runs.config import Config
 from fastff.tune.workers import Outcome
@@ -54,16 +54,6 @@ def start(*command):
 def table(line):
     with open(os.path.join(line[-1], "trials.csv"), newline="") as file:
         return list(csv.DictReader(file))
-
-
-def choice(row):
-    """What a trial tries, without what it does not have."""
-    return [(name, row[name]) for name in list(row)[list(row).index("note") + 1 :] if row[name]]
-
-
-def ended(said):
-    """The numbers of the trials that a command says it has brought to their end."""
-    return [int(number) for number in re.findall(r"^\d+/10  trial (\d+): \d", said, re.MULTILINE)]
 
 
 def test_two_at_once_train_each_trial_once(line):
@@ -212,3 +202,25 @@ def test_a_file_that_somebody_keeps_locked_is_one_line(tmp_path, monkeypatch):
     result = run("tune", *line, "--trials", 2)
     holder.close()
     assert result == (1, "", f"error: {url}: cannot be the storage: database is locked\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "limits"),
+    [
+        ("postgresql+psycopg2://me@h/d", {"tcp_user_timeout": 60_000, "connect_timeout": 60}),
+        ("postgresql+psycopg://me@h/d?connect_timeout=5", {"tcp_user_timeout": 60_000, "connect_timeout": None}),
+        ("mysql+pymysql://me@h/d", {"read_timeout": 60, "tcp_user_timeout": None}),
+        ("mysql+mysqldb://me@h/d?read_timeout=9", {"write_timeout": 60, "read_timeout": None}),
+    ],
+)
+def test_drivers_are_told_how_long_to_wait_unless_the_url_says_so(url, limits, monkeypatch):
+    told = {}
+
+    def opened(self, url, engine_kwargs):
+        told.update(engine_kwargs["connect_args"])
+        raise ImportError("no such driver")
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "__init__", opened)
+    with pytest.raises(storage.DataError), storage.open_study(url, "digits"):
+        pass
+    assert {name: told.get(name) for name in limits} == limits
