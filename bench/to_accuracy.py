@@ -81,7 +81,7 @@ def torch(path: str, data: Any, recipe: dict) -> None:
 
     layers: list[nn.Module] = []
     for a, b in pairwise([width, *recipe["hidden"]]):
-        layers += [nn.Linear(a, b), nn.ReLU(), nn.Dropout(recipe["dropout"])]
+        layers += [nn.Linear(a, b), nn.ReLU(), *([nn.Dropout(recipe["dropout"])] if recipe["dropout"] else [])]
     network = nn.Sequential(*layers, nn.Linear(recipe["hidden"][-1], int(Y.max()) + 1))
     rate, epochs, steps = recipe.get("step_size", 1e-3), recipe["epochs"], -(-len(X) // batch)
     optimizer = torch.optim.AdamW(
@@ -150,7 +150,7 @@ def jax(path: str, data: Any, recipe: dict) -> None:
             x = x @ w + b
             if n < len(params) - 1:
                 x = jax.nn.relu(x)
-                if key is not None:
+                if key is not None and drop:
                     kept = jax.random.bernoulli(jax.random.fold_in(key, n), 1 - drop, x.shape)
                     x = jnp.where(kept, x / (1 - drop), 0)
         return x

@@ -107,7 +107,7 @@ def test_a_value_of_a_file_is_named_by_the_file(flowers, tmp_path):
 
 def test_a_value_of_a_preset_is_named_by_the_preset(flowers, tmp_path):
     found = refused(flowers, "--preset", "fast", "--out", tmp_path / "run")
-    assert found.startswith("error: --whiten (of the preset fast): 200, want at most the 4 features")
+    assert found.startswith("error: --whiten (of the preset fast): 256, want at most the 4 features")
 
 
 def test_the_learning_rate_is_called_as_it_was_typed(flowers, tmp_path):
