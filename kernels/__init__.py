@@ -11,7 +11,8 @@ team       how these wait for one another, and how many take part
 panels     how matrices lie in memory; gather, scatter, transpose
 linear     forward, backward and update of a linear layer     tile       the register tile that these are
 optimizer  Adam and SGD applied to a tile                     pointwise  activations and their slopes
-random     dropout, pictures changed at random                losses     cross-entropy and losses of target values
+random     dropout                                            losses     cross-entropy and losses of target values
+pictures   pictures mirrored, moved, rotated and so on at random
 
 linear16, bfloat16   the products in bfloat16
 files                rows read from files                     processes  what several processes add

@@ -19,7 +19,7 @@ from fastff.engine.panels import Panels
 from fastff.engine.readahead import Stream
 from fastff.engine.table import EpochEnd, Row, Table, counting
 from fastff.errors import ArgumentError, DataError
-from fastff.kernels import files, linear, losses, pointwise, random
+from fastff.kernels import files, linear, losses, pictures, pointwise, random
 from fastff.kernels import panels as kernel_panels
 from fastff.kernels import run as driver
 from fastff.kernels.cpu import LANES
@@ -39,6 +39,13 @@ _DECIDE = {shared: Row(driver.decide, 0, asked=driver.AGREED if shared else driv
 _OBEY = Row(driver.obey, 0)
 # The fields of an update by a process that has all rows of the batch, and all parameters
 _ALONE = {"more": None, "count": 0, "stride": 0, "part": 0, "parts": 1, "numbers": None}
+
+
+def _reflected(size: int, margin: int) -> np.ndarray:
+    """Which of `size` lines is seen in each place from -margin to size + margin, mirrored at both ends: -1 is 1."""
+    turn = max(1, 2 * size - 2)
+    places = np.abs(np.arange(-margin, size + margin)) % turn
+    return np.minimum(places, turn - places) if size > 1 else np.zeros_like(places)
 
 
 class Program:
@@ -112,11 +119,12 @@ class Program:
         return x
 
     def augment(
-        self, rows: Rows, shape: tuple[int, int, int], *, mirror: bool, shift: int, key: np.ndarray
-    ) -> np.ndarray:
+        self, rows: Rows, shape: tuple[int, int, int], *, mirror: bool, shift: int, rotate: float, zoom: float,
+        cutout: int, key: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
         """The batch of pictures rows (N, D), changed at random: an array to gather from with in_batch.
 
-        key: int64, one an epoch of a run.
+        rotate: in degrees. key: int64, one an epoch of a run.
         """
         places: np.ndarray | None = None
         if isinstance(rows, Shards):
@@ -125,9 +133,14 @@ class Program:
             rows = rows.view(np.ndarray) if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
             self._indexed.append(rows)
         batch = panels.aligned(self.rows * rows.shape[1], rows.dtype.type).reshape(self.rows, -1)
+        # how far outside a picture its corners may lie, and the next pixel
+        grown = (1 + zoom) / (1 - zoom / 2)
+        margin = shift + 2 + int(grown * sum(shape[1:]))
         self.add(
-            random.augment, data=rows, row_stride=rows.strides[0], row_bytes=rows.shape[1] * rows.itemsize, keys=key,
-            shape=np.array([*shape, mirror, shift], np.int64), out=batch.reshape(-1).view(np.uint8), places=places,
+            pictures.augment, data=rows, row_stride=rows.strides[0], row_bytes=rows.shape[1] * rows.itemsize, keys=key,
+            shape=np.array(shape, np.int64), mirror=int(mirror), shift=shift, cutout=cutout, places=places,
+            warp=np.array([rotate * np.pi / 180.0, zoom]), lines=_reflected(shape[1], margin),
+            columns=_reflected(shape[2], margin), margin=margin, out=batch.reshape(-1).view(np.uint8),
         )  # fmt: skip
         return batch
 

@@ -19,7 +19,7 @@ from fastff.nn.components import principal_components
 from fastff.nn.dropout import RandomLayer
 from fastff.nn.layers import Layer
 from fastff.system import elementary
-from fastff.system.arguments import check_flag, check_numbers, check_size, is_whole, shown
+from fastff.system.arguments import check_flag, check_number, check_numbers, check_size, is_whole, shown
 from fastff.system.attributes import Fixed
 from fastff.system.blocks import all_finite
 from fastff.system.hold import hold
@@ -42,6 +42,14 @@ class Augment(RandomLayer, saved_as="augment"):
     shift : int, default: 0
         It is then moved by up to so many pixels up or down and by up to as many left or right; what comes in at the
         edge is the picture's reflection.
+    rotate : float, default: 0
+        It is rotated about its centre by up to so many degrees either way.
+    zoom : float, default: 0
+        It is shrunk or enlarged by up to this share of its size, and stretched by up to half of that. Rotated and
+        zoomed pixels are interpolated between four of the picture's.
+    cutout : int, default: 0
+        At last a square of so many pixels a side, anywhere in the picture and perhaps partly outside, becomes the mean
+        of each channel (DeVries & Taylor 2017, "Improved regularization of convolutional neural networks with cutout").
     seed : int, optional
         Makes the changes reproducible.
 
@@ -53,28 +61,47 @@ class Augment(RandomLayer, saved_as="augment"):
     Augment(image_shape=[1, 2, 2], mirror=True, shift=1)
     """
 
-    setting_names = ("image_shape", "mirror", "shift")
+    setting_names = ("image_shape", "mirror", "shift", "rotate", "zoom", "cutout")
     image_shape, mirror, shift, features_in = Fixed(), Fixed(), Fixed(), Fixed()
+    rotate, zoom, cutout = Fixed(), Fixed(), Fixed()
 
     def __init__(
-        self, image_shape: tuple[int, int, int], *, mirror: bool = True, shift: int = 0, seed: int | None = None
+        self,
+        image_shape: tuple[int, int, int],
+        *,
+        mirror: bool = True,
+        shift: int = 0,
+        rotate: float = 0.0,
+        zoom: float = 0.0,
+        cutout: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__(seed)
         if not isinstance(image_shape, tuple | list) or len(image_shape) != 3:
             raise ArgumentError(f"image_shape: {shown(image_shape)}, want (channels, height, width)")
         channels, height, width = (check_size("image_shape", n) for n in image_shape)
         self.image_shape = channels, height, width
-        if not is_whole(shift) or not 0 <= shift < min(height, width):
-            raise ArgumentError(
-                f"shift: {shown(shift)}, want a whole number of pixels from 0 to {min(height, width) - 1}"
-            )
-        self.mirror, self.shift = check_flag("mirror", mirror), int(shift)
+        for name, pixels in (("shift", shift), ("cutout", cutout)):
+            if not is_whole(pixels) or not 0 <= pixels < min(height, width):
+                raise ArgumentError(
+                    f"{name}: {shown(pixels)}, want a whole number of pixels from 0 to {min(height, width) - 1}"
+                )
+        self.mirror, self.shift, self.cutout = check_flag("mirror", mirror), int(shift), int(cutout)
+        self.rotate, self.zoom = check_number("rotate", rotate, 0.0, 360.0), check_number("zoom", zoom, 0.0, 1.0)
         self.features_in = channels * height * width
+
+    def settings(self) -> dict[str, Any]:
+        """As of any layer, without the changes that are not made; mirror and shift are always said."""
+        values = super().settings()
+        return {name: value for name, value in values.items() if value or name in ("mirror", "shift")}
 
     def lower_rows(self, program: Program, rows: Rows) -> np.ndarray:
         """Add the changes to the program; returns the batch of changed rows, from which the program is to gather."""
         self._check_width(rows.shape[1])
-        return program.augment(rows, self.image_shape, mirror=self.mirror, shift=self.shift, key=self._key)
+        return program.augment(
+            rows, self.image_shape, mirror=self.mirror, shift=self.shift, rotate=self.rotate, zoom=self.zoom,
+            cutout=self.cutout, key=self._key,
+        )  # fmt: skip
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
         return x, None  # lower_rows has changed the rows

@@ -83,13 +83,12 @@ def make_trainer(
     if data.task == "regress":
         _predict_numbers(network, data, options.loss)
     network.layers[:0] = front
-    if options.mirror or options.shift:
+    changes = {name: getattr(options, name) for name in ("mirror", "shift", "rotate", "zoom", "cutout")}
+    if wanted := next((name for name, value in changes.items() if value), None):
         if data.image_shape is None:
-            found = "mirror: on, want it off" if options.mirror else f"shift: {options.shift}, want 0"
+            found = "mirror: on, want it off" if options.mirror else f"{wanted}: {changes[wanted]}, want 0"
             raise ArgumentError(f"{found}, as the rows of {data.name} are no pictures")
-        network.layers.insert(
-            0, Augment(data.image_shape, mirror=options.mirror, shift=options.shift, seed=options.seed)
-        )
+        network.layers.insert(0, Augment(data.image_shape, **changes, seed=options.seed))
     check_size("epochs", options.epochs)
     trainer = kind(
         network,

@@ -68,7 +68,7 @@ class Config(HasPaths):
         "training": (
             "epochs", "batch_size", "step_size", "schedule", "optimizer", "beta1", "beta2", "epsilon",
             "bias_correction", "decay", "weight_decay", "momentum", "loss", "clip_norm", "ema_decay", "label_smoothing",
-            "mirror", "shift", "patience", "monitor", "on_divergence",
+            "mirror", "shift", "rotate", "zoom", "cutout", "patience", "monitor", "on_divergence",
         ),
         "run": ("preset", "config", "resume", "seed", "seeds"),
         "saving": ("out", "log", "checkpoint_epochs", "checkpoint_minutes"),
@@ -148,6 +148,12 @@ class Config(HasPaths):
     """For pictures: in training, mirror each one left to right with probability 1/2."""
     shift: int = 0
     """For pictures: in training, shift each one by a random number of pixels, at most this many in each direction."""
+    rotate: float = 0.0
+    """For pictures: in training, rotate each one by up to this many degrees."""
+    zoom: float = 0.0
+    """For pictures: in training, enlarge or shrink each one by up to this share, and stretch it by half of it."""
+    cutout: int = 0
+    """For pictures: in training, cover a square of each one, with this many pixels a side, by its mean colour."""
 
     epochs: int = 30
     """How many times training goes through all training rows."""

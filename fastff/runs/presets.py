@@ -83,6 +83,9 @@ _FAST: Options = {**_PICTURES, "shift": 1, "hidden": (512, 128), "step_size": 0.
 _BEST: Options = {
     **_PICTURES,
     "shift": 4,
+    "rotate": 6.0,
+    "zoom": 0.1,
+    "cutout": 8,
     "hidden": (1024, 512),
     "dropout": 0.1,
     "schedule": "cosine",

@@ -177,6 +177,9 @@ def _only_in_training(options: Config) -> list[str]:
         "label smoothing": options.label_smoothing,
         "mirroring": options.mirror,
         "shifting": options.shift,
+        "rotating": options.rotate,
+        "zooming": options.zoom,
+        "cutting out": options.cutout,
     }
     return [name for name, value in there.items() if value]
 

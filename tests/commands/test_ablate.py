@@ -31,6 +31,7 @@ def ablation(folder):
         (Config(), {"standardize", "hidden"}),
         (Config(hidden=(), standardize=False), set()),
         (Config(hidden=(), whiten=3, shift=1, mirror=True), {"standardize", "whiten", "shift", "mirror"}),
+        (Config(hidden=(), rotate=5.0, zoom=0.1, cutout=2), {"standardize", "rotate", "zoom", "cutout"}),
         (Config(optimizer="sgd", bias_correction="constant"), {"standardize", "hidden", "momentum"}),
         (
             Config(

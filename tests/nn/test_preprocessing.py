@@ -50,6 +50,82 @@ def test_augment_makes_every_version_and_no_other(dtype, shift):
     assert made == possible
 
 
+def draws(seed, sample, count):
+    """The numbers from -1 to 1 that decide what happens to a picture of the first batch, and its first random bits."""
+
+    def mixed(x):
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+            x = (x ^ (x >> shift)) * factor % 2**32
+        return x ^ (x >> 16)
+
+    bits = mixed(mixed(int(np.random.SeedSequence(seed).generate_state(1)[0])) ^ sample)
+    return bits, [mixed(bits ^ (0x9E3779B9 * n % 2**32)) for n in range(1, count + 1)]
+
+
+def even(bits):
+    return bits / 2**31 - 1
+
+
+def warped(picture, seed, sample, *, shift, rotate, zoom):
+    """The picture (channels, height, width) rotated, zoomed and moved, pixel by pixel in float64."""
+    bits, (first, second, third) = draws(seed, sample, 3)
+    _, height, width = picture.shape
+    far = 4 * max(height, width)
+    whole = np.pad(picture, ((0, 0), (far, far), (far, far)), mode="reflect")
+    angle, size, stretch = np.radians(rotate * even(first)), 1 + zoom * even(second), 1 + zoom * even(third) / 2
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    centre = np.array([width - 1, height - 1]) / 2
+    moved = [(bits >> 1) % (2 * shift + 1) - shift, (bits >> 12) % (2 * shift + 1) - shift]
+    out = np.empty(picture.shape)
+    for y in range(height):
+        for x in range(width):
+            at = turn @ (([x, y] - centre) * [size * stretch, size / stretch]) + centre + moved
+            at[0] = width - 1 - at[0] if bits & 1 else at[0]
+            (left, top), (wx, wy) = np.floor(at).astype(int) + far, at - np.floor(at)
+            corners = whole[:, top : top + 2, left : left + 2]
+            out[:, y, x] = corners @ [1 - wx, wx] @ [1 - wy, wy]
+    return out
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "how"),
+    [
+        ((2, 5, 4), {"rotate": 20.0}),
+        ((3, 4, 7), {"zoom": 0.3}),
+        ((1, 6, 6), {"rotate": 350.0, "zoom": 0.9, "shift": 5}),
+        ((2, 1, 9), {"zoom": 0.5}),
+    ],
+)
+def test_rotated_and_zoomed_pictures_are_those_of_numpy(dtype, shape, how):
+    how = {"shift": 0, "rotate": 0.0, "zoom": 0.0, **how}
+    rows = np.random.default_rng(0).integers(0, 256, (40, *shape)).astype(dtype)
+    result = Augment(shape, seed=3, **how).forward(rows.reshape(40, -1))
+    twin = np.array([warped(picture.astype(float), 3, i, **how) for i, picture in enumerate(rows)])
+    # both weights are rounded down to 256ths, from places that are off by 2^-12 at most; bytes to whole numbers too
+    near = 255 * 2 * (1 / 256 + 2**-12) + (0.5 if dtype == np.uint8 else 0)
+    np.testing.assert_allclose(result, twin.reshape(40, -1), rtol=0, atol=near)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_a_square_is_cut_out_wherever_it_may_lie(dtype):
+    shape, side = (2, 6, 5), 3
+    rows = np.random.default_rng(0).integers(1, 256, (300, 60)).astype(dtype)
+    result = Augment(shape, mirror=False, cutout=side, seed=1).forward(rows).reshape(-1, *shape)
+    places = set()
+    for i, (picture, cut) in enumerate(zip(rows.reshape(-1, *shape), result, strict=True)):
+        _, numbers = draws(1, i, 5)
+        top, left = numbers[3] % (6 + side - 1) - side + 1, numbers[4] % (5 + side - 1) - side + 1
+        inside = np.s_[:, max(0, top) : top + side, max(0, left) : left + side]
+        wanted = picture.astype(float)
+        means = wanted.mean((1, 2), keepdims=True)
+        wanted[inside] = np.floor(means + 0.5) if dtype == np.uint8 else means
+        np.testing.assert_allclose(cut, wanted, rtol=4 * U, atol=0)
+        places.add((top, left))
+    assert {top for top, _ in places} == set(range(-2, 6))
+    assert {left for _, left in places} == set(range(-2, 5))
+
+
 def test_augment_without_mirror_and_shift_or_training_changes_nothing():
     rows = rows_of((9, 40))
     np.testing.assert_array_equal(Augment(SHAPE, mirror=False).forward(rows), rows)
@@ -64,6 +140,10 @@ def test_augment_without_mirror_and_shift_or_training_changes_nothing():
         ({"image_shape": SHAPE, "shift": 4}, "shift: 4, want a whole number of pixels from 0 to 3"),
         ({"image_shape": SHAPE, "shift": -1}, "shift: -1, want "),
         ({"image_shape": SHAPE, "shift": 0.5}, "shift: 0.5, want "),
+        ({"image_shape": SHAPE, "cutout": 4}, "cutout: 4, want a whole number of pixels from 0 to 3"),
+        ({"image_shape": SHAPE, "rotate": -1}, "rotate: -1, want a number in [0, 360)"),
+        ({"image_shape": SHAPE, "rotate": "5"}, "rotate: '5', want "),
+        ({"image_shape": SHAPE, "zoom": 1.0}, "zoom: 1.0, want a number in [0, 1)"),
         ({"image_shape": (5, 4)}, "image_shape: (5, 4), want "),
         ({"image_shape": (0, 5, 4)}, "image_shape: "),
         ({"image_shape": 40}, "image_shape: 40, want "),

@@ -57,7 +57,7 @@ VALUES = [
 ATTRIBUTES = {
     "net.layers[3]": ["weights", "bias", "W", "b", "moments", "bias_moments", "input_dim", "output_dim", "features_in", "optimizer", "updates", "memory", "grad_weights", "grad_bias", "trainable", "array_names", "setting_names", "saved_as", "lowers", "forward", "backward", "lower_forward", "lower_backward", "lower_update", "sync", "step", "updated", "arrays", "settings", "move"],
     "net.layers[10]": ["optimizer", "weights", "bias", "moments", "output_dim", "input_dim", "features_in", "updates", "bias_moments", "trainable"],
-    "net.layers[0]": ["image_shape", "mirror", "shift", "features_in", "output_dim", "training", "reseed", "lower_rows", "array_names", "setting_names"],
+    "net.layers[0]": ["image_shape", "mirror", "shift", "rotate", "zoom", "cutout", "features_in", "output_dim", "training", "reseed", "lower_rows", "array_names", "setting_names"],
     "net.layers[1]": ["mean", "std", "scale", "features_in", "output_dim", "gather", "array_names", "lowers"],
     "net.layers[2]": ["projection", "shift", "features_in", "output_dim", "lower_forward", "array_names"],
     "net.layers[4]": ["features_in", "output_dim", "function", "lowers", "saved_as", "setting_names"],
@@ -220,7 +220,7 @@ CONSTRUCTED = {
     "Standardize({})": ["np.zeros(6)", "np.ones(6)"], "Whiten({})": ["np.eye(6)", "np.zeros(6)"],
     "PiecewiseLinear({})": ["np.arange(6)", "np.zeros(6)", "np.ones(6)", "-np.ones(6)", "np.ones(6)"],
     "PiecewiseLinear.fit({})": ["X", "3", "after=Standardize.fit(X)"],
-    "Augment({})": ["(1, 2, 3)", "shift=1", "mirror=True", "seed=0"], "Dropout({})": ["0.5", "seed=0"],
+    "Augment({})": ["(1, 2, 3)", "shift=1", "mirror=True", "rotate=5", "zoom=0.1", "cutout=1", "seed=0"], "Dropout({})": ["0.5", "seed=0"],
     "CrossEntropySoftmax({})": ["0.1"], "CrossEntropySoftmax().forward({})": ["X", "Y", "np.ones(40)"],
     "SquaredError().forward({})": ["X[:, :3]", "T", "np.ones(40)"], "PoissonLoss().forward({})": ["X[:, :3]", "T**2"],
     "AbsoluteError().forward({})": ["X[:, :3]", "T", "np.ones(40)"], "TargetScale.fit({})": ["T"],

@@ -133,6 +133,15 @@ def augment(**options):
     return trained(network, x, y, validated=False, **options)
 
 
+def warp(**options):
+    """Pictures rotated, zoomed and covered, as floating-point numbers."""
+    x, y = rows()
+    x = x[:, :192]
+    network = net(inputs=192)
+    network.layers[:0] = [Augment((3, 8, 8), shift=1, rotate=10.0, zoom=0.2, cutout=3), Standardize.fit(x)]
+    return trained(network, x, y, validated=False, **options)
+
+
 def best(**options):
     """Many epochs in one call, with validation, copies of the best weights and an end by patience."""
     return trained(net(hidden=(9,)), *rows(), epochs=12, monitor="val_loss", patience=4, step_size=0.01, **options)
@@ -309,8 +318,8 @@ def numbers(**options):
     return {"weights": " ".join(weights), "history": " ".join(histories), "logits": " ".join(outputs)}
 
 
-SETTINGS = (relu, decoupled, tanh, sigmoid, dropout, augment, best, wide, strided, by_hand, shards, resumed, averaged,
-            clipped, ranges, sklearn, loss, layer, prepared, digits, numbers)  # fmt: skip
+SETTINGS = (relu, decoupled, tanh, sigmoid, dropout, augment, warp, best, wide, strided, by_hand, shards, resumed,
+            averaged, clipped, ranges, sklearn, loss, layer, prepared, digits, numbers)  # fmt: skip
 # those that are trained in bfloat16 too
 ROUNDED = (relu, tanh, dropout, augment, best, wide, shards, resumed, averaged, ranges, sklearn)
 

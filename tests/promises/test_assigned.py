@@ -100,7 +100,7 @@ def test_what_a_callback_may_change_counts_from_the_next_epoch():
         (lambda: Standardize(np.zeros(6), np.ones(6)), "mean std scale features_in"),
         (lambda: Whiten(np.eye(6), np.zeros(6)), "projection shift features_in output_dim"),
         (lambda: PiecewiseLinear.fit(np.eye(6), 2), "sources lower scale low high features_in output_dim"),
-        (lambda: Augment((1, 2, 3)), "image_shape mirror shift features_in"),
+        (lambda: Augment((1, 2, 3)), "image_shape mirror shift rotate zoom cutout features_in"),
         (trainer, "network criterion recorder history progress best optimizer"),
         (lambda: trainer().network, "input_dim output_dim linear_layers parameter_count"),
         (lambda: trainer().history, "batch_losses batch_accuracies epochs"),

@@ -71,6 +71,7 @@ ELSEWHERE = {
     "tests/kernels/test_pointwise.py": ["kernels/emit.py", "kernels/random.py"],
     "tests/kernels/test_update.py": ["kernels/optimizer.py", "kernels/tile.py"],
     "tests/nn/test_encoding.py": ["kernels/encoding.py"],
+    "tests/nn/test_preprocessing.py": ["kernels/pictures.py"],
     "tests/nn/test_layers.py": ["fastff/nn/activations.py", "fastff/nn/by_hand.py", "fastff/nn/dropout.py"],
     "tests/promises/test_bad_calls.py": ["fastff/system/arguments.py"],
     "tests/promises/test_fuzz.py": ["fastff/errors.py"],

@@ -42,6 +42,9 @@ REFUSED = {
     "bins": ["--bins -1", "--bins 4 --whiten 4"],
     "mirror": ["flowers.npz --mirror", f"{TABLE} --mirror"],
     "shift": ["digits --shift 8", "digits --shift -1", "flowers.npz --shift 1", f"{TABLE} --shift 1"],
+    "rotate": ["digits --rotate -1", "digits --rotate 360", "flowers.npz --rotate 5"],
+    "zoom": ["digits --zoom 1", "digits --zoom nan", "flowers.npz --zoom 0.1"],
+    "cutout": ["digits --cutout 8", "digits --cutout 0.5", "flowers.npz --cutout 2"],
     "epochs": ["--epochs 0", "--epochs many", "--epochs 1.5"],
     "batch_size": ["--batch-size 0"],
     "step_size": ["--step-size 0", "--step-size -1e-3", "--step-size inf", "--step-size 0,1"],
@@ -67,6 +70,7 @@ REFUSED = {
 # The same of a file's, whose key the line has
 IN_FILES = {
     "hidden": "[0]", "dropout": "1.0", "whiten": "5", "bins": "-1", "mirror": "true", "shift": "1", "epochs": "0",
+    "rotate": "5.0", "zoom": "0.1", "cutout": "2",
     "batch_size": "0", "step_size": "0.0", "beta1": "1.0", "epsilon": "0.0", "weight_decay": "-1.0", "momentum": "0.5",
     "loss": "'poisson'", "clip_norm": "0.0", "ema_decay": "1.0", "label_smoothing": "1.0", "patience": "0",
     "monitor": "'val_r2'", "threads": "0", "seed": "-1", "checkpoint_epochs": "0", "target": "'y'", "split_seed": "3",

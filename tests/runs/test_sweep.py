@@ -172,7 +172,9 @@ def test_an_option_for_the_command_alone_is_refused(flowers, name):
         fit_many([dataclasses.replace(SMALL, **{name: UNUSED[name]})], flowers)
 
 
-@pytest.mark.parametrize(("name", "value"), [("mirror", True), ("shift", 1)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("mirror", True), ("shift", 1), ("rotate", 5.0), ("zoom", 0.1), ("cutout", 2)]
+)
 def test_rows_that_are_no_pictures_are_not_changed_as_such(flowers, name, value):
     (item,) = fit_many([dataclasses.replace(SMALL, **{name: value})], flowers)
     assert "no pictures" in str(item.error)
