@@ -137,16 +137,15 @@ def _warp(itemsize, dst, src, channels, height, width, lines, columns, margin, s
         to = dst + y * width * itemsize
         for x in range(width):
             right, below = columns + 8 * ((fx >> 17) + margin), lines + 8 * ((fy >> 17) + margin)
-            wx, wy = (fx >> 9) & 255, (fy >> 9) & 255
-            x0, x1 = load_i64(right) * itemsize, load_i64(right + 8) * itemsize
-            y0, y1 = src + load_i64(below) * width * itemsize, src + load_i64(below + 8) * width * itemsize
-            at = to + x * itemsize
-            for _ in range(channels):
-                if itemsize == 1:
-                    store_u8(at, _between_bytes(y0 + x0, y0 + x1, y1 + x0, y1 + x1, wx, wy))
-                else:
-                    _store(itemsize, at, _between(itemsize, y0 + x0, y0 + x1, y1 + x0, y1 + x1, wx, wy))
-                y0, y1, at = y0 + plane, y1 + plane, at + plane
+            wx, wy, at = (fx >> 9) & 255, (fy >> 9) & 255, to + x * itemsize
+            y0, y1, x0, x1 = src + load_i64(below), src + load_i64(below + 8), load_i64(right), load_i64(right + 8)
+            if itemsize == 1:
+                for c in range(0, channels * plane, plane):
+                    store_u8(at + c, _between_bytes(y0 + x0 + c, y0 + x1 + c, y1 + x0 + c, y1 + x1 + c, wx, wy))
+            else:
+                for c in range(0, channels * plane, plane):
+                    value = _between(itemsize, y0 + x0 + c, y0 + x1 + c, y1 + x0 + c, y1 + x1 + c, wx, wy)
+                    _store(itemsize, at + c, value)
             fx, fy = fx + 2 * xx, fy + 2 * yx
 
 
@@ -196,9 +195,9 @@ def augment(
     Mirrored with probability 1/2, rotated and zoomed, moved by up to `shift` pixels each way, and a square cut out. The
     numbers in index decide what happens to a picture, also where `places` says where its row is. shape: channels,
     height, width. shift: less than height and width. warp: the largest rotation in radians, and the largest share by
-    which it is zoomed. lines, columns: which line or column is seen where, from `margin` outside the picture on: what
-    comes in at the edges is the picture reflected. cutout: the side of the square that is cut
-    out, 0 for none. out: the rows in the type that they have. A thread takes a share of the rows.
+    which it is zoomed. lines, columns: where the line or column that is seen in a place begins, in bytes, for places
+    from `margin` outside the picture on: what comes in at the edges is the picture reflected. cutout: the side of the
+    square, 0 for none. out: the rows in the type that they have. A thread takes a share of the rows.
     """
     channels, height, width = load_i64(shape), load_i64(shape + 8), load_i64(shape + 16)
     rotate, zoom = load_f64(warp), load_f64(warp + 8)

@@ -136,11 +136,13 @@ class Program:
         # how far outside a picture its corners may lie, and the next pixel
         grown = (1 + zoom) / (1 - zoom / 2)
         margin = shift + 2 + int(grown * sum(shape[1:]))
+        columns = rows.itemsize * _reflected(shape[2], margin)
+        lines = rows.itemsize * shape[2] * _reflected(shape[1], margin)
         self.add(
             pictures.augment, data=rows, row_stride=rows.strides[0], row_bytes=rows.shape[1] * rows.itemsize, keys=key,
             shape=np.array(shape, np.int64), mirror=int(mirror), shift=shift, cutout=cutout, places=places,
-            warp=np.array([rotate * np.pi / 180.0, zoom]), lines=_reflected(shape[1], margin),
-            columns=_reflected(shape[2], margin), margin=margin, out=batch.reshape(-1).view(np.uint8),
+            warp=np.array([rotate * np.pi / 180.0, zoom]), lines=lines, columns=columns, margin=margin,
+            out=batch.reshape(-1).view(np.uint8),
         )  # fmt: skip
         return batch
 
