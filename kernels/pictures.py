@@ -112,9 +112,10 @@ def _between_bytes(a, b, c, d, right, down):
 @kernel
 def _between(itemsize, a, b, c, d, right, down):
     """The same of numbers of 4 or 8 bytes."""
-    upper = (_value(itemsize, a) * (256 - right) + _value(itemsize, b) * right) / 256.0
-    lower = (_value(itemsize, c) * (256 - right) + _value(itemsize, d) * right) / 256.0
-    return (upper * (256 - down) + lower * down) / 256.0
+    across, along = right / 256.0, down / 256.0
+    upper = _value(itemsize, a) * (1.0 - across) + _value(itemsize, b) * across
+    lower = _value(itemsize, c) * (1.0 - across) + _value(itemsize, d) * across
+    return upper * (1.0 - along) + lower * along
 
 
 @kernel
