@@ -370,11 +370,11 @@ def differences(found):
     """Lines that say what differs from the record; none of a way of multiplying that was never recorded."""
     record = json.loads(RECORD.read_text())
     return [
-        f"{kind}: {setting}: {what} is {value}, recorded is {record[kind][setting].get(what)}"
+        f"{kind}: {setting}: {what} is {value}, recorded is {recorded}"
         for kind, settings in found.items()
         for setting, hashes in settings.items()
         for what, value in hashes.items()
-        if kind in record and record[kind][setting].get(what) != value
+        if kind in record and (recorded := record[kind].get(setting, {}).get(what)) != value
     ]
 
 
