@@ -17,7 +17,8 @@ Also how bfloat16 is multiplied (fastff.kernels.bfloat16), "" where the CPU cann
     neon        the same on Arm, 128 bits wide
     emulated    in float32, slowly: for tests, on any CPU; only FASTFF_BF16 chooses it
 
-FASTFF_BF16 overrides this choice, by what this CPU and these vectors have.
+FASTFF_BF16 overrides this choice, by what this CPU and these vectors have. Not all of them are faster than float32:
+FASTER_BF16 says whether the one chosen is.
 """
 
 import ctypes
@@ -85,11 +86,23 @@ def _choose_bf16() -> str:
     return engine or next(iter(here), "")
 
 
+def _is_faster(engine: str) -> bool:
+    """Whether this way to multiply bfloat16 beats float32 here.
+
+    Intel's cores take two cycles for an instruction of AVX512_BF16 and do two of float32 in one (docs/bfloat16.md);
+    where a virtual machine hides AMX, that is what is left.
+    """
+    if engine == "avx512bf16":
+        return llvm.get_host_cpu_name().startswith("znver")
+    return engine in ("amx", "neon")
+
+
 _TRIPLES = {"x86": "x86", "i686": "x86", "aarch64": "arm", "arm64": "arm"}
 ARCHITECTURE = next((name for start, name in _TRIPLES.items() if llvm.get_default_triple().startswith(start)), "other")
 FEATURES = _features()
 ISA = _choose()
 BF16 = _choose_bf16()
+FASTER_BF16 = _is_faster(BF16)
 LANES, VECTORS, MR = _SHAPES[ISA]
 NR = LANES * VECTORS
 # A fused multiply-add that the CPU lacks would become a library call an element: let LLVM split it there.

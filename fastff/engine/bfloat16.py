@@ -48,7 +48,7 @@ def resolve_precision(precision: str) -> str:
     if not isinstance(precision, str) or precision not in ("float32", "bfloat16", "auto"):
         raise ArgumentError(f"precision: {shown(precision)}, want 'float32', 'bfloat16' or 'auto'")
     if precision == "auto":
-        return "bfloat16" if cpu.BF16 not in ("", "emulated") and not missing() else "float32"
+        return "bfloat16" if cpu.FASTER_BF16 and not missing() else "float32"
     if precision == "bfloat16":
         _require()
     return precision

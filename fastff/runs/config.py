@@ -200,7 +200,7 @@ class Config(HasPaths):
     Numbers to predict have r2 in the place of the accuracy, and val_loss by default."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """The format of the numbers that the layers multiply; auto is bfloat16 on CPUs made for it (docs/bfloat16.md)."""
+    """The format of the numbers that layers multiply; auto is bfloat16 where that is faster (docs/bfloat16.md)."""
     threads: Count = None
     """The most threads to use; by default as many as are useful. The result does not depend on it."""
     seed: int = 0

@@ -18,6 +18,7 @@ from reference import bfloat16
 from fastff import Adam, Dropout, FeedForwardNeuralNetwork, LinearLayer, Sigmoid, Standardize, Tanh, Trainer
 from fastff.engine import bfloat16 as half
 from fastff.errors import ArgumentError, DivergenceError
+from fastff.kernels import cpu
 from fastff.nn.preprocessing import Augment, Whiten
 
 ROWS, D, C = 203, 48, 5
@@ -162,14 +163,25 @@ def test_a_network_with_a_layer_of_ones_own_is_refused(rows):
         run.fit(X, Y, epochs=1)
 
 
-def test_auto_takes_what_the_cpu_is_made_for(monkeypatch, rows):
-    for engine, lacks, precision in (
-        ("amx", "", "bfloat16"), ("avx512bf16", "", "bfloat16"), ("amx", "no leave", "float32"), ("", "no", "float32"),
-        ("emulated", "", "float32"),
-    ):  # fmt: skip
-        monkeypatch.setattr(half.cpu, "BF16", engine)
-        monkeypatch.setattr(half, "missing", lambda lacks=lacks: lacks)
-        assert Trainer(network(rows[0]), precision="auto").precision == precision
+@pytest.mark.parametrize(
+    ("engine", "name", "lacks", "precision"),
+    [
+        ("amx", "sapphirerapids", "", "bfloat16"),
+        ("amx", "sapphirerapids", "no leave", "float32"),
+        ("avx512bf16", "znver4", "", "bfloat16"),
+        ("avx512bf16", "znver5", "", "bfloat16"),
+        ("avx512bf16", "emeraldrapids", "", "float32"),  # in a virtual machine without AMX
+        ("avx512bf16", "cooperlake", "", "float32"),
+        ("neon", "neoverse-v2", "", "bfloat16"),
+        ("emulated", "znver4", "", "float32"),
+        ("", "haswell", "no", "float32"),
+    ],
+)
+def test_auto_takes_what_is_faster(monkeypatch, rows, engine, name, lacks, precision):
+    monkeypatch.setattr(cpu.llvm, "get_host_cpu_name", lambda: name)
+    monkeypatch.setattr(cpu, "FASTER_BF16", cpu._is_faster(engine))
+    monkeypatch.setattr(half, "missing", lambda: lacks)
+    assert Trainer(network(rows[0]), precision="auto").precision == precision
 
 
 def test_a_cpu_without_bfloat16_says_so_in_one_line(tmp_path):
