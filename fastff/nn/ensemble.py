@@ -28,7 +28,9 @@ def _check_networks(networks: Any) -> list[FeedForwardNeuralNetwork]:
             raise ArgumentError(f"networks[{i}]: {type(network).__name__}, want a FeedForwardNeuralNetwork")
         for name in ("input_dim", "output_dim", "task"):
             own, first = getattr(network, name), getattr(found[0], name)
-            if own is None or own != first:
+            if own is None:
+                raise ArgumentError(f"networks[{i}]: no layer of it says its {name}, want one that does")
+            if own != first:
                 raise ArgumentError(f"networks[{i}]: {name} {own}, want {first} as networks[0] has it")
     return found
 
@@ -91,11 +93,7 @@ class Ensemble:
         ndarray of shape (N, output_dim), float32
             The probabilities; rows sum to 1.
         """
-        X = check_rows(X, "X", features=self.input_dim)
-        total = np.zeros((len(X), self.output_dim))
-        for network in self.networks:
-            total += network.predict_proba(X)
-        return (total / len(self.networks)).astype(np.float32)
+        return (self._sum("predict_proba", X) / len(self.networks)).astype(np.float32)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The number of the most likely class of each row, or the mean of the numbers that are predicted.
@@ -112,11 +110,16 @@ class Ensemble:
         """
         if self.task == "classify":
             return self.predict_proba(X).argmax(1)
+        return self._sum("predict", X) / len(self.networks)
+
+    def _sum(self, method: str, X: np.ndarray) -> np.ndarray:
+        """The sum of what this method of each network gives, float64. ArgumentError where they no longer fit."""
+        networks = _check_networks(self.networks)
         X = check_rows(X, "X", features=self.input_dim)
-        total = self.networks[0].predict(X)
-        for network in self.networks[1:]:
-            total += network.predict(X)
-        return total / len(self.networks)
+        total = getattr(networks[0], method)(X).astype(np.float64)
+        for network in networks[1:]:
+            total += getattr(network, method)(X)
+        return total
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         """Logits of the rows, which are the logarithms of the mean probabilities.

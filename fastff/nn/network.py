@@ -21,7 +21,17 @@ from fastff.nn.optim import Adam, Optimizer, check_optimizer
 from fastff.nn.predictor import FEW_ROWS, Predictor
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import LoadMethod, contents, layers_from, named_parameters, task_in
-from fastff.nn.stack import Summary, as_made, check_layers, groups_by_hand, hidden_widths, inference, summary_of
+from fastff.nn.stack import (
+    Summary,
+    as_made,
+    check_layer,
+    check_layer_list,
+    check_layers,
+    groups_by_hand,
+    hidden_widths,
+    inference,
+    summary_of,
+)
 from fastff.nn.targets import TARGET_LAYERS
 from fastff.system import checkpoint, elementary
 from fastff.system.arguments import check_choice, check_number, check_seed, check_size
@@ -66,7 +76,7 @@ class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
     (5, 10)
     """
 
-    layers: list[Any]
+    layers = Checked(check_layer_list)
     optimizer = Checked(check_optimizer)
     _task = "classify"  # of the loss that has trained it last
 
@@ -214,7 +224,7 @@ class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
         ndarray of shape (B, output_dim), float32
             The logits.
         """
-        for alike, layers in groups_by_hand(self.layers):
+        for alike, layers in groups_by_hand(self.layers, "forward"):
             X = forward_all(layers, X) if alike else layers[0].forward(X)
         return X
 
@@ -227,7 +237,7 @@ class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
             The gradient dL/dlogits for the logits of the last forward.
         """
         first = next((i for i, layer in enumerate(self.layers) if not isinstance(layer, FRONT)), 0)
-        groups = groups_by_hand(self.layers[first:])
+        groups = groups_by_hand(self.layers, "backward", first)
         for i in range(len(groups) - 1, -1, -1):
             alike, layers = groups[i]
             if i > 0 or not isinstance(layers[0], LinearLayer):
@@ -266,6 +276,8 @@ class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
             Refused with what to do instead.
         """
         check_only_step_size(type(self), others, named)
+        for i, layer in enumerate(self.layers):
+            check_layer(layer, i, "step")
         linear, optimizer = self.linear_layers, self.optimizer
         for layer in linear:
             layer.optimizer = optimizer

@@ -46,15 +46,25 @@ def summary_of(layers: Sequence[Any]) -> Summary:
     return Summary("\n".join([*rows, "-" * len(rows[0]), f"{parameters:,} parameters{kept}; {memory}"]))
 
 
+def check_layer_list(layers: Any) -> list[Any]:
+    """The layers as a list, whatever they are. ArgumentError for what is no list."""
+    return check_list("layers", layers, "a list of layers")
+
+
+def check_layer(layer: Any, number: int, *needs: str) -> Any:
+    """The layer at this place of a network. ArgumentError where it lacks one of these methods."""
+    if isinstance(layer, type) or not all(callable(getattr(layer, name, None)) for name in needs):
+        raise ArgumentError(f"layers: number {number} is {shown(layer)}, want an object with {', '.join(needs)}")
+    return layer
+
+
 def check_layers(layers: Iterable[Any]) -> list[Any]:
     """The layers as a list. ArgumentError where there is none, or one is no layer or does not fit the one before."""
-    found, width = check_list("layers", layers, "a list of layers"), None
+    found, width = check_layer_list(layers), None
     if not found:
         raise ArgumentError("layers: none, want at least one")
     for i, layer in enumerate(found):
-        if isinstance(layer, type) or not all(callable(getattr(layer, name, None)) for name in BY_HAND):
-            raise ArgumentError(f"layers: number {i} is {shown(layer)}, want an object with {', '.join(BY_HAND)}")
-        takes = getattr(layer, "features_in", None)
+        takes = getattr(check_layer(layer, i, *BY_HAND), "features_in", None)
         if None not in (width, takes) and takes != width:
             raise ArgumentError(f"layers: number {i}, {layer!r}, takes {takes} values, want {width} as before it")
         width = _width_behind(layer, width)
@@ -74,10 +84,14 @@ def as_made(layer: Any) -> bool:
     return not isinstance(layer, Standardize) and "forward" not in put and "backward" not in put and "step" not in put
 
 
-def groups_by_hand(layers: list[Any]) -> list[tuple[bool, list[Any]]]:
-    """The layers in order: those that are as made together, as far as they stand side by side, and others alone."""
+def groups_by_hand(layers: list[Any], method: str, first: int = 0) -> list[tuple[bool, list[Any]]]:
+    """The layers from `first` on: those that are as made together, as far as they stand side by side, and others alone.
+
+    ArgumentError where one lacks the method.
+    """
     groups: list[tuple[bool, list[Any]]] = []
-    for layer in layers:
+    for i in range(first, len(layers)):
+        layer = check_layer(layers[i], i, method)
         alike = as_made(layer)
         if alike and groups and groups[-1][0]:
             groups[-1][1].append(layer)

@@ -8,11 +8,14 @@ from fastff import (
     ArgumentError,
     Augment,
     Dropout,
+    Ensemble,
     FeedForwardNeuralNetwork,
     LinearLayer,
     ReLU,
     Standardize,
+    Trainer,
     Whiten,
+    evaluate,
 )
 
 X = np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32)
@@ -90,3 +93,38 @@ def test_from_layers_takes_an_optimizer_and_trains(network):
 def test_what_cannot_be_a_network_is_refused(layers, message):
     with pytest.raises(ArgumentError, match=message):
         FeedForwardNeuralNetwork.from_layers(layers)
+
+
+@pytest.mark.parametrize("layers", [None, 5, "bfloat16", {"first": ReLU()}])
+def test_layers_that_are_no_list_are_refused(layers):
+    net = FeedForwardNeuralNetwork(4, 3, [5], seed=0)
+    with pytest.raises(ArgumentError, match=f"layers: {type(layers).__name__}, want a list of layers"):
+        net.layers = layers
+    assert len(net.layers) == 3
+
+
+@pytest.mark.parametrize("foreign", [0, None, "ReLU", ReLU])
+def test_what_is_no_layer_is_named_wherever_it_is_met(foreign):
+    x, y = np.ones((6, 4), np.float32), np.arange(6) % 3
+    net, other = (FeedForwardNeuralNetwork(4, 3, [5], seed=0) for _ in range(2))
+    both, own = Ensemble([net, other]), Trainer(net)
+    net.layers[1] = foreign
+    for call, method in (
+        (lambda: net.forward(x), "forward"), (lambda: net.predict(x), "forward"), (lambda: both.predict(x), "forward"),
+        (lambda: evaluate(net, x, y), "forward"), (lambda: own.fit(x, y, epochs=1), "forward"),
+        (lambda: net.backward(x[:, :3]), "backward"), (lambda: net.step(0.1), "step"),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=f"layers: number 1 is .*, want an object with {method}"):
+            call()
+
+
+def test_networks_of_an_ensemble_that_no_longer_fit_together_are_refused():
+    x = np.ones((6, 4), np.float32)
+    net, other = (FeedForwardNeuralNetwork(4, 3, [5], seed=0) for _ in range(2))
+    both = Ensemble([net, other])
+    other.layers = FeedForwardNeuralNetwork(4, 2, [5], seed=0).layers
+    with pytest.raises(ArgumentError, match=r"networks\[1\]: output_dim 2, want 3"):
+        both.predict_proba(x)
+    net.layers = []
+    with pytest.raises(ArgumentError, match=r"networks\[0\]: no layer of it says its input_dim"):
+        both.predict(x)
