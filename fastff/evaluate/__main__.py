@@ -66,9 +66,9 @@ def main(options: Options) -> None:
         return
     said: dict[str, Any] = {}
     if options.tta:
-        if model.image_shape is None:
-            raise DataError(f"{options.run_dir}: --tta changes pictures, want a network that was trained on pictures")
         views = Views.of(model.network, model.image_shape)
+        if views is None:
+            raise DataError(f"{options.run_dir}: --tta changes pictures, want a network that was trained on pictures")
         probabilities, said = views.predict_proba(model.network, rows), {"tta": str(views)}
     else:
         probabilities = model.network.predict_proba(rows).astype(np.float64)

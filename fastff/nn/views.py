@@ -32,13 +32,16 @@ class Views:
     shift: int
 
     @classmethod
-    def of(cls, model: FeedForwardNeuralNetwork | Ensemble, image_shape: tuple[int, int, int]) -> "Views":
-        """Those that the model was trained on, shifted by FURTHEST pixels at most; without any: the mirror image."""
+    def of(cls, model: FeedForwardNeuralNetwork | Ensemble, image_shape: tuple[int, int, int] | None) -> "Views | None":
+        """Those that the model was trained on, shifted by FURTHEST pixels at most; without any: the mirror image.
+
+        None where nobody knows the shape of the model's pictures.
+        """
         network = model.networks[0] if isinstance(model, Ensemble) else model
         for layer in network.layers:
             if isinstance(layer, Augment):
                 return cls(layer.image_shape, layer.mirror, min(layer.shift, FURTHEST))
-        return cls(image_shape, True, 0)
+        return None if image_shape is None else cls(image_shape, True, 0)
 
     def __len__(self) -> int:
         return (2 if self.mirrored else 1) * (9 if self.shift else 1)

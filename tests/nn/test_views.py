@@ -66,3 +66,10 @@ def test_an_ensemble_and_more_rows_than_a_block(monkeypatch):
     np.testing.assert_array_equal(views.predict_proba(both, rows), whole)
     alone = np.mean([views.predict_proba(net, rows) for net in both.networks], axis=0)
     np.testing.assert_allclose(whole, alone, rtol=1e-6)
+
+
+def test_a_layer_that_changes_pictures_knows_their_shape():
+    changed = network(Augment(SHAPE, shift=1))
+    assert Views.of(changed, None) == Views.of(changed, SHAPE)
+    assert Views.of(Ensemble([changed]), None) == Views.of(changed, SHAPE)
+    assert Views.of(network(), None) is None
