@@ -17,7 +17,7 @@ from fastff.engine.program import Program
 from fastff.engine.run import Outcome
 from fastff.kernels import optimizer, run
 from fastff.system.signals import SaveDue
-from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
+from fastff.training.evaluation import EVALUATION_ROWS, Evaluation, behind_whitening
 from fastff.training.steps import Fit, ProgramSteps
 from fastff.training.trainer import Trainer
 
@@ -103,7 +103,10 @@ class SharedEvaluation:
         lo, hi = (len(X) * rank // group.size for rank in (group.rank, group.rank + 1))
         self.rows, self.all_rows = hi - lo, len(X)
         part = X.select(np.arange(lo, hi)) if isinstance(X, Shards) else X[lo:hi]
-        self.own = Evaluation(trainer.network, part, Y[lo:hi], EVALUATION_ROWS) if self.rows else None
+        self.own: Evaluation | None = None
+        if self.rows:
+            network, part = behind_whitening(trainer.network, part, self.threads)
+            self.own = Evaluation(network, part, Y[lo:hi], EVALUATION_ROWS)
 
     def __call__(self) -> tuple[float, float]:
         """The mean loss and the accuracy, the same on every rank."""

@@ -13,6 +13,7 @@ from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.loss import CrossEntropySoftmax, Loss, PoissonLoss, SquaredError, as_loss, check_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.stack import inference
 from fastff.nn.targets import TargetExp
 from fastff.system.arguments import check_size
@@ -73,6 +74,26 @@ def _usual_loss(model: Any) -> Loss:
         return CrossEntropySoftmax()
     last = model.layers[-1] if isinstance(model, FeedForwardNeuralNetwork) else None
     return PoissonLoss() if isinstance(last, TargetExp) else SquaredError()
+
+
+def behind_whitening(
+    network: FeedForwardNeuralNetwork, X: Rows, threads: int | None = None, context: RunContext = ALONE
+) -> tuple[FeedForwardNeuralNetwork, Rows]:
+    """The layers behind Whiten and what it makes of the rows, for evaluations of the same rows again and again.
+
+    Whitening costs more than all that follows, and never changes; results are the same bits. Where nothing is whitened,
+    or the rows are in files, the network and the rows come back as they are.
+    """
+    kinds = [type(layer) for layer in network.layers]
+    count = kinds.index(Whiten) + 1 if Whiten in kinds else 0
+    fixed = {*kinds[:count]} <= {Augment, Standardize, Whiten}
+    if not (0 < count < len(kinds) and fixed and network.lowers() and isinstance(X, np.ndarray)):
+        return network, X
+    program = Program(min(len(X), EVALUATION_ROWS))
+    z, _ = FeedForwardNeuralNetwork.from_layers(network.layers[:count]).lower_forward(program, X, training=False)
+    whitened = program.scatter(z, len(X))
+    program.run(np.arange(len(X), dtype=np.int64), threads=threads, context=context)
+    return FeedForwardNeuralNetwork.from_layers(network.layers[count:]), whitened
 
 
 class Evaluation:

@@ -29,7 +29,7 @@ from fastff.system.blocks import row_blocks
 from fastff.system.limits import check_room
 from fastff.system.names import KnownElsewhere, called_here
 from fastff.training.averages import Averages, begin_averages
-from fastff.training.evaluation import EVALUATION_ROWS, Evaluation
+from fastff.training.evaluation import EVALUATION_ROWS, Evaluation, behind_whitening
 from fastff.training.figures import RANKED, class_figures
 from fastff.training.given import Given, check_given, check_pair, in_front_of_loss, one_at_a_time
 from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
@@ -438,7 +438,8 @@ class Trainer(Closed, KnownElsewhere):
         """The steps, of which a call may train so many epochs, and validation where there are rows for it."""
         evaluation, validate = None, None
         if X_val is not None and Y_val is not None:
-            evaluation = Evaluation(fit.result, X_val, Y_val, EVALUATION_ROWS, self.criterion)
+            network, rows = behind_whitening(fit.result, X_val, self.threads, self.context)
+            evaluation = Evaluation(network, rows, Y_val, EVALUATION_ROWS, self.criterion)
             validate = partial(evaluation.run, self.threads, self.context)
         if not self._one_program():
             return LayerSteps(fit), validate

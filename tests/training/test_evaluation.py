@@ -18,6 +18,8 @@ from fastff import (
     Trainer,
     evaluate,
 )
+from fastff.nn.preprocessing import Augment, Whiten
+from fastff.training.evaluation import behind_whitening
 
 N = 103  # a prime: no batch size but 1 and itself fits
 X = np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)
@@ -214,3 +216,30 @@ def test_one_pass_gives_the_figures_and_the_numbers_in_the_units_of_the_loss():
     loss, r2, outputs = trainer.evaluate_rows(X, targets)
     assert (loss, r2) == trainer.evaluate(X, targets)
     np.testing.assert_allclose(net.layers[-1].outer(outputs), net.predict(X), rtol=1e-7)
+
+
+@pytest.mark.parametrize("way", ["one call", "on_epoch"])
+def test_validation_of_whitened_rows_is_that_of_the_network(way):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (90, 12), np.uint8), rng.integers(0, 3, 90)
+    scale = Standardize.fit(x)
+    front = [Augment((3, 2, 2), mirror=True), scale, Whiten.fit(x, 5, after=scale)]
+    network = FeedForwardNeuralNetwork(5, 3, [7], seed=0)
+    network.layers[:0] = front
+    trainer = Trainer(network, seed=0, batch_size=16)
+    found = []
+    watch = {"on_epoch": lambda record: found.append(trainer.evaluate(x[:40], y[:40]))} if way == "on_epoch" else {}
+    history = trainer.fit(x, y, x[:40], y[:40], epochs=3, **watch)
+    assert (history.epochs[-1].val_loss, history.epochs[-1].val_accuracy) == trainer.evaluate(x[:40], y[:40])
+    assert found in ([], [(record.val_loss, record.val_accuracy) for record in history.epochs])
+
+
+def test_rows_are_whitened_once_for_all_evaluations():
+    x = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    network = FeedForwardNeuralNetwork(3, 2, [4], seed=0)
+    network.layers.insert(0, Whiten.fit(x, 3))
+    behind, rows = behind_whitening(network, x)
+    assert behind.layers == network.layers[1:]
+    assert rows.shape == (50, 3)
+    np.testing.assert_array_equal(behind.logits(rows), network.logits(x))
+    assert behind_whitening(behind, rows) == (behind, rows)
