@@ -2,7 +2,8 @@
 
 A network that adam or sgd trained holds float32 values, whatever type its arrays have, and the kernels compute it in
 float32. One that lbfgs or scikit-learn's own training made has values of float64, and NumPy computes it in float64.
-BLAS adds up a row's products in another order where the operands have another shape, so all blocks have one shape.
+BLAS adds up a row's products in another order where the operands have another shape, so all blocks have one shape; for
+a single output even the row's place in the block counts, so BLAS is not asked there.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from fastff.nn.dropout import Dropout
 from fastff.nn.layers import LinearLayer
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.predictor import FEW_ROWS
+from fastff.system import elementary
 from fastff.system.arguments import check_choice, shown
 
 HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}
@@ -185,9 +187,16 @@ def _in_float64(estimator: Any, X: Any, dtype: Any) -> np.ndarray:
         for i, (weights, intercepts) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
             if i > 0:
                 ACTIVATIONS[estimator.activation](z)
-            z = _filled(z @ weights + intercepts, dtype)
+            z = _filled(_product(z, weights) + intercepts, dtype)
         out[start : start + BLOCK] = z[: rows.shape[0]]
     return out
+
+
+def _product(z: Any, weights: np.ndarray) -> np.ndarray:
+    if weights.shape[1] > 1 or issparse(z):
+        return z @ weights
+    # BLAS's product of a matrix and a vector takes the last rows another way (OpenBLAS 0.3.23, Sapphire Rapids)
+    return elementary.sum_rows(z.T * weights)[:, None]
 
 
 def _filled(rows: np.ndarray, dtype: Any) -> np.ndarray:
