@@ -47,8 +47,8 @@ class Options:
 def main(options: Options) -> None:
     try:
         import shtab
-    except ImportError:
-        raise MissingExtra('fastff completion needs shtab: pip install "fastff[completion]"') from None
+    except ImportError as error:
+        raise MissingExtra.of("fastff completion needs shtab", '"fastff[completion]"', error) from None
     parser = argparse.ArgumentParser("fastff", add_help=False)
     for name, text in {"--help": "Show the commands.", "--version": "Show the version."}.items():
         parser.add_argument(name, action="store_true", help=text)

@@ -26,7 +26,13 @@ class DivergenceError(FastffError, ArithmeticError):
 
 
 class MissingExtra(FastffError, ImportError):
-    """An optional dependency is not installed: the message names the extra to install."""
+    """An optional dependency is not installed, or cannot be imported: the message names the extra to install."""
+
+    @classmethod
+    def of(cls, needs: str, install: str, error: ImportError) -> "MissingExtra":
+        """needs: "reading tables needs pyarrow", say. install: what pip should. error: what the import ended with."""
+        why = "" if isinstance(error, ModuleNotFoundError) else f", which cannot be imported here ({error})"
+        return cls(f"{needs}{why}: pip install {install}")
 
 
 class NoRoom(FastffError, MemoryError):

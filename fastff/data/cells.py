@@ -64,8 +64,8 @@ def arrow() -> Any:
         import pyarrow.compute
         import pyarrow.csv
         import pyarrow.parquet
-    except ImportError:
-        raise MissingExtra('reading tables needs pyarrow: pip install "fastff[tables]"') from None
+    except ImportError as error:
+        raise MissingExtra.of("reading tables needs pyarrow", '"fastff[tables]"', error) from None
     _imported[:] = [pyarrow]
     return pyarrow
 

@@ -103,8 +103,8 @@ def _repeats(table: Any) -> bool:
 def _from_frame(frame: Any, source: object) -> Any:
     try:
         import narwhals
-    except ImportError:
-        raise MissingExtra('frames need narwhals: pip install "fastff[tables]"') from None
+    except ImportError as error:
+        raise MissingExtra.of("frames need narwhals", '"fastff[tables]"', error) from None
     pa = arrow()
     try:
         eager = narwhals.from_native(frame, eager_only=True)

@@ -41,8 +41,8 @@ def join() -> "Group":
     os.environ.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")  # MPICH's, after ours
     try:
         from mpi4py import MPI
-    except ImportError:
-        raise MissingExtra('--distributed mpi needs mpi4py: pip install "fastff[mpi]"') from None
+    except ImportError as error:
+        raise MissingExtra.of("--distributed mpi needs mpi4py", '"fastff[mpi]"', error) from None
     except RuntimeError as error:  # mpi4py is there, a library of MPI is not
         raise MissingExtra(f'--distributed mpi needs an MPI library ({error}): pip install "fastff[mpi]"') from None
     return Group(MPI.COMM_WORLD)

@@ -45,8 +45,8 @@ def onnx_bytes(
     try:
         import onnx
         from onnx import TensorProto, helper, numpy_helper
-    except ImportError:
-        raise MissingExtra('exporting to ONNX needs onnx: pip install "fastff[onnx]"') from None
+    except ImportError as error:
+        raise MissingExtra.of("exporting to ONNX needs onnx", '"fastff[onnx]"', error) from None
     nodes: list[Any] = []
     constants: list[Any] = []
 

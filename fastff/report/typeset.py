@@ -22,8 +22,8 @@ def typeset(said: dict[str, Any], pictures: dict[str, bytes], form: Literal["htm
     """
     try:
         import typst
-    except ImportError:
-        raise MissingExtra('writing reports needs typst: pip install "fastff[report]"') from None
+    except ImportError as error:
+        raise MissingExtra.of("writing reports needs typst", '"fastff[report]"', error) from None
     package = files("fastff.report")
     parts = {name: package.joinpath(name).read_bytes() for name in _SOURCES}
     parts |= {"data.json": json.dumps(said).encode(), **pictures}

@@ -64,8 +64,8 @@ class TensorBoardLog(Log):
             from tensorboard.plugins.hparams.summary_v2 import hparams_pb
             from tensorboard.plugins.scalar.summary_v2 import scalar_pb
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
-        except ImportError:
-            raise MissingExtra('--log tensorboard needs tensorboard: pip install "fastff[tensorboard]"') from None
+        except ImportError as error:
+            raise MissingExtra.of("--log tensorboard needs tensorboard", '"fastff[tensorboard]"', error) from None
         self._make_writer, self._event, self._options, self._scalar = EventFileWriter, event_pb2, hparams_pb, scalar_pb
 
     def __enter__(self) -> "Log":
@@ -110,8 +110,8 @@ class MLflowLog(Log):
         super().__init__(run, dataset)
         try:
             import mlflow
-        except ImportError:
-            raise MissingExtra('--log mlflow needs mlflow: pip install "fastff[mlflow]"') from None
+        except ImportError as error:
+            raise MissingExtra.of("--log mlflow needs mlflow", '"fastff[mlflow]"', error) from None
         self._mlflow = mlflow
         with _one_line("mlflow"):
             mlflow.set_experiment(dataset)

@@ -4,8 +4,8 @@ from fastff.errors import MissingExtra
 
 try:
     import sklearn  # noqa: F401
-except ImportError:
-    raise MissingExtra('fastff.sklearn needs scikit-learn: pip install "fastff[sklearn]"') from None
+except ImportError as error:
+    raise MissingExtra.of("fastff.sklearn needs scikit-learn", '"fastff[sklearn]"', error) from None
 
 from fastff.sklearn.estimators import MLPClassifier, MLPRegressor
 

@@ -11,8 +11,8 @@ try:
         calculate_linear_regressor_output_shapes,
     )
     from skl2onnx.operator_converters import multilayer_perceptron
-except ImportError:
-    raise MissingExtra("fastff.sklearn.onnx needs skl2onnx: pip install skl2onnx") from None
+except ImportError as error:
+    raise MissingExtra.of("fastff.sklearn.onnx needs skl2onnx", "skl2onnx", error) from None
 
 from fastff.sklearn.estimators import MLPClassifier, MLPRegressor
 

@@ -121,8 +121,8 @@ class History(KnownElsewhere):
         """
         try:
             import pandas as pd
-        except ImportError:
-            raise MissingExtra("to_frame needs pandas: pip install pandas") from None
+        except ImportError as error:
+            raise MissingExtra.of("to_frame needs pandas", "pandas", error) from None
         names = [field.name for field in fields(EpochRecord)]
         frame = pd.DataFrame([asdict(record) for record in self.epochs], columns=names)
         return frame.dropna(axis=1, how="all") if self.epochs else frame

@@ -123,7 +123,7 @@ def main(options: Options) -> None:
     except ImportError as error:
         if error.name is None or not error.name.startswith("optuna"):
             raise
-        raise MissingExtra('fastff.tune needs optuna: pip install "fastff[tune]"') from None
+        raise MissingExtra.of("fastff.tune needs optuna", '"fastff[tune]"', error) from None
     start = _start(options)
     data = load_dataset(start.dataset, **start.loading).with_validation()
     start = for_data(_start(options, data.task), data)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastff import load_dataset
-from fastff.data.cells import GAPS
+from fastff.data.cells import GAPS, arrow
 from fastff.data.tables import read_rows, read_table
 from fastff.errors import ArgumentError, DataError, MissingExtra
 
@@ -289,3 +289,20 @@ def test_options_of_tables_are_for_tables(tmp_path, option):
     pq.write_table(pa.table(COLUMNS), tmp_path / "train-0.parquet")
     with pytest.raises(ArgumentError, match=f"^{next(iter(option))}: .* for the folder"):
         load_dataset(tmp_path, **{"target": "kind", **option})
+
+
+def test_a_library_that_is_there_and_cannot_be_imported_says_why(monkeypatch):
+    class Old:
+        """Finds pyarrow, whose import ends as that of pyarrow 26 beside NumPy 1.26."""
+
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == "pyarrow":
+                raise ImportError("pyarrow requires NumPy 2.0 or newer, found 1.26.0")
+
+    monkeypatch.setattr(sys, "meta_path", [Old, *sys.meta_path])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+        monkeypatch.delitem(sys.modules, name)
+    why = r"which cannot be imported here \(pyarrow requires NumPy 2.0 or newer, found 1.26.0\)"
+    with pytest.raises(MissingExtra, match=rf'^reading tables needs pyarrow, {why}: pip install "fastff\[tables\]"$'):
+        arrow()
