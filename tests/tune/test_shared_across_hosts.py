@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import write_flowers
-from hosts import across_hosts
+from hosts import across_hosts, until
 from searches import choice, ended, table
 
 pytest.importorskip("optuna", reason="optuna is not installed")
@@ -132,8 +132,10 @@ def test_a_host_that_can_write_the_journal_file_no_more(hosts, tmp_path):
     both = Searches(hosts, shared / "trials.log", tmp_path)
     with both.start("h2") as theirs:
         heard(theirs)
-        for words in (["--bind", shared, shared], ["-o", "remount,ro,bind", shared]):  # each host has mounts of its own
-            subprocess.run(["nsenter", "-m", "-t", str(theirs.pid), "mount", *words], check=True)
+        mount = ["nsenter", "-m", "-t", str(theirs.pid), "mount"]  # each host has mounts of its own
+        subprocess.run([*mount, "--bind", shared, shared], check=True)
+        # refused while the file is being written
+        until(lambda: subprocess.run([*mount, "-o", "remount,ro,bind", shared]).returncode == 0)
         with both.start("h1") as ours:
             _, our_words = ours.communicate(timeout=120)
         both.go()
