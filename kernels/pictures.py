@@ -13,17 +13,6 @@ from .random import batch_key, hash32
 
 
 @kernel
-def _reflect(i, n):
-    """The index of a line of n that is mirrored at both ends, again and again: -1 is 1, and n is n - 2."""
-    if 0 <= i < n:
-        return i
-    if n == 1:
-        return 0
-    i = abs(i) % (2 * n - 2)
-    return min(i, 2 * n - 2 - i)
-
-
-@kernel
 def _copy(itemsize, dst, src, count, step):
     """count elements of 1, 4 or 8 bytes one after the other from src, which goes up (step 1) or down (-1)."""
     if itemsize == 1:
@@ -56,19 +45,18 @@ def _store(itemsize, at, value):
 
 
 @kernel
-def _move(itemsize, dst, src, channels, height, width, step, dx, dy):
+def _move(itemsize, dst, src, channels, height, width, lines, columns, margin, step, dx, dy):
     """A picture moved by whole pixels, and mirrored if step is -1."""
     # columns [lo, hi) of the result lie inside the picture; the few others are reflections
     lo, hi = max(0, -dx), min(width, width - dx)
     for line in range(channels * height):
         c, y = line // height, line % height
-        source = src + (c * height + _reflect(y + dy, height)) * width * itemsize
+        source = src + c * height * width * itemsize + load_i64(lines + 8 * (y + dy + margin))
         to = dst + line * width * itemsize
         for edge in range(lo + width - hi):
             x = edge if edge < lo else edge + hi - lo
-            from_x = _reflect(x + dx, width)
-            from_x = from_x if step > 0 else width - 1 - from_x
-            _copy(itemsize, to + x * itemsize, source + from_x * itemsize, 1, 1)
+            from_x = x + dx if step > 0 else width - 1 - (x + dx)
+            _copy(itemsize, to + x * itemsize, source + load_i64(columns + 8 * (from_x + margin)), 1, 1)
         start = lo + dx if step > 0 else width - 1 - (lo + dx)
         _copy(itemsize, to + lo * itemsize, source + start * itemsize, hi - lo, step)
 
@@ -211,10 +199,10 @@ def augment(
         step = -1 if mirror != 0 and bits & 1 != 0 else 1
         dx = (bits >> 1) % (2 * shift + 1) - shift
         dy = (bits >> 12) % (2 * shift + 1) - shift
+        seen = (itemsize, dst, src, channels, height, width, lines, columns, margin, step, dx, dy)
         if rotate > 0.0 or zoom > 0.0:
-            seen = (lines, columns, margin)
-            _warp(itemsize, dst, src, channels, height, width, *seen, step, dx, dy, own, rotate, zoom)
+            _warp(*seen, own, rotate, zoom)
         else:
-            _move(itemsize, dst, src, channels, height, width, step, dx, dy)
+            _move(*seen)
         if cutout > 0:
             _cut_out(itemsize, dst, channels, height, width, cutout, own)
