@@ -515,19 +515,20 @@ def test_a_terminal_of_80_columns_sees_whitening_epochs_and_lines_that_fit(flowe
     import struct
     import termios
 
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.update(TERM="xterm", COLUMNS="80", LINES="24")
-        os.chdir(tmp_path)
-        words = ["train", str(flowers), "--hidden", "16", "--whiten", "2", "--epochs", "3", "--out", "run"]
-        os.execv(sys.executable, [sys.executable, "-m", "fastff", *words])
+    terminal, end = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    words = ["train", str(flowers), "--hidden", "16", "--whiten", "2", "--epochs", "3", "--out", "run"]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastff", *words], stdin=end, stdout=end, stderr=end, cwd=tmp_path, env=environment
+    )
+    os.close(end)
     seen = b""
     with contextlib.suppress(OSError):  # the terminal goes with the process
         while part := os.read(terminal, 1 << 16):
             seen += part
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert process.wait() == 0
     lines = [
         line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())) if line.strip()
     ]
