@@ -288,7 +288,7 @@ def test_errors_are_one_line(arguments, status, message, tmp_path, monkeypatch):
 
 
 # Optuna leaves the connection open where its storage cannot be made, and nobody else has it; Python 3.13 minds.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:Exception ignored .* <sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_storage_is_one_line_and_stays_as_it_is(tmp_path):
     (tmp_path / "study.db").write_text("notes of mine, long enough to be read as a page of a database" * 20)
     before = snapshot(tmp_path)

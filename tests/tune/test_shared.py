@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="on Windows: pro
 
 # A command with a short grace, which never comes to the end of trial 2.
 STUCK = """
-import signal
+import threading
 from fastff import command
 from fastff.tune import __main__, presence
 from fastff.tune.search import Search
@@ -30,7 +30,8 @@ report = Search.report
 def stick(self, task, epoch, accuracy):
     if task.trial.number == 2:
         print("stuck", flush=True)
-        signal.pause()
+        while not threading.Event().wait(0.1):  # not signal.pause: the signal may come just before it
+            pass
     return report(self, task, epoch, accuracy)
 Search.report, presence.GRACE = stick, 1.0
 command.run(__main__.main)
@@ -105,7 +106,10 @@ def test_what_a_scheduler_or_a_terminal_ends_comes_again_at_once(line, name, wor
     with start("-c", STUCK, *line) as other:
         assert other.stdout.readline() == "stuck\n"
         other.send_signal(number)
-        out, err = other.communicate(timeout=120)
+        try:
+            out, err = other.communicate(timeout=120)
+        finally:
+            other.kill()
     assert (other.returncode, out) == (128 + number, "")
     assert err.splitlines()[-1].startswith(f"{word}: finished trials are kept; python -m fastff.tune ")
     rows = table(line)
