@@ -18,7 +18,7 @@ unpack() {
     debootstrap --variant=minbase --include=ca-certificates unstable "$debian" || return
     mount -t proc proc "$debian/proc" && mount --rbind /dev "$debian/dev" || return
     # the network as this machine has it, certificates included
-    cp /etc/resolv.conf /etc/hosts "$debian/etc/" && cp -rL /etc/ssl/certs "$debian/etc/ssl/" || return
+    cp /etc/resolv.conf /etc/hosts "$debian/etc/" && cp {,"$debian"}/etc/ssl/certs/ca-certificates.crt || return
     names=$(inside apt-cache pkgnames python3.) || return
     for version in 15 14; do
         if grep -qx "python3.$version" <<< "$names"; then break; fi
