@@ -18,7 +18,7 @@ from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.gradient import check_only_step_size
 from fastff.nn.layers import Layer, LinearLayer, check_parameter
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
-from fastff.nn.predictor import FEW_ROWS, Predictor
+from fastff.nn.predictor import FEW_ROWS, PREDICT_ROWS, Predictor, many_rows
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import LoadMethod, contents, layers_from, named_parameters, task_in
 from fastff.nn.stack import (
@@ -41,7 +41,6 @@ from fastff.system.limits import check_room
 from fastff.system.names import KnownElsewhere, called_here
 
 FRONT = (Augment, Standardize, Whiten, PiecewiseLinear)  # layers that prepare raw rows
-PREDICT_ROWS = 1024  # rows that predict takes through the network at a time
 
 
 class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
@@ -357,11 +356,7 @@ class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
                     starts = range(0, len(X), PREDICT_ROWS)
                     return np.concatenate([self.forward(X[i : i + PREDICT_ROWS]) for i in starts])
             if len(X) > FEW_ROWS:
-                program = Program(min(len(X), PREDICT_ROWS))
-                z, _ = self.lower_forward(program, X, training=False)
-                out = program.scatter(z, len(X))
-                program.run(np.arange(len(X), dtype=np.int64), context=context)
-                return out
+                return many_rows(self, X, context=context)
             X = X[:]  # of Shards an array
             few = Predictor(self, X)
         out = few(X)

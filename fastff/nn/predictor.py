@@ -1,11 +1,14 @@
-"""Predictions for a few rows, as a program that a network keeps."""
+"""Rows through a network: a few, by a program that the network keeps, or many, a part at a time."""
 
 from typing import Any
 
 import numpy as np
 
+from fastff.data.rows import Rows
+from fastff.engine.context import ALONE, RunContext
 from fastff.engine.program import Program
 
+PREDICT_ROWS = 1024  # rows that go through the network at a time, of many
 FEW_ROWS = 16  # for which a program is kept; for more, the arithmetic takes longer than making one
 
 
@@ -41,3 +44,12 @@ class Predictor:
             layer.sync()
         self._run(count)
         return self._logits[:count].copy()
+
+
+def many_rows(network: Any, X: Rows, threads: int | None = None, context: RunContext = ALONE) -> np.ndarray:
+    """Any number of rows (N, D) through a network that lowers: what it gives for each, float32 (N, outputs)."""
+    program = Program(min(len(X), PREDICT_ROWS))
+    z, _ = network.lower_forward(program, X, training=False)
+    out = program.scatter(z, len(X))
+    program.run(np.arange(len(X), dtype=np.int64), threads=threads, context=context)
+    return out

@@ -13,6 +13,7 @@ from fastff.engine.program import Program
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.loss import CrossEntropySoftmax, Loss, PoissonLoss, SquaredError, as_loss, check_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.predictor import many_rows
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.stack import inference
 from fastff.nn.targets import TargetExp
@@ -89,11 +90,8 @@ def behind_whitening(
     fixed = {*kinds[:count]} <= {Augment, Standardize, Whiten}
     if not (0 < count < len(kinds) and fixed and network.lowers() and isinstance(X, np.ndarray)):
         return network, X
-    program = Program(min(len(X), EVALUATION_ROWS))
-    z, _ = FeedForwardNeuralNetwork.from_layers(network.layers[:count]).lower_forward(program, X, training=False)
-    whitened = program.scatter(z, len(X))
-    program.run(np.arange(len(X), dtype=np.int64), threads=threads, context=context)
-    return FeedForwardNeuralNetwork.from_layers(network.layers[count:]), whitened
+    front, behind = (FeedForwardNeuralNetwork.from_layers(part) for part in (network.layers[:count], network.layers[count:]))
+    return behind, many_rows(front, X, threads, context)
 
 
 class Evaluation:
