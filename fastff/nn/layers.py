@@ -22,7 +22,7 @@ from fastff.nn.gradient import StoredGradient, check_only_step_size, refused_gra
 from fastff.nn.optim import Adam, check_optimizer, store_gradient
 from fastff.system import elementary
 from fastff.system.arguments import check_count, check_flag, check_numbers, check_seed, check_size
-from fastff.system.attributes import Checked, Closed, Fixed
+from fastff.system.attributes import Absent, Checked, Closed, Fixed
 from fastff.system.blocks import Sliceable
 from fastff.system.hold import check_whole
 from fastff.system.limits import check_room
@@ -44,8 +44,10 @@ class Layer(Closed):
     array_names: ClassVar[tuple[str, ...]] = ()
     setting_names: ClassVar[tuple[str, ...]] = ()
 
-    features_in: int | None = None  # how many values a row has that forward takes; None if it takes any number
-    output_dim: int | None = None  # how many values a row has that forward gives; None if as many as it takes
+    # how many values a row has that forward takes; None if it takes any number
+    features_in = Absent(partial(check_size, "features_in"))
+    # how many values a row has that forward gives; None if as many as it takes
+    output_dim = Absent(partial(check_size, "output_dim"))
     _last: tuple[Any, Panels, int] | None = None  # of the last forward: what backward needs, the output, how many rows
 
     def __init_subclass__(cls, *, saved_as: str = "") -> None:

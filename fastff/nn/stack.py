@@ -65,6 +65,7 @@ def check_layers(layers: Iterable[Any]) -> list[Any]:
         raise ArgumentError("layers: none, want at least one")
     for i, layer in enumerate(found):
         takes = getattr(check_layer(layer, i, *BY_HAND), "features_in", None)
+        takes = takes if takes is None else check_size(f"layers: number {i}, features_in", takes)
         if None not in (width, takes) and takes != width:
             raise ArgumentError(f"layers: number {i}, {layer!r}, takes {takes} values, want {width} as before it")
         width = _width_behind(layer, width)

@@ -90,7 +90,8 @@ def behind_whitening(
     fixed = {*kinds[:count]} <= {Augment, Standardize, Whiten}
     if not (0 < count < len(kinds) and fixed and network.lowers() and isinstance(X, np.ndarray)):
         return network, X
-    front, behind = (FeedForwardNeuralNetwork.from_layers(part) for part in (network.layers[:count], network.layers[count:]))
+    parts = network.layers[:count], network.layers[count:]
+    front, behind = map(FeedForwardNeuralNetwork.from_layers, parts)
     return behind, many_rows(front, X, threads, context)
 
 

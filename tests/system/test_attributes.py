@@ -7,11 +7,12 @@ import pytest
 
 from fastff.errors import ArgumentError
 from fastff.system.arguments import check_size
-from fastff.system.attributes import Checked, Closed, Fixed
+from fastff.system.attributes import Absent, Checked, Closed, Fixed
 
 
 class Layer(Closed):
     width = Fixed()
+    depth = Absent(lambda value: check_size("depth", value))
     rows = Checked(lambda value: check_size("rows", value))
 
     def __init__(self, width, rows):
@@ -46,9 +47,21 @@ def test_what_defines_memory_is_set_once():
     assert layer.width == 3
 
 
+def test_what_a_class_has_not_only_a_subclass_of_ones_own_may_set():
+    layer, own = Layer(3, 4), Own(3, 4)
+    with pytest.raises(AttributeError, match=r"^Layer.depth cannot be changed"):
+        layer.depth = 4
+    own.depth = 5
+    assert (Layer.depth, layer.depth, own.depth) == (None, None, 5)
+    with pytest.raises(ArgumentError, match=r"^depth: 'deep', want a whole number"):
+        own.depth = "deep"
+    own.depth = None
+    assert own.depth is None
+
+
 def test_a_name_that_the_class_does_not_have_is_refused_with_those_it_has():
     layer = Layer(3, 4)
-    with pytest.raises(AttributeError, match=r"^Layer has no attribute 'W', but rows, width$"):
+    with pytest.raises(AttributeError, match=r"^Layer has no attribute 'W', but depth, rows, width$"):
         layer.W = 1
     Own(3, 4).W = 1  # a subclass of somebody's own may
 
