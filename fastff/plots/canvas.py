@@ -153,4 +153,5 @@ def sheet(height: float, title: str, notes: Iterable[str] = ()) -> tuple[Figure,
 def write(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Draw a figure into a PNG file, whole or not at all. Raises DataError."""
     with replacing(path) as temporary:
-        FigureCanvasAgg(figure).print_png(temporary)
+        # half the time of the usual level, for files that are 7% larger
+        FigureCanvasAgg(figure).print_png(temporary, pil_kwargs={"compress_level": 3})
