@@ -22,7 +22,7 @@ from fastff.distributed.heartbeat import Heartbeat
 from fastff.errors import ArgumentError, FastffError, MissingExtra
 from fastff.system import streams
 from fastff.system.arguments import check_number
-from fastff.system.limits import granted_cpus, usable_cpus
+from fastff.system.limits import cores_of, granted_cpus, usable_cores
 from fastff.system.signals import StoppedAtOnce
 from fastff.system.threads import Thread
 
@@ -87,14 +87,14 @@ class Group:
             self.heartbeat.start(self._lost)
 
     def _threads(self) -> int:
-        """This process's part of the CPUs that the processes of its machine may use, all together."""
+        """This process's part of the cores that the processes of its machine may use, all together."""
         cpus = granted_cpus()
         if not hasattr(os, "sched_getaffinity"):
-            return max(1, min(usable_cpus(), cpus // self.node.size))
+            return max(1, min(usable_cores(), cpus // self.node.size))
         own = os.sched_getaffinity(0)
-        union = set().union(*self.node.allgather(own))
-        quota = cpus if cpus < len(own) else len(union)  # a limit of time is one for all of them
-        return max(1, min(cpus, usable_cpus(), min(len(union), quota) // self.node.size))
+        cores = cores_of(set().union(*self.node.allgather(own)))
+        quota = cpus if cpus < len(own) else cores  # a limit of time is one for all of them
+        return max(1, min(usable_cores(), min(cores, quota) // self.node.size))
 
     # --- commands of rank 0 ---
 

@@ -25,7 +25,7 @@ from fastff.kernels import run as driver
 from fastff.kernels.cpu import LANES
 from fastff.kernels.operation import Operation
 from fastff.kernels.pointwise import RELU
-from fastff.system.limits import check_room, usable_cpus
+from fastff.system.limits import check_room, usable_cores
 
 # Work that a thread must have to be worth its barriers, and to be worth starting: floating-point operations of a step,
 # and of a run
@@ -335,7 +335,7 @@ class Program:
         if wanted is not None:
             return wanted
         most = min(self.flops // FLOPS_PER_STEP, self.flops * steps // FLOPS_PER_START)
-        return 1 if most <= 1 else min(usable_cpus(), most)  # how many can be used takes long to find out
+        return 1 if most <= 1 else min(usable_cores(), most)  # how many can be used takes long to find out
 
     def runner(self) -> Callable[[int], None]:
         """A function that runs the first rows of one batch, as many as it is told, at once and in the caller's thread.

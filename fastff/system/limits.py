@@ -10,7 +10,7 @@ import ctypes
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ if sys.platform != "win32":
 
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")  # lines of HIERARCHY:CONTROLLERS:PATH; that of version 2 is 0::PATH
+CPUS = Path("/sys/devices/system/cpu")
 SMALL = 16 << 20  # bytes; less is allocated without looking
 MEMINFO = Path("/proc/meminfo")
 STATM = Path("/proc/self/statm")  # pages of this process: of all its addresses first, of its data and stack sixth
@@ -119,6 +120,30 @@ def usable_cpus() -> int:
     use the others.
     """
     return 1 if _is_worker() else int(min(granted_cpus(), *map(_asked, THREADS_VARIABLES)))
+
+
+def usable_cores() -> int:
+    """How many threads are to share work that keeps a core busy: as many as usable_cpus, but one for each core.
+
+    Hyperthreads share the arithmetic units and the first cache of their core: one of them fills both, and all others
+    would wait for the two. PyTorch and scikit-learn count alike (scikit-learn's pull request 26082).
+    """
+    cpus = usable_cpus()
+    return min(cpus, cores_of(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else cpus
+
+
+def cores_of(cpus: Iterable[int]) -> int:
+    """On how many cores these CPUs, by their numbers, are; where Linux does not say, each is on one of its own."""
+    return len({_core_of(cpu) for cpu in cpus})
+
+
+@lru_cache(1024)
+def _core_of(cpu: int) -> str:
+    """The numbers of the CPUs that share a core with this one, it included, as Linux lists them."""
+    try:
+        return (CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text("utf-8").strip() or str(cpu)
+    except (OSError, ValueError):
+        return str(cpu)
 
 
 def granted_cpus() -> int:

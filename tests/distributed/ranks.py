@@ -19,7 +19,7 @@ from fastff.data.dataset import make_dataset
 from fastff.distributed import follow, lead
 from fastff.distributed.group import Group, join
 from fastff.distributed.steps import SharedSteps
-from fastff.system.limits import usable_cpus
+from fastff.system.limits import usable_cores
 from fastff.training.state import trainer_state
 
 # 101 rows in batches of 20 end with a batch of 1, in batches of 2 a third rank has no row of any
@@ -54,7 +54,7 @@ def same():
             "validation": max(abs(a.val_loss - b.val_loss) for a, b in zip(*validated, strict=True)),
             "orders": float(np.abs(np.subtract(alone.history.batch_accuracies, shared.history.batch_accuracies)).max()),
             "checksums": group.comm.gather(checksum(shared.network), root=0),
-            "threads": [group.threads, usable_cpus()],
+            "threads": [group.threads, usable_cores()],
         }
         print(json.dumps(record), flush=True)
 

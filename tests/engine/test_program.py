@@ -227,7 +227,7 @@ def test_inputs_are_read_only():
 
 
 def test_threads_are_chosen_by_the_work(monkeypatch):
-    monkeypatch.setattr(program, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(program, "usable_cores", lambda: 4)
     p = Program(8)
     assert p.threads_for(None, 1000) == 1
     p.flops = 3 * program.FLOPS_PER_STEP

@@ -287,6 +287,34 @@ def test_usable_cpus_is_the_affinity_within_the_quota(monkeypatch, cpus, quota, 
     assert limits.usable_cpus() == usable
 
 
+FOUR_CORES = ["0,4", "1,5", "2,6", "3,7"] * 2  # as Linux lists two hyperthreads each
+
+
+@pytest.mark.parametrize(
+    ("siblings", "cpus", "quota", "threads"),
+    [
+        (FOUR_CORES, range(8), math.inf, 4),
+        (FOUR_CORES, (0, 4, 1), math.inf, 2),
+        (FOUR_CORES, range(8), 3.0, 3),
+        (["0-1", "0-1", "2-3", "2-3", "4", "5"], range(6), math.inf, 4),  # two of the cores have one
+        ([], range(8), math.inf, 8),  # the system does not say
+        (["", ""], range(2), math.inf, 2),
+    ],
+)
+def test_a_core_with_two_hyperthreads_takes_one_thread(monkeypatch, tmp_path, siblings, cpus, quota, threads):
+    for cpu, listed in enumerate(siblings):
+        folder = tmp_path / f"cpu{cpu}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{listed}\n")
+    monkeypatch.setattr(limits, "CPUS", tmp_path)
+    monkeypatch.setattr(limits, "_core_of", limits._core_of.__wrapped__)  # what it has kept is of this machine
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(cpus), raising=False)
+    monkeypatch.setattr(limits, "_cgroup_quota", lambda: quota)
+    for variable in limits.THREADS_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    assert limits.usable_cores() == threads
+
+
 @pytest.fixture
 def eight_cpus(monkeypatch):
     monkeypatch.setattr(limits, "granted_cpus", lambda: 8)
