@@ -8,7 +8,7 @@ if [[ ${1:-} != mounted ]]; then
     exec unshare --mount "${BASH_SOURCE[0]}" mounted # what is mounted goes with the process
 fi
 debian=$(mktemp -d)
-trap 'umount -R "$debian"/{proc,dev}; rm -rf --one-file-system "$debian"' EXIT
+trap 'umount -R "$debian"/{proc,dev} 2> /dev/null; rm -rf --one-file-system "$debian" "$debian.log"' EXIT
 mkdir "$debian"/{proc,dev}
 
 inside() { chroot "$debian" env -u PIP_FIND_LINKS HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/tmp "$@"; }
@@ -30,7 +30,6 @@ if ! unpack > "$debian.log" 2>&1; then
     echo "Debian's unstable cannot be had at the moment: the newest Python was not tried"
     exit
 fi
-rm "$debian.log"
 
 mkdir "$debian/fastff"
 git archive HEAD | tar -x -C "$debian/fastff"

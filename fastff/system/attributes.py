@@ -41,14 +41,8 @@ class Fixed:
         instance.__dict__[self._name] = value
 
 
-class Absent:
+class Absent(Checked):
     """A class attribute that is None. A subclass outside fastff may give its objects another, through check(value)."""
-
-    def __init__(self, check: Callable[[Any], Any]) -> None:
-        self._check = check
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return None if instance is None else instance.__dict__.get(self._name)
@@ -56,7 +50,10 @@ class Absent:
     def __set__(self, instance: Any, value: Any) -> None:
         if type(instance).__module__.startswith("fastff."):
             raise AttributeError(f"{type(instance).__name__}.{self._name} cannot be changed")
-        instance.__dict__[self._name] = None if value is None else self._check(value)
+        if value is None:
+            instance.__dict__[self._name] = None
+        else:
+            super().__set__(instance, value)
 
 
 class Closed:

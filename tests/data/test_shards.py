@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from command_line import run, succeed
+from own_layers import Passing
 
 from fastff import Augment, DataError, Dropout, FeedForwardNeuralNetwork, Standardize, Trainer, evaluate, load_dataset
 from fastff.data.rows import Shards
@@ -230,16 +231,6 @@ def test_what_is_not_finite_is_named(tmp_path):
 
 
 def test_layers_of_ones_own_take_shards_too(tmp_path):
-    class Passing:
-        def forward(self, input):
-            return input
-
-        def backward(self, grad):
-            return grad
-
-        def step(self, step_size):
-            pass
-
     x, y = write_shards(tmp_path / "set")
     trained = []
     for rows in (x, load_dataset(tmp_path / "set").x_train):

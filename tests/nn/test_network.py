@@ -10,6 +10,7 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own_layers import Passing
 from reference import U
 
 from fastff import (
@@ -245,19 +246,6 @@ def by_hand(net, X, *, together):
             for layer in net.layers:
                 layer.step(0.01)
     return [array.tobytes() for array in (*shown, *net.parameters().values())]
-
-
-class Passing:
-    """A layer of somebody's own that derives from nothing."""
-
-    def forward(self, X):
-        return X
-
-    def backward(self, grad):
-        return grad
-
-    def step(self, step_size):
-        pass
 
 
 @pytest.mark.parametrize("between", [[], [Sigmoid()], [Passing()], [Tanh(), Passing(), ReLU()], [Dropout(0.5, seed=1)]])

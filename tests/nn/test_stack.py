@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from own_layers import Passing
 
 from fastff import (
     Adam,
@@ -80,22 +81,6 @@ def test_from_layers_takes_an_optimizer_and_trains(network):
     assert own.output_dim == 3
 
 
-class Wide:
-    """A layer of one's own that says of how many values a row has."""
-
-    def __init__(self, features_in):
-        self.features_in = features_in
-
-    def forward(self, input):
-        return input
-
-    def backward(self, grad):
-        return grad
-
-    def step(self, step_size):
-        pass
-
-
 @pytest.mark.parametrize("name", ["features_in", "output_dim"])
 def test_how_many_values_a_layer_of_fastff_takes_and_gives_cannot_be_changed(name):
     for layer in (ReLU(), Dropout(0.5), Standardize.fit(np.eye(3)), LinearLayer(3, 2)):
@@ -113,8 +98,8 @@ def test_how_many_values_a_layer_of_fastff_takes_and_gives_cannot_be_changed(nam
         ("ab", "layers: str, want"),
         ([ReLU], "layers: number 0 is .*ReLU.*, want an object with forward, backward, step"),
         ([LinearLayer(3, 4), ReLU(), LinearLayer(5, 2)], r"number 2, LinearLayer\(5, 2\), takes 5 values, want 4"),
-        ([Wide("all")], "number 0, features_in: 'all', want a whole number"),
-        ([Wide(np.ones(3))], "number 0, features_in: .*want a whole number"),
+        ([Passing("all")], "number 0, features_in: 'all', want a whole number"),
+        ([Passing(np.ones(3))], "number 0, features_in: .*want a whole number"),
     ],
 )
 def test_what_cannot_be_a_network_is_refused(layers, message):
