@@ -8,12 +8,12 @@ if [[ ${1:-} != mounted ]]; then
     exec unshare --mount "${BASH_SOURCE[0]}" mounted # what is mounted goes with the process
 fi
 debian=$(mktemp -d)
-trap 'umount -R "$debian"/{proc,dev} 2> /dev/null; rm -rf --one-file-system "$debian" "$debian.log"' EXIT
+trap 'umount -R "$debian"/{proc,dev} 2> /dev/null || true; rm -rf --one-file-system "$debian" "$debian.log"' EXIT
 mkdir "$debian"/{proc,dev}
 
 inside() { chroot "$debian" env -u PIP_FIND_LINKS HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/tmp "$@"; }
 unpack() {
-    command -v debootstrap ||
+    command -v debootstrap > /dev/null ||
         { apt-get update -qq && apt-get install -qqy --no-install-recommends debootstrap; } || return
     debootstrap --variant=minbase --include=ca-certificates unstable "$debian" || return
     mount -t proc proc "$debian/proc" && mount --rbind /dev "$debian/dev" || return
