@@ -4,7 +4,6 @@ Hypothesis's profiles, products of bfloat16 emulated where the CPU has none, a s
 starts as NaN, so that a kernel that reads padding gives a wrong result. Signals are handled as in the foreground.
 """
 
-import gc
 import os
 import signal
 import tempfile
@@ -37,11 +36,6 @@ pytest.register_assert_rewrite("command_line", "derivations")
 settings.register_profile("fastff", deadline=None, max_examples=60)
 settings.register_profile("small", deadline=None, max_examples=10)  # for runs of the same tests on other vector sizes
 settings.load_profile("fastff")
-
-
-def pytest_collection_finish():
-    """What was imported stays: the garbage collector, which the tests run often, need not look through it each time."""
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
