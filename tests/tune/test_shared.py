@@ -213,7 +213,7 @@ def test_a_file_that_somebody_keeps_locked_is_one_line(tmp_path, monkeypatch):
     [
         ("postgresql+psycopg2://me@h/d", {"tcp_user_timeout": 60_000, "connect_timeout": 60}),
         ("postgresql+psycopg://me@h/d?connect_timeout=5", {"tcp_user_timeout": 60_000, "connect_timeout": None}),
-        ("mysql+pymysql://me@h/d", {"read_timeout": 60, "tcp_user_timeout": None}),
+        ("mysql+pymysql://me@h/d", {"read_timeout": 60, "init_command": "SET SESSION wait_timeout = 30"}),
         ("mysql+mysqldb://me@h/d?read_timeout=9", {"write_timeout": 60, "read_timeout": None}),
     ],
 )
