@@ -113,7 +113,8 @@ def test_a_host_that_is_cut_off_from_the_server(hosts, server, tmp_path, mended)
 
 def test_a_server_gives_up_a_client_that_was_cut_off_holding_a_lock(hosts, server, tmp_path):
     both = Searches(hosts, server, tmp_path)
-    hold = "import signal, sys, fastff.tune.storage as s; s.SILENCE = 6\nwith s.open_study(sys.argv[1], 'flowers') as study:\n"
+    hold = "import signal, sys, fastff.tune.storage as s; s.SILENCE = 6\n"
+    hold += "with s.open_study(sys.argv[1], 'flowers') as study:\n"
     hold += " with study._storage._backend.engine.begin() as held:\n"
     hold += "  held.exec_driver_sql('LOCK TABLE trials')\n  print('training', flush=True)\n  signal.pause()"
     with hosts.start("h2", sys.executable, "-c", hold, server, cwd=tmp_path) as holder:
