@@ -19,6 +19,7 @@ from fastff.system.hold import check_whole
 from fastff.system.limits import check_room
 
 KEPT = (np.uint8, np.float32, np.float64)  # the types of rows that kernels read without a conversion
+EXACT = 1 << 24  # float32 holds all whole numbers up to here
 SMALLEST_WEIGHT = 1e-25  # of a row, beside the largest: the sum of a batch of such weights has an inverse in float32
 MAX_CLASSES = 2**31  # no network has as many outputs: larger labels must be ids or prices
 
@@ -111,9 +112,9 @@ def check_rows(X: Any, name: str, *, features: int | None = None) -> np.ndarray:
 def check_rows(X: Any, name: str, *, features: int | None = None) -> Rows:
     """X as rows that a network can read: (N, D), N and D at least 1, native byte order, uint8, float32 or float64.
 
-    Arrays of those three types (also memory-mapped, read-only or strided) and Shards are returned without a copy; other
-    integers, bool and float16 become float32. Values are not checked: see check_finite. Raises DataError, starting with
-    `name`, for another shape or type, or if D is not `features`.
+    Arrays of those three types (also memory-mapped, read-only or strided) and Shards are returned without a copy; bool,
+    float16 and other integers become float32, or float64 where float32 would round them. Values are not checked: see
+    check_finite. Raises DataError, starting with `name`, for another shape or type, or if D is not `features`.
     """
     array = X if isinstance(X, Shards) else _as_array(X, name)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
@@ -133,7 +134,10 @@ def check_rows(X: Any, name: str, *, features: int | None = None) -> Rows:
     if array.dtype.type in KEPT and array.dtype.isnative:
         return array
     native = array.dtype.newbyteorder("=")
-    return array.astype(native if native in KEPT else np.float32)
+    if native in KEPT:
+        return array.astype(native)
+    large = native.kind in "iu" and native.itemsize > 2 and max(-int(array.min()), int(array.max())) > EXACT
+    return array.astype(np.float64 if large else np.float32)
 
 
 def check_finite(X: Rows, name: str) -> None:
@@ -258,6 +262,11 @@ def _as_array(values: Any, name: str) -> np.ndarray:
             "of all layers, the last one is meant, [-1]"
         )
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
+        if array.dtype == object and array.ndim == 2:
+            kinds = [getattr(dtype, "kind", "O") for dtype in getattr(values, "dtypes", "O")]
+            if set(kinds) <= set("biuf"):  # pandas has no common type for numbers beside flags or gaps
+                return np.asarray(values.to_numpy(np.float64, na_value=np.nan))
+        return array
     except (TypeError, ValueError):
         raise DataError(f"{name}: {type(values).__name__} that is not an array of numbers") from None

@@ -73,6 +73,7 @@ def step_all(layers: Sequence[Any], step_size: float) -> None:
     for layer in layers:
         if not layer.trainable:
             continue
+        layer.moves_by(layers[0].optimizer)
         groups.setdefault((layer.updates, layer._last_backward()[2]), []).append(layer)
     for (updates, rows), alike in groups.items():
         hyper, program = layers[0].optimizer.hyper(updates + 1, sizes), Program(rows)

@@ -52,8 +52,13 @@ class RandomLayer(Layer):
         self._passed_on = not self.training
         if self._passed_on:
             return check_rows(input, "input", features=self.features_in)
-        output = super().forward(input)
-        self._key = self._key + 1  # a new array: a backward to come still has the old one
+        key = self._key  # a program may read it: it stays the same array, and this forward and its backward have a copy
+        self._key = key.copy()
+        try:
+            output = super().forward(input)
+        finally:
+            self._key = key
+        key += 1
         return output
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
@@ -101,9 +106,9 @@ class Dropout(RandomLayer, saved_as="dropout"):
         self.rate = rate
 
     def lower_forward(self, program: Program, x: Panels, *, training: bool) -> tuple[Panels, Any]:
-        if not training:
+        if not (training and self.training):
             return x, None
         return program.dropout(x, self.rate, self._key), self._key
 
     def lower_backward(self, program: Program, g: Panels, saved: Any) -> Panels:
-        return program.dropout(g, self.rate, saved)
+        return g if saved is None else program.dropout(g, self.rate, saved)

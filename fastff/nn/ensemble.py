@@ -9,6 +9,7 @@ import numpy as np
 from fastff.data.rows import check_rows
 from fastff.errors import ArgumentError, DataError
 from fastff.nn.network import FeedForwardNeuralNetwork
+from fastff.nn.predictor import most_likely
 from fastff.system import checkpoint, elementary
 from fastff.system.arguments import check_list
 from fastff.system.attributes import Checked
@@ -109,7 +110,7 @@ class Ensemble:
             The classes. Where the task is "regress", float64 of shape (N,), or (N, outputs).
         """
         if self.task == "classify":
-            return self.predict_proba(X).argmax(1)
+            return most_likely(self.predict_proba(X))
         return self._sum("predict", X) / len(self.networks)
 
     def _sum(self, method: str, X: np.ndarray) -> np.ndarray:

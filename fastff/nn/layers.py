@@ -19,7 +19,7 @@ from fastff.errors import ArgumentError
 from fastff.kernels.cpu import NR
 from fastff.nn.by_hand import backward_all, forward_all, step_all
 from fastff.nn.gradient import StoredGradient, check_only_step_size, refused_gradient
-from fastff.nn.optim import Adam, check_optimizer, store_gradient
+from fastff.nn.optim import Adam, Optimizer, check_optimizer, store_gradient
 from fastff.system import elementary
 from fastff.system.arguments import check_count, check_flag, check_numbers, check_seed, check_size
 from fastff.system.attributes import Absent, Checked, Closed, Fixed
@@ -147,9 +147,9 @@ class LinearLayer(Layer, saved_as="linear"):
     """y = x W + b for rows x (B, input_dim), with W (input_dim, output_dim) and b (1, output_dim), both float32.
 
     W starts as normal deviates of variance 2 / input_dim (He et al. 2015), b as zeros. `weights` and `bias` can be
-    read, written to and assigned, and what was read follows training. `optimizer` says how step moves them; the layer
-    keeps the optimizer's moments. With `trainable` set to False they stay as they are, and gradients pass through the
-    layer.
+    read, written to and assigned, and what was read follows training. `optimizer` says how step moves them, in a
+    network the network's; the layer keeps the optimizer's moments. With `trainable` set to False they stay as they
+    are, and gradients pass through the layer.
 
     Parameters
     ----------
@@ -178,6 +178,7 @@ class LinearLayer(Layer, saved_as="linear"):
     input_dim, output_dim, features_in = Fixed(), Fixed(), Fixed()
     optimizer = Checked(check_optimizer)
     updates = Checked(partial(check_count, "updates"))  # how often the optimizer has moved the parameters
+    _moved_by: type | None = None  # the kind of optimizer whose moments these are, None where nobody has said
     trainable = Checked(partial(check_flag, "trainable"))
 
     @called_here
@@ -319,6 +320,18 @@ class LinearLayer(Layer, saved_as="linear"):
     def sync(self) -> None:
         """Have the kernels see what was written to `weights`; to be called before a program with this layer runs."""
         self._matrix.flush()
+
+    def moves_by(self, optimizer: Optimizer) -> None:
+        """Say which optimizer moves the parameters next: one of another kind begins anew, as moments are its own."""
+        if self._moved_by not in (None, type(optimizer)):
+            self.forget_moments()
+        self._moved_by = type(optimizer)
+
+    def forget_moments(self) -> None:
+        """Let the optimizer begin anew: its moments are 0, and it has not moved the parameters yet."""
+        for array in (*self._moments, *self._bias_moments):
+            array[:] = 0
+        self.updates, self._moved_by = 0, None
 
     def updated(self, count: int) -> None:
         """Say that a program has moved the parameters `count` times, so that `weights` shows what they are now."""

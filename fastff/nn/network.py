@@ -18,12 +18,14 @@ from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.gradient import check_only_step_size
 from fastff.nn.layers import Layer, LinearLayer, check_parameter
 from fastff.nn.optim import Adam, Optimizer, check_optimizer
-from fastff.nn.predictor import FEW_ROWS, PREDICT_ROWS, Predictor, many_rows
+from fastff.nn.predictor import FEW_ROWS, PREDICT_ROWS, Predictor, many_rows, most_likely
 from fastff.nn.preprocessing import Augment, Standardize, Whiten
 from fastff.nn.saved import LoadMethod, contents, layers_from, named_parameters, task_in
 from fastff.nn.stack import (
+    BY_HAND,
     Summary,
     as_made,
+    check_apart,
     check_layer,
     check_layer_list,
     check_layers,
@@ -239,12 +241,10 @@ class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
         groups = groups_by_hand(self.layers, "backward", first)
         for i in range(len(groups) - 1, -1, -1):
             alike, layers = groups[i]
-            if i > 0 or not isinstance(layers[0], LinearLayer):
-                grad = backward_all(layers, grad) if alike else layers[0].backward(grad)
-            elif alike:  # nobody needs the gradient of the data
-                backward_all(layers, grad, input_gradient=False)
+            if alike:  # of the first linear layer nobody needs the gradient of the data
+                grad = backward_all(layers, grad, input_gradient=i > 0 or not isinstance(layers[0], LinearLayer))
             else:
-                layers[0].backward(grad, input_gradient=False)
+                grad = layers[0].backward(grad)
 
     def clip_gradients(self, clip_norm: float) -> float:
         """Scale the gradients of the last backward so that their norm, of all layers together, is at most clip_norm.
@@ -288,7 +288,12 @@ class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
     # --- as one program ---
 
     def lowers(self) -> bool:
-        """Whether the network can be one program: each layer's class says so, and those on raw rows stand in front."""
+        """Whether the network can be one program: each layer's class says so, and those on raw rows stand in front.
+
+        A subclass whose forward, backward or step are its own can't.
+        """
+        if any(getattr(type(self), name) is not getattr(FeedForwardNeuralNetwork, name) for name in BY_HAND):
+            return False
         behind = self.layers[len(self._raw_layers()) :]
         return all(isinstance(layer, Layer) and type(layer).saved_as for layer in self.layers) and not any(
             isinstance(layer, Augment | Standardize) for layer in behind
@@ -299,8 +304,9 @@ class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
 
         Returns the logits, and what lower_backward needs of each layer. With training=False nothing is random.
         """
+        check_apart(self.layers)
         raw, in_batch = self._raw_layers(), False
-        if training and raw and isinstance(raw[0], Augment):
+        if training and raw and isinstance(raw[0], Augment) and raw[0].training:
             X, in_batch = raw[0].lower_rows(program, X), True
         if raw and isinstance(raw[-1], Standardize):
             x = raw[-1].gather(program, X, in_batch=in_batch)
@@ -377,9 +383,14 @@ class FeedForwardNeuralNetwork(Closed, KnownElsewhere):
         -------
         ndarray of shape (N,), int64
             The classes. Where the task is "regress", float64 of shape (N,), or (N, outputs) for several numbers.
+
+        Raises
+        ------
+        DataError
+            For a row of NaN logits, which has no most likely class.
         """
         if self.task == "classify":
-            return self.logits(X, context=context).argmax(1)
+            return most_likely(self.logits(X, context=context))
         if self.layers and isinstance(self.layers[-1], TARGET_LAYERS):
             inner = self.__dict__.get("_inner")
             if inner is None or inner.layers != self.layers[:-1]:

@@ -7,9 +7,18 @@ import numpy as np
 from fastff.data.rows import Rows
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.program import Program
+from fastff.errors import DataError
 
 PREDICT_ROWS = 1024  # rows that go through the network at a time, of many
 FEW_ROWS = 16  # for which a program is kept; for more, the arithmetic takes longer than making one
+
+
+def most_likely(scores: np.ndarray) -> np.ndarray:
+    """The class with the highest of each row's scores (N, classes). DataError for a row that has a NaN."""
+    if np.isnan(scores).any():
+        row = int(np.isnan(scores).any(1).argmax())
+        raise DataError(f"X: the network gives nan for row {row}, want rows and weights of finite numbers")
+    return scores.argmax(1)
 
 
 class Predictor:

@@ -63,6 +63,7 @@ def check_layers(layers: Iterable[Any]) -> list[Any]:
     found, width = check_layer_list(layers), None
     if not found:
         raise ArgumentError("layers: none, want at least one")
+    check_apart(found)
     for i, layer in enumerate(found):
         takes = getattr(check_layer(layer, i, *BY_HAND), "features_in", None)
         takes = takes if takes is None else check_size(f"layers: number {i}, features_in", takes)
@@ -70,6 +71,17 @@ def check_layers(layers: Iterable[Any]) -> list[Any]:
             raise ArgumentError(f"layers: number {i}, {layer!r}, takes {takes} values, want {width} as before it")
         width = _width_behind(layer, width)
     return found
+
+
+def check_apart(layers: Sequence[Any]) -> None:
+    """ArgumentError where one of fastff's layers stands in two places: it remembers only its last forward."""
+    places: dict[int, int] = {}
+    for i, layer in enumerate(layers):
+        first = places.setdefault(id(layer), i)
+        if first != i and isinstance(layer, Layer):
+            raise ArgumentError(
+                f"layers: number {i} is the same object as number {first}, {layer!r}, want a layer for each place"
+            )
 
 
 def _width_behind(layer: Any, width: int | None) -> int | None:
@@ -90,6 +102,7 @@ def groups_by_hand(layers: list[Any], method: str, first: int = 0) -> list[tuple
 
     ArgumentError where one lacks the method.
     """
+    check_apart(layers)
     groups: list[tuple[bool, list[Any]]] = []
     for i in range(first, len(layers)):
         layer = check_layer(layers[i], i, method)

@@ -59,7 +59,7 @@ class TrainedModel:
         """
         if self.task == "regress":
             return self.network.predict(self._rows(frame, "predict"))
-        return np.array(self.class_names)[self.predict_proba(frame).argmax(1)]
+        return np.array(self.class_names)[self.network.predict(self._rows(frame, "predict"))]
 
     def _rows(self, frame: Any, method: str) -> np.ndarray:
         if self.columns is None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from fastff.errors import ArgumentError
+
 RANKED = ("val_balanced_accuracy", "val_auc")  # what a Trainer may monitor, which takes the probabilities of all rows
 
 
@@ -44,6 +46,16 @@ def _area(own: np.ndarray, score: np.ndarray) -> float:
 def majority_share(labels: np.ndarray) -> float:
     """The share of the rows that are of the most frequent class: the accuracy of who always says that one."""
     return float(np.max(np.bincount(labels)) / len(labels))
+
+
+def check_ranked(monitor: str | None, labels: np.ndarray | None, outputs: int | None) -> None:
+    """ArgumentError where validation rows of these labels have no such figure; outputs: of the network, if known."""
+    if monitor == "val_auc" and labels is not None:
+        rows = np.bincount(labels, minlength=outputs or 0)
+        if not rows.all():
+            raise ArgumentError(
+                f"monitor: val_auc, but no row of X_val is of class {np.argmin(rows)}, want one of each class"
+            )
 
 
 def class_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastff.engine.batches import Batches
 from fastff.errors import ArgumentError, MissingExtra
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.system import clock
@@ -160,7 +161,9 @@ class Recorder:
         self.monitor, self._task = monitor, task
         self.history, self.progress = History(), Progress()
         self.best: Best | None = None
+        self._waits_from = 0  # the epoch from which epochs without a better one are counted
         self._batches = 0  # counted so far
+        self._taken: Batches | None = None  # those of the last call that was counted
         self._wholes = np.zeros(0)  # what the rows of each batch count together, in the epoch under way
 
     def go_on(self, history: History, progress: Progress, best: Best | None) -> None:
@@ -179,6 +182,15 @@ class Recorder:
                 f"them, {left[0]}, {left[1]} and {left[2]}: copy what is to be changed"
             )
 
+    def check_batches(self, batches: Batches) -> None:
+        """Raise ArgumentError where an epoch was interrupted that had other batches, as it could not go on."""
+        before = self._taken if self.progress.batch else None
+        if before is not None and before != batches:
+            raise ArgumentError(
+                f"batch_size: {batches.size} and {batches.rows} rows, want {before.size} and {before.rows} until the "
+                "interrupted epoch has ended"
+            )
+
     @property
     def _left(self) -> tuple[int, int, int]:
         """How long training has left the history's lists."""
@@ -186,8 +198,13 @@ class Recorder:
 
     @property
     def epochs_since_best(self) -> int:
-        """How many epochs have been closed without becoming the best one since the best epoch; 0 before any."""
-        return 0 if self.best is None else self.progress.epoch - self.best.epoch
+        """How many epochs have been closed without becoming the best one, since the best epoch or the last
+        `wait_anew`; 0 before any."""
+        return 0 if self.best is None else self.progress.epoch - max(self.best.epoch, self._waits_from)
+
+    def wait_anew(self) -> None:
+        """Count epochs_since_best from this epoch on."""
+        self._waits_from = self.progress.epoch
 
     def count(self, fit: Fit, trained: Trained, seconds: float, wholes: np.ndarray) -> None:
         """Count the batches that a call has done, and close its epochs but the last that it has come to.
@@ -196,6 +213,7 @@ class Recorder:
         wholes: what the rows of each batch count together, in all epochs of the call, (epochs, batches).
         """
         history, outcome, batches = self.history, trained.outcome, fit.batches
+        self._taken = batches
         done, hits = slice(trained.first, outcome.done), outcome.hits[trained.first : outcome.done]
         own = wholes.reshape(-1)[done]
         means = np.divide(outcome.losses[done], own, out=np.zeros(len(own)), where=own > 0)
@@ -265,7 +283,9 @@ class Recorder:
         return record
 
     def _is_best(self, value: float) -> bool:
-        if self.best is None or math.isnan(self.best.value):
+        if self.best is None or math.isnan(value):
+            return self.best is None
+        if math.isnan(self.best.value):
             return True
         return value > self.best.value if HIGHER_IS_BETTER[self.monitor or ""] else value < self.best.value
 

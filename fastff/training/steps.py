@@ -1,7 +1,8 @@
 """The steps of training: forward, loss, backward and update, one step a batch.
 
 `train` is what a step is, for layers of any kind, and LayerSteps calls it. ProgramSteps gives the same bits, with all
-steps of one or more epochs as one native call, for a network of built-in layers.
+steps of one or more epochs as one native call, for a network of built-in layers. (Augment alone changes a picture by
+its number among all rows there, and by its place in the batch here.)
 """
 
 import math
@@ -271,6 +272,8 @@ class ProgramSteps(Steps):
 
     def __call__(self, epoch: int, orders: np.ndarray, first: int, step_sizes: np.ndarray) -> Trained:
         layers = [layer for layer in self.fit.network.linear_layers if layer.trainable]
+        for layer in layers:
+            layer.moves_by(self.fit.network.optimizer)
         self.outcome, self.trained = cast("Outcome | None", None), None  # `go` sets the outcome
         updates = max((layer.updates for layer in layers), default=0)
         hyper, averages = self.fit.network.optimizer.hyper(updates + 1, step_sizes[first:]), self.fit.averages

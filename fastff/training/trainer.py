@@ -18,7 +18,7 @@ from fastff.engine.bfloat16 import resolve_precision
 from fastff.engine.context import ALONE, RunContext
 from fastff.engine.threads import check_threads
 from fastff.errors import ArgumentError, DataError, DivergenceError
-from fastff.nn.dropout import Dropout
+from fastff.nn.dropout import Dropout, RandomLayer
 from fastff.nn.loss import Loss, check_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.nn.optim import Optimizer, check_clip_norm, check_ema_decay, check_optimizer, check_step_size
@@ -30,7 +30,7 @@ from fastff.system.limits import check_room
 from fastff.system.names import KnownElsewhere, called_here
 from fastff.training.averages import Averages, begin_averages
 from fastff.training.evaluation import EVALUATION_ROWS, Evaluation, behind_whitening
-from fastff.training.figures import RANKED, class_figures
+from fastff.training.figures import RANKED, check_ranked, class_figures
 from fastff.training.given import Given, check_given, check_pair, in_front_of_loss, one_at_a_time
 from fastff.training.history import HIGHER_IS_BETTER, Best, EpochRecord, History, Progress, Recorder
 from fastff.training.schedules import SCHEDULES
@@ -48,7 +48,8 @@ class Trainer(Closed, KnownElsewhere):
     network : FeedForwardNeuralNetwork
         Trained in place.
     optimizer : Adam, SGD or object, optional
-        None takes the network's own, Adam() unless it was given another.
+        It begins anew, whatever has trained the network before. None goes on with the network's own, Adam() unless it
+        was given another.
     batch_size : int, default: 128
         The last batch of an epoch may be smaller.
     step_size : float, default: 1e-3
@@ -144,6 +145,8 @@ class Trainer(Closed, KnownElsewhere):
         self.network = network
         if optimizer is not None:
             network.optimizer = check_optimizer(optimizer)
+            for layer in network.linear_layers:
+                layer.forget_moments()
         self.batch_size, self.step_size, self.schedule = batch_size, step_size, schedule
         self.precision, self.threads, self.seed, self.verbose = precision, threads, seed, verbose
         self.clip_norm, self.ema_decay = clip_norm, ema_decay
@@ -230,9 +233,9 @@ class Trainer(Closed, KnownElsewhere):
         epochs : int
             How many more.
         on_epoch : callable, optional
-            After each epoch on_epoch(record) is called; if it returns True, training ends. It may set step_size,
-            schedule and the network's optimizer for the epochs to come; other options stay as they are until the fit
-            has ended.
+            After each epoch on_epoch(record) is called; if it returns True, and not only something that is true,
+            training ends. It may set step_size, schedule and the network's optimizer for the epochs to come; one of
+            another kind begins anew. Other options stay as they are until the fit has ended.
         sample_weight : ndarray of shape (N,), optional
             A weight of 0 or more for each row; each batch's loss is the mean with these weights. Validation and
             accuracies count rows alike.
@@ -257,6 +260,8 @@ class Trainer(Closed, KnownElsewhere):
             raise ArgumentError(f"on_epoch: {type(on_epoch).__name__}, want a function of the epoch's record, or None")
 
         self._last_epoch = self.progress.epoch + epochs
+        if self.patience is not None and self.recorder.epochs_since_best >= self.patience:
+            self.recorder.wait_anew()  # the fit before has run out of it
         self._averages = begin_averages(self._own_averages, self.network.linear_layers, self.ema_decay)
         try:
             with ExitStack() as stack:
@@ -273,6 +278,7 @@ class Trainer(Closed, KnownElsewhere):
         show, compiling = shown(self.verbose, self.context, self._last_epoch, self.progress.epoch, stack)
         compiling(True)
         fit = self.what_to_fit(given.X, given.Y, given.weights)
+        self.recorder.check_batches(fit.batches)
         steps, validate = self._build(
             fit, given.X_val, given.Y_val, 1 if on_epoch is not None or self.verbose or self._ranks else epochs
         )
@@ -295,14 +301,14 @@ class Trainer(Closed, KnownElsewhere):
             show(record)
             going_on = not (on_epoch is not None and self._told(record, on_epoch)) and self._epochs_left > 0
 
-    def _told(self, record: EpochRecord, on_epoch: Callable[[EpochRecord], Any]) -> Any:
-        """What on_epoch(record) returns, to which the network shows itself as after a fit."""
-        if self._averages is None:
-            return on_epoch(record)
-        self._averages.show()
+    def _told(self, record: EpochRecord, on_epoch: Callable[[EpochRecord], Any]) -> bool:
+        """Whether on_epoch(record) returns True; the network shows itself to it as after a fit."""
+        if self._averages is not None:
+            self._averages.show()
         ends = on_epoch(record)
-        self._averages.hide()
-        return ends
+        if self._averages is not None:
+            self._averages.hide()
+        return isinstance(ends, bool | np.bool_) and bool(ends)
 
     @property
     def _own_averages(self) -> Averages | None:
@@ -390,12 +396,7 @@ class Trainer(Closed, KnownElsewhere):
         given, batch = check_given(self.network, self.criterion, X, Y, X_val, Y_val, sample_weight), self.progress.batch
         if X_val is None and self.monitor is not None and self.monitor.startswith("val"):
             raise ArgumentError(f"monitor: {self.monitor}, want X_val and Y_val in fit, or another monitor")
-        if self.monitor == "val_auc" and given.Y_val is not None:
-            rows = np.bincount(given.Y_val, minlength=self.network.output_dim)
-            if not rows.all():
-                raise ArgumentError(
-                    f"monitor: val_auc, but no row of X_val is of class {np.argmin(rows)}, want one of each class"
-                )
+        check_ranked(self.monitor, given.Y_val, self.network.output_dim)
         self.recorder.check()
         if batch > len(Batches(len(given.X), self.batch_size)):
             raise DataError(
@@ -461,15 +462,16 @@ class Trainer(Closed, KnownElsewhere):
 
     def _settings(self) -> dict[str, Any]:
         """What must stay the same during a fit: its steps have it from its start."""
+        layers = self.network.layers
         names = ("batch_size", "seed", "precision", "threads", "clip_norm", "ema_decay", "monitor")
-        settings = {name: getattr(self, name) for name in names}
-        rates = [layer.rate for layer in self.network.layers if isinstance(layer, Dropout)]
-        settings |= {
+        return {
+            **{name: getattr(self, name) for name in names},
             "label_smoothing": getattr(self.criterion, "label_smoothing", None),
-            "layers": [*self.network.layers],
-            "rate": rates,
+            "layers": [*layers],
+            "rate": [layer.rate for layer in layers if isinstance(layer, Dropout)],
+            "training": [layer.training for layer in layers if isinstance(layer, RandomLayer)],
+            "trainable": [layer.trainable for layer in self.network.linear_layers],
         }
-        return {**settings, "trainable": [layer.trainable for layer in self.network.linear_layers]}
 
     @property
     def _epochs_left(self) -> int:

@@ -151,3 +151,25 @@ def test_without_classes_only_the_impossible_is_refused(dtype):
     assert check_labels(np.array([2000], dtype), "y", rows=1)[0] == 2000
     with pytest.raises(DataError, match="of 0 or more"):
         check_labels(np.array([np.inf if dtype in (np.float16, np.float64) else 2**40]).astype(dtype), "y", rows=1)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint32, np.uint64])
+def test_large_whole_numbers_keep_their_differences(dtype):
+    """Times and ids, which float32 would round before anything could centre them."""
+    rows = (1_700_000_000 + np.arange(100)).astype(dtype)[:, None]
+    taken = check_rows(rows, "X")
+    assert taken.dtype == np.float64
+    np.testing.assert_array_equal(taken, rows)
+
+
+def test_a_frame_of_numbers_may_have_flags_and_nullable_columns_beside_them():
+    pd = pytest.importorskip("pandas")
+    frame = pd.get_dummies(pd.DataFrame({"size": [1.5, 2.0], "kind": ["a", "b"]}))
+    wanted = [[1.5, 1, 0], [2, 0, 1]]
+    np.testing.assert_array_equal(check_rows(frame, "X"), wanted)
+    np.testing.assert_array_equal(check_rows(frame.convert_dtypes(), "X"), wanted)
+    gap = frame.convert_dtypes()
+    gap.loc[1, "size"] = pd.NA
+    assert np.isnan(check_rows(gap, "X")[1, 0])
+    with pytest.raises(DataError, match="X: holds object values"):
+        check_rows(frame.assign(name=["a", "b"]), "X")

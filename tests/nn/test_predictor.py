@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fastff import ArgumentError, DataError, Dropout, FeedForwardNeuralNetwork, Standardize
+from fastff import ArgumentError, DataError, Dropout, Ensemble, FeedForwardNeuralNetwork, Standardize
 from fastff.nn.predictor import FEW_ROWS as ROWS
 
 RNG = np.random.default_rng(0)
@@ -76,3 +76,18 @@ def test_wrong_rows_are_refused_after_right_ones():
     for wrong in (X[:1, :5], X[:0], X[0], [["a"] * 20]):
         with pytest.raises((DataError, ArgumentError)):
             network.predict(wrong)
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_row_without_a_most_likely_class_is_named(rows, value):
+    """argmax would say class 0."""
+    network = FeedForwardNeuralNetwork(4, 3, [5], seed=0)
+    X = np.ones((rows, 4), np.float32)
+    X[2, 1] = value
+    for model in (network, Ensemble([network, network])):
+        with pytest.raises(
+            DataError, match=r"^X: the network gives nan for row 2, want rows and weights of finite numbers$"
+        ):
+            model.predict(X)
+    assert np.isnan(network.predict_proba(X)[2]).all()

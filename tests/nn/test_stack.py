@@ -140,3 +140,20 @@ def test_networks_of_an_ensemble_that_no_longer_fit_together_are_refused():
     net.layers = []
     with pytest.raises(ArgumentError, match=r"networks\[0\]: no layer of it says its input_dim"):
         both.predict(x)
+
+
+@pytest.mark.parametrize("make", [ReLU, lambda: LinearLayer(4, 4), lambda: Dropout(0.5)])
+def test_a_layer_that_stands_in_two_places_is_refused_wherever_it_is_met(make):
+    """It remembers its last forward only, so the gradient would be wrong in silence."""
+    x, y = np.ones((6, 4), np.float32), np.arange(6) % 3
+    twice, net = make(), FeedForwardNeuralNetwork(4, 3, [5], seed=0)
+    message = "layers: number 2 is the same object as number 0, .*want a layer for each place"
+    with pytest.raises(ArgumentError, match=message):
+        FeedForwardNeuralNetwork.from_layers([twice, LinearLayer(4, 4), twice, LinearLayer(4, 3)])
+    net.layers = [twice, LinearLayer(4, 4), twice, LinearLayer(4, 3)]
+    for call in (
+        lambda: net.forward(x), lambda: net.predict(x), lambda: net.predict(np.tile(x, (9, 1))),
+        lambda: evaluate(net, x, y), lambda: Trainer(net).fit(x, y, epochs=1),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=message):
+            call()

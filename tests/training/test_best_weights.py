@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from trainers import C, D, N, Through, X, Y, make, weights_of
+from trainers import X_VAL, Y_VAL, C, D, N, Through, X, Y, make, weights_of
 
 from fastff import SGD, ArgumentError, Trainer, evaluate
 
@@ -46,3 +46,19 @@ def test_patience_needs_no_validation_to_watch_training():
 def test_patience_on_validation_needs_validation_data():
     with pytest.raises(ArgumentError, match=r"^[^\n]*val_loss, want X_val and Y_val in fit, or another monitor$"):
         Trainer(make(), patience=1).fit(X, Y, epochs=1)
+
+
+@pytest.mark.parametrize("layer", [None, Through], ids=["program", "layers"])
+def test_another_fit_waits_anew_where_patience_had_run_out(layer):
+    trainer = Trainer(make(layer=layer and layer()), SGD(), step_size=1e-30, patience=3)
+    assert len(trainer.fit(X, Y, X_VAL, Y_VAL, epochs=50).epochs) == 4  # none is better than the first
+    assert len(trainer.fit(X, Y, X_VAL, Y_VAL, epochs=2).epochs) == 6
+    assert len(trainer.fit(X, Y, X_VAL, Y_VAL, epochs=50).epochs) == 7  # the count of the fit before goes on
+
+
+@pytest.mark.parametrize("layer", [None, Through], ids=["program", "layers"])
+def test_an_epoch_whose_monitor_is_nan_is_not_better(layer):
+    trainer = Trainer(make(layer=layer and layer()), patience=2)
+    trainer.fit(X, Y, np.sign(X_VAL) * np.float32(1e38), Y_VAL, epochs=12)
+    assert np.isnan(trainer.best.value)
+    assert (trainer.best.epoch, trainer.progress.epoch) == (1, 3)

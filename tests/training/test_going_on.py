@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from trainers import X_VAL, Y_VAL, Through, X, Y, assert_same_history, assert_same_weights, make, trained, weights_of
 
-from fastff import DataError, Trainer
+from fastff import ArgumentError, Augment, DataError, Trainer
 from fastff.engine.run import Run
 from fastff.kernels import run as driver
 
@@ -110,3 +110,40 @@ def test_going_on_with_fewer_rows_than_the_interrupted_epoch_had_is_refused():
         trainer.fit(X, Y, epochs=1)
     with pytest.raises(DataError, match=r"^X: 20 rows, but the interrupted epoch had come to batch 5; want [^\n]*$"):
         trainer.fit(X[:20], Y[:20], epochs=1)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(103, 7), (90, 16), (103, 17)])
+def test_going_on_with_other_batches_than_the_interrupted_epoch_had_is_refused(rows, size):
+    net = make(layer=Through(at_call=3, error=KeyboardInterrupt()))
+    trainer = Trainer(net, batch_size=16)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, Y, epochs=1)
+    trainer.batch_size = size
+    message = rf"^batch_size: {size} and {rows} rows, want 16 and 103 until the interrupted epoch has ended$"
+    with pytest.raises(ArgumentError, match=message):
+        trainer.fit(X[:rows], Y[:rows], epochs=1)
+    trainer.batch_size = 16
+    assert len(trainer.fit(X, Y, epochs=2).epochs) == 2
+    trainer.batch_size = 7  # between epochs it may change
+    assert len(trainer.fit(X, Y, epochs=1).epochs) == 3
+
+
+@pytest.mark.parametrize("value", [3, "text", (0.5, 0.9), np.ones(3), 1.0])
+def test_on_epoch_may_return_what_is_only_something_that_is_true(value):
+    assert len(Trainer(make()).fit(X, Y, epochs=3, on_epoch=lambda _: value).epochs) == 3
+
+
+@pytest.mark.parametrize("layer", [None, Through], ids=["program", "layers"])
+def test_forward_in_on_epoch_changes_nothing_of_the_masks_to_come(layer):
+    """An augmented first layer and dropout, of which a callback that looks at gradients calls forward and backward."""
+    nets = [make(dropout=0.5, layer=layer and layer()) for _ in range(2)]
+    for net in nets:
+        net.layers.insert(0, Augment((1, 1, 7), mirror=True))
+
+    def look(_):
+        nets[0].backward(np.ones_like(nets[0](X[:3])))
+
+    one, two = (Trainer(net, batch_size=16) for net in nets)
+    one.fit(X, Y, epochs=4, on_epoch=look)
+    two.fit(X, Y, epochs=4, on_epoch=lambda _: None)
+    assert one.history.batch_losses == two.history.batch_losses

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from trainers import X_VAL, Y_VAL, C, D, N, Through, X, Y, assert_same_weights, make
 
-from fastff import FeedForwardNeuralNetwork, LinearLayer, Sigmoid, Trainer, evaluate
+from fastff import (
+    Augment,
+    CrossEntropySoftmax,
+    Dropout,
+    FeedForwardNeuralNetwork,
+    LinearLayer,
+    Sigmoid,
+    Trainer,
+    evaluate,
+)
 
 
 class NumpyReLU:
@@ -70,3 +79,61 @@ def test_an_error_in_a_custom_layer_comes_through_as_it_is():
     net = make(layer=Through(at_call=3, error=RuntimeError("mine")))
     with pytest.raises(RuntimeError, match="mine"):
         Trainer(net, batch_size=16).fit(X, Y, epochs=1)
+
+
+class Clipped(LinearLayer):
+    """A first layer with the contract's own backward, of one argument."""
+
+    def backward(self, grad):
+        return super().backward(np.clip(grad, -1, 1))
+
+
+def test_a_first_layer_of_the_users_own_that_extends_linear_layer_trains():
+    net = FeedForwardNeuralNetwork.from_layers([Clipped(D, 9, seed=0), Sigmoid(), LinearLayer(9, C, seed=1)])
+    plain = FeedForwardNeuralNetwork.from_layers([LinearLayer(D, 9, seed=0), Sigmoid(), LinearLayer(9, C, seed=1)])
+    for each in (net, plain):
+        Trainer(each, batch_size=16).fit(X, Y, epochs=2)  # whose gradients are far below 1
+    assert_same_weights(net, plain)
+
+
+def test_a_network_that_ends_in_a_layer_of_the_users_own_may_be_watched_by_its_auc():
+    net = FeedForwardNeuralNetwork.from_layers([LinearLayer(D, C, seed=0), Through()])
+    trainer = Trainer(net, monitor="val_auc")
+    trainer.fit(X, Y, X_VAL, Y_VAL, epochs=2)
+    assert trainer.best.value > 0
+
+
+class Skipping(FeedForwardNeuralNetwork):
+    """A network with a forward of the user's own."""
+
+    def forward(self, X):
+        return super().forward(X / 255 - 0.5)
+
+
+def test_a_network_whose_forward_is_overridden_is_called_wherever_it_is_used():
+    rows = np.random.default_rng(3).integers(0, 256, (300, D)).astype(np.float32)
+    labels = (rows[:, 0] > 127).astype(np.int64)
+    net = Skipping(D, 2, [16], seed=0)
+    trainer = Trainer(net, batch_size=32, step_size=0.01)
+    record = trainer.fit(rows, labels, rows, labels, epochs=20).epochs[-1]
+    assert record.val_accuracy > 0.95
+    logits = net.forward(rows)
+    np.testing.assert_array_equal(net.predict(rows), logits.argmax(1))
+    np.testing.assert_allclose(net.logits(rows), logits, rtol=1e-5)
+    loss, accuracy = evaluate(net, rows, labels, 64)
+    assert accuracy == (logits.argmax(1) == labels).mean() == record.val_accuracy
+    assert loss == pytest.approx(CrossEntropySoftmax().forward(logits, labels), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Dropout, Augment])
+@pytest.mark.parametrize("layer", [None, Through], ids=["program", "layers"])
+def test_a_random_layer_that_is_not_training_changes_nothing_in_a_fit_either(kind, layer):
+    quiet = Dropout(0.8) if kind is Dropout else Augment((1, 1, D), mirror=True)
+    quiet.training = False
+    losses = []
+    for between in (quiet, None):
+        net = make(layer=layer and layer())
+        if between is not None:
+            net.layers.insert(0, between)
+        losses.append(Trainer(net, batch_size=16).fit(X, Y, epochs=2).batch_losses)
+    assert losses[0] == losses[1]

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from trainers import X_VAL, Y_VAL, X, Y, assert_same_weights, make, trained
+from trainers import X_VAL, Y_VAL, Through, X, Y, assert_same_weights, make, trained
 
 from fastff import SGD, Adam, ArgumentError, Trainer
 
@@ -70,3 +70,42 @@ def test_an_optimizer_that_is_none_is_refused(optimizer):
 def test_whole_numbers_of_numpys_types_are_whole_numbers(kind):
     trainer = Trainer(make(), batch_size=kind(16), seed=kind(1), patience=kind(3), threads=kind(2))
     assert len(trainer.fit(X, Y, X_VAL, Y_VAL, epochs=kind(1)).epochs) == 1
+
+
+class InOrder(Trainer):
+    def order(self, epoch, rows):
+        return np.arange(rows)
+
+
+@pytest.mark.parametrize("layer", [None, Through], ids=["program", "layers"])
+@pytest.mark.parametrize("before", [SGD(0.9), Adam()])
+def test_a_trainer_with_an_optimizer_begins_anew(layer, before):
+    """Adam at its thousandth step, with averages that have only begun, would move weights a hundred times too far."""
+    one, two = (make(layer=layer and layer()) for _ in range(2))
+    InOrder(one, before, batch_size=16, step_size=0.05).fit(X, Y, epochs=20)
+    two.set_parameters(one.parameters())
+    for net in (one, two):
+        InOrder(net, Adam(), batch_size=16).fit(X, Y, epochs=2)
+    assert_same_weights(one, two)
+
+
+@pytest.mark.parametrize("layer", [None, Through], ids=["program", "layers"])
+def test_an_optimizer_of_another_kind_that_on_epoch_sets_begins_anew(layer):
+    one, two = (make(layer=layer and layer()) for _ in range(2))
+
+    def change(record):
+        if record.epoch == 5:
+            two.set_parameters(one.parameters())
+            one.optimizer = Adam()
+
+    InOrder(one, SGD(0.9), batch_size=16).fit(X, Y, epochs=7, on_epoch=change)
+    InOrder(two, Adam(), batch_size=16).fit(X, Y, epochs=2)
+    assert_same_weights(one, two)
+
+
+def test_an_optimizer_of_the_same_kind_that_on_epoch_sets_keeps_its_moments():
+    one, two = make(), make()
+    for net in (one, two):
+        own = Trainer(net, Adam(), batch_size=16)
+        own.fit(X, Y, epochs=3, on_epoch=lambda _, net=net: setattr(net, "optimizer", Adam()) if net is one else None)
+    assert_same_weights(one, two)
