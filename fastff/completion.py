@@ -83,3 +83,7 @@ def _add(parser: argparse.ArgumentParser, spec: Spec, text: str, files: Any) -> 
         action.complete = _DATA
     elif spec.type is str and not choices and not spec.several:
         action.complete = files
+
+
+if __name__ == "__main__":
+    command.run(main)

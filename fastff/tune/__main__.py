@@ -81,7 +81,7 @@ class Options(HasPaths):
     data_dir: Folder = None
     """The folder with the files of a named data set; without it they are downloaded, once."""
     target: Name = None
-    """The column of a table that holds the class to be predicted."""
+    """The column of a table that holds the class, or the number, to be predicted."""
     task: Literal["auto", "classify", "regress"] = "auto"
     """Of a table: whether the target holds classes or numbers to predict."""
     drop: Columns = ()

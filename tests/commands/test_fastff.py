@@ -1,7 +1,9 @@
 """The command `fastff`, which has the others as its first argument."""
 
+import runpy
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -48,6 +50,18 @@ def test_each_command_is_there(call, name):
     status, out, _ = call(name, "--help")
     assert status == 0
     assert out.startswith(f"usage: fastff {name} ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_is_a_module_too(monkeypatch, capsys, name):
+    """What python -m does: one that did not call its main would print nothing and exit with 0."""
+    module = f"fastff.{name}"
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    warnings.simplefilter("ignore")  # it is imported already; pytest puts the filters back
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: python -m {module} ")
 
 
 def test_it_runs_one_with_the_other_arguments(tmp_path):
