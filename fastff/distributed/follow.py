@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from fastff.data import Dataset, load_dataset
-from fastff.data.rows import Rows, check_labels, check_rows
+from fastff.data.rows import Rows, Shards, check_labels, check_rows
+from fastff.data.splits import digest_of
 from fastff.distributed.group import DistributedError, Group, abort, say
 from fastff.distributed.home import Home
 from fastff.distributed.steps import SharedEvaluation, SharedSteps
 from fastff.errors import FastffError
 from fastff.nn.network import FeedForwardNeuralNetwork
 from fastff.training.trainer import Trainer
+
+SHARD_ROWS = 1000  # rows of shards that ranks compare
 
 
 def follow(group: Group, data: Dataset | None = None) -> None:
@@ -52,14 +55,14 @@ class Follower:
     def __init__(self, group: Group, data: Any) -> None:
         self.group, self.data = group, data
 
-    def load(self, dataset: str, loading: dict[str, Any], shapes: list[Any]) -> None:
-        """Read the data set that rank 0 has read, from which arrays of these shapes must come."""
+    def load(self, dataset: str, loading: dict[str, Any], wanted: dict[str, Any]) -> None:
+        """Read the data set that rank 0 has read, of which the same must be found as there: see `found_in`."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # rank 0 has said them
             self.data = load_dataset(dataset, **loading).with_validation()
-        found = shapes_of(self.data)
-        if found != shapes:
-            raise DistributedError(f"{dataset}: holds arrays {found}, want {shapes} as on rank 0")
+        for what, found in found_in(self.data).items():
+            if found != wanted[what]:
+                raise DistributedError(f"{dataset}: holds {what} {found}, want {wanted[what]} as on rank 0")
 
     def wait_for(self, seconds: float) -> None:
         """Take over how long silence may last."""
@@ -94,7 +97,18 @@ class Follower:
         )
 
 
-def shapes_of(data: Dataset) -> list[Any]:
-    """The shapes and types of what is trained and validated on."""
-    arrays = (data.x_train, data.y_train, data.x_val, data.y_val)
-    return [None if array is None else (array.shape, array.dtype.name) for array in arrays]
+def found_in(data: Dataset) -> dict[str, Any]:
+    """What must be the same on all ranks, by name: the shapes and types of what is trained and validated on, what the
+    classes are called, and a hash of the values, where rows stay in their files of some of them."""
+    pairs = [(x, y) for x, y in ((data.x_train, data.y_train), (data.x_val, data.y_val)) if x is not None]
+    arrays = [(array.shape, array.dtype.name) for pair in pairs for array in pair if array is not None]
+    return {
+        "arrays": arrays,
+        "classes": list(data.class_names),
+        "values with the hash": "-".join(digest_of(_some(x), y)[:8] for x, y in pairs if y is not None),
+    }
+
+
+def _some(X: Rows) -> np.ndarray:
+    """All rows, or of Shards a few evenly spaced ones."""
+    return X[np.linspace(0, len(X) - 1, SHARD_ROWS).astype(np.int64)] if isinstance(X, Shards) else X

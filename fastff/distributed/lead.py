@@ -7,7 +7,7 @@ import numpy as np
 
 from fastff.data import Dataset
 from fastff.data.rows import Rows
-from fastff.distributed.follow import follow, shapes_of
+from fastff.distributed.follow import follow, found_in
 from fastff.distributed.group import Group, join
 from fastff.distributed.home import Home
 from fastff.distributed.steps import SharedEvaluation, SharedSteps
@@ -42,7 +42,7 @@ def _make(group: Group, options: Config, data: Dataset) -> Trainer:
         group.wait_for(options.distributed_timeout)
         group.tell("wait_for", options.distributed_timeout)
         group.done()
-    group.tell("load", options.dataset, options.loading, shapes_of(data))
+    group.tell("load", options.dataset, options.loading, found_in(data))
     group.done()
     return trainer
 

@@ -113,4 +113,6 @@ if __name__ == "__main__":
             in_run(2, lambda: os.truncate(f"{sys.argv[1]}/x_train-00001.npy", 200))
         elif what == "elsewhere" and rank == 1:
             os.chdir("/")
+        elif what == "another" and rank == 1:
+            os.chdir("another")
         command.run(train.main)

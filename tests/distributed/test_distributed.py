@@ -12,8 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from command_line import run, succeed
+from command_line import run, succeed, write_flowers
 from jobs import OPTIONS, assert_close, lines, needs_mpi, weights, write_shards
 
 from fastff.errors import DataError
@@ -125,6 +126,43 @@ def test_a_rank_that_cannot_read_its_data_says_so_in_one_line(flowers, tmp_path)
     assert result.returncode == 1
     assert lines(result.stderr)[0].startswith("rank 1 of 2: error: flowers.npz: no such file")
     assert "Traceback" not in result.stderr
+
+
+@needs_mpi
+@pytest.mark.parametrize("change", ["values", "labels", "shards", "classes", "columns"])
+def test_a_rank_with_other_data_than_rank_0_ends_the_job_with_one_line(tmp_path, change):
+    """Of the same shapes and types: they would train together, and to no good."""
+    here, there = tmp_path, tmp_path / "another"
+    there.mkdir()
+    if change in ("classes", "columns"):
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        table = [(f"{i % 7},{i * i % 11}", ("no", "yes")[i % 2]) for i in range(60)]
+        names = ("good", "bad") if change == "classes" else ("no", "yes")
+        order = -1 if change == "columns" else 1
+        (here / "t.csv").write_text("a,b,y\n" + "".join(f"{x},{y}\n" for x, y in table))
+        rows = [f"{','.join(x.split(',')[::order])},{names[y == 'yes']}\n" for x, y in table]
+        (there / "t.csv").write_text(f"{','.join('ab'[::order])},y\n" + "".join(rows))
+        words = "t.csv", "--target", "y"
+    else:
+        path, words = write_flowers(here), ("flowers.npz",)
+        with np.load(path) as arrays:
+            x, y = arrays["x_train"], arrays["y_train"]
+        if change == "labels":
+            write_flowers(there, y_train=2 - y)
+        else:
+            x = x.copy()
+            x[5, 1] += 1
+            other = write_flowers(there, x_train=x)
+        if change == "shards":
+            write_shards(here / "shards", path)
+            write_shards(there / "shards", other)
+            words = ("shards",)
+    result = train(2, "another", *words, *OPTIONS, cwd=tmp_path)
+    assert result.returncode == 1
+    (line,) = [line for line in lines(result.stderr) if "error" in line]
+    found = "classes ['bad', 'good']" if change == "classes" else "values with the hash "
+    assert line.startswith(f"rank 1 of 2: error: {words[0]}: holds {found}")
+    assert line.endswith(" as on rank 0")
 
 
 @needs_mpi

@@ -5,6 +5,7 @@ A config that is written to a file and read back is the same.
 
 import contextlib
 import dataclasses
+import re
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,20 @@ def test_resuming_takes_the_runs_options(tmp_path):
     assert (found.dataset, found.epochs, found.seed, found.out, found.resume) == ("mnist", 5, 7, str(tmp_path), True)
 
 
+@pytest.mark.parametrize("begun", [None, "course"])
+@pytest.mark.parametrize("where", ["command line", "file"])
+def test_resuming_with_another_preset_is_refused(tmp_path, begun, where):
+    """Its options would not count beside the run's, and config.toml would say that they did."""
+    saved = {"dataset": "mnist", **({} if begun is None else {"preset": begun, **PRESETS[begun]})}
+    more = ["--preset", "fast"] if where == "command line" else ["--config", toml(tmp_path / "own.toml", preset="fast")]
+    with pytest.raises(
+        ArgumentError, match=rf"^--preset: 'fast' for .*, which has begun with {begun!r}, want it left out$"
+    ):
+        parse(["--resume", *map(str, more)], lambda said: (tmp_path, saved))
+    if begun is not None:
+        assert parse(["--resume", "--preset", begun], lambda said: (tmp_path, saved)).preset == begun
+
+
 def test_every_value_of_the_presets_is_an_option(tmp_path):
     for values in (*DEFAULTS.values(), *PRESETS.values()):
         path = toml(tmp_path / "config.toml", **values)
@@ -140,3 +155,9 @@ def test_any_bytes_are_options_or_a_data_error(tmp_path_factory, data):
 def test_an_unknown_preset_is_refused():
     with pytest.raises(ArgumentError, match="--preset: 'sota', want one of course"):
         options("--preset", "sota")
+
+
+def test_an_unknown_preset_in_a_file_is_refused_by_the_file(tmp_path):
+    path = toml(tmp_path / "own.toml", preset="sota")
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: preset = 'sota', want one of course"):
+        read(path)

@@ -4,7 +4,7 @@ import json
 import statistics
 
 import pytest
-from command_line import run, succeed
+from command_line import run, snapshot, succeed
 
 from fastff import DivergenceError, Ensemble, evaluate, load_dataset
 from fastff.system import checkpoint
@@ -81,6 +81,17 @@ def test_resume_goes_on_with_what_is_not_finished_and_adds_seeds(flowers, tmp_pa
     for seed in range(3):
         assert weights(folder / f"seed-{seed}") == weights(whole / f"seed-{seed}")
     assert json.loads((folder / "seeds.json").read_text())["seeds"] == [0, 1, 2]
+
+
+def test_fewer_seeds_than_a_folder_holds_are_refused(flowers, tmp_path):
+    """The ensemble and seeds.json of all would give way to those of some."""
+    folder = tmp_path / "run"
+    seeds(flowers, *SMALL, "--seeds", 3, "--out", folder)
+    before = snapshot(folder)
+    result = run("train", "--seeds", 2, "--resume", "--out", folder)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.endswith(f"--seeds: 2, but {folder} holds more runs, want all of them, or another --out\n")
+    assert snapshot(folder) == before
 
 
 def test_a_seed_that_fails_costs_the_others_nothing(flowers, tmp_path, monkeypatch):
