@@ -211,9 +211,13 @@ class Epochs:
     def show(self, *, moments: bool = False) -> None:
         """Copy the trained weights to the estimator's attributes, and on request the moments to its optimizer."""
         estimator, linear = self.estimator, self.network.linear_layers
+        # scikit-learn trains the best weights of an earlier fit in place, until a validation score is better still
+        going_on = getattr(estimator, "_best_coefs", None) is estimator.coefs_
         estimator.coefs_, estimator.intercepts_ = self._parts(
             [layer.weights for layer in linear] + [layer.bias[0] for layer in linear]
         )
+        if going_on:
+            estimator._best_coefs, estimator._best_intercepts = estimator.coefs_, estimator.intercepts_
         for j, (name, factor) in enumerate(self._moment_names() if moments else []):
             weights = [panels.unpack(layer.moments[j], (layer.input_dim, layer.output_dim)) for layer in linear]
             values = weights + [layer.bias_moments[j][: layer.output_dim] for layer in linear]

@@ -124,6 +124,20 @@ def test_early_stopping_keeps_the_best(name):
     assert ours.best_loss_ is None
 
 
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("between", [{}, {"early_stopping": False}])
+def test_early_stopping_in_warm_starts_goes_on_from_the_last_weights(name, between):
+    """Without a better score these stay: scikit-learn trains the best weights of an earlier fit in place."""
+    y = THREE if name == "classifier" else HIDDEN[:, 0]
+    ours, theirs = both(name, X, y, early_stopping=True, warm_start=True, learning_rate_init=0.01)
+    for model in (ours, theirs):
+        model.best_validation_score_ = np.inf  # none is better
+        model.best_loss_ = np.inf
+        for options in (between, {"early_stopping": True}):
+            model.set_params(**options).fit(X, y)
+    assert_alike(ours, theirs)
+
+
 def test_early_stopping_on_labels_that_are_words():
     """Which scikit-learn 1.7 cannot."""
     options = {**OPTIONS, "early_stopping": True}
