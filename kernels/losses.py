@@ -12,6 +12,9 @@ The others are summed over the outputs z of a row, with t the target values, w t
     POISSON   e^z - t z                          gradient w (e^z - t) / W            t >= 0; but for t log t - t
     ABSOLUTE  |z - t|                            gradient w sign(z - t) / W
 
+`limit` is the most that a row costs in cross-entropy, and an output in LOGISTIC, whose z it bounds in the loss to
+[-limit, limit]; no gradient knows of it.
+
 log(1 + e^z) = max(z, 0) + log(1 + e^-|z|) is finite for every z, and of the second terms the product is taken first, so
 that a row takes one logarithm. The rows of the batch lie in the lanes of vectors, so no sum crosses lanes. Sums of loss
 are float64: of BLOCK rows one after the other, and then of these blocks, whatever the lanes and the threads.
@@ -154,8 +157,8 @@ def labels(numbers: array(np.int64), out: array(np.int32, _labels), /, index, ro
 @operation
 def cross_entropy(
     z: batch("classes"), g: batch("classes", optional=True), classes, labels: array(np.int32, _labels),
-    smoothing: array(np.float32), scratch: array(np.uint8, _scratch), weights: array(np.float32, _weights), weighted,
-    shared, /, rows, hyper, thread, threads,
+    smoothing: array(np.float32), limit: array(np.float32), scratch: array(np.uint8, _scratch),
+    weights: array(np.float32, _weights), weighted, shared, /, rows, hyper, thread, threads,
 ):  # fmt: skip
     """Weighted loss and hits of each block of rows to scratch, and the gradient of their mean to g if there is one.
 
@@ -163,7 +166,7 @@ def cross_entropy(
     batch, so that the step's SCALE turns a sum over rows into the mean. scratch: RESULT bytes a block, at whose LOSS
     stand the loss and the count of hits, float64.
     """
-    pad, smooth = padded(classes), load_f32(smoothing)
+    pad, smooth, most = padded(classes), load_f32(smoothing), np.float64(load_f32(limit))
     scale = load_f32(hyper + 4 * SCALE) if shared != 0 else _weight_scale(weights, weighted, rows)
     begin, end = _blocks_of(rows, thread, threads)
     for block in range(begin, end):
@@ -180,17 +183,20 @@ def cross_entropy(
                 own = logarithm(np.float64(load_f32(at + 4 * LANES * SUM))) - (1.0 - smooth) * (chosen - top)
                 if smooth != 0.0:  # else a logit of -inf would make it 0 * inf
                     own -= smooth * 2.0 * half_mean
+                if own > most:  # which a NaN is not
+                    own = most
                 loss += np.float64(load_f32(w + 4 * lane)) * own
                 hits += np.int64(load_f32(at + 4 * LANES * GUESS)) == load_i32(labels + 4 * (first + lane))
         store_f64(result + LOSS, loss)
         store_f64(result + LOSS + 8, np.float64(hits))
 
 
-@emits(types.void, types.int64, address, address, address, types.int64, address, types.float32, address)
-def target_vector(e, kind, z, g, t, outputs, weights, scale, out):
+@emits(types.void, types.int64, address, address, address, types.int64, address, types.float32, types.float32, address)
+def target_vector(e, kind, z, g, t, outputs, weights, scale, limit, out):
     """LANES rows of up to GROUP outputs: the gradient to g, and LINEAR, PRODUCT and SQUARES to out."""
     b, zero, one = e.b, e.const(0.0), e.const(1.0)
-    factor = b.fmul(e.load(weights), e.splat(scale))
+    factor, most = b.fmul(e.load(weights), e.splat(scale)), e.splat(limit)
+    least = b.fneg(most)
     for slot, start in ((LINEAR, zero), (PRODUCT, one), (SQUARES, zero)):
         e.store(start, out, slot * LANES)
 
@@ -200,9 +206,10 @@ def target_vector(e, kind, z, g, t, outputs, weights, scale, out):
         return error, b.fmul(b.fmul(error, e.const(0.5)), error), one, error
 
     def logistic(z, t):
-        positive = e.select(">", zero, z, zero, z)  # a NaN stays one
-        error, least = b.fsub(sigmoid(e, z), t), exp(e, b.fneg(magnitude(e, z)))
-        return error, e.fma(b.fneg(t), z, positive), b.fadd(one, least), error
+        error = b.fsub(sigmoid(e, z), t)
+        z = e.select(">", z, most, most, e.select("<", z, least, least, z))  # a NaN stays one, here and in the next
+        positive, rest = e.select(">", zero, z, zero, z), exp(e, b.fneg(magnitude(e, z)))
+        return error, e.fma(b.fneg(t), z, positive), b.fadd(one, rest), error
 
     def poisson(z, t):
         power = exp_below(e, z)
@@ -228,14 +235,14 @@ def target_vector(e, kind, z, g, t, outputs, weights, scale, out):
 @operation
 def target_loss(
     kind, z: batch("outputs"), g: batch("outputs"), targets: batch("outputs"), outputs,
-    weights: array(np.float32, _weights), weighted, factor: array(np.float64), scratch: array(np.uint8, _scratch),
-    /, rows, thread, threads,
+    weights: array(np.float32, _weights), weighted, factor: array(np.float64), limit: array(np.float32),
+    scratch: array(np.uint8, _scratch), /, rows, thread, threads,
 ):  # fmt: skip
     """The loss of each block of rows, times weights and factor, to scratch, and its gradient to g, which may be z.
 
     It leaves what cross_entropy leaves, with the weighted sum of squared errors in the place of hits.
     """
-    pad, times = padded(outputs), load_f64(factor)
+    pad, times, most = padded(outputs), load_f64(factor), load_f32(limit)
     scale = np.float32(np.float64(_weight_scale(weights, weighted, rows)) * times)
     begin, end = _blocks_of(rows, thread, threads)
     for block in range(begin, end):
@@ -244,7 +251,7 @@ def target_loss(
             offset, w = vector_offset(first // LANES, pad), _row_weights(weights, weighted, first)
             for k in range(0, outputs, GROUP):
                 at = offset + 4 * NR * k
-                target_vector(kind, z + at, g + at, targets + at, min(GROUP, outputs - k), w, scale, result)
+                target_vector(kind, z + at, g + at, targets + at, min(GROUP, outputs - k), w, scale, most, result)
                 for lane in range(min(LANES, rows - first)):
                     linear, product = load_f32(result + 4 * lane), load_f32(result + 4 * (LANES * PRODUCT + lane))
                     own = np.float64(linear) + logarithm(np.float64(product))

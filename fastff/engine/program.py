@@ -268,27 +268,32 @@ class Program:
         gradient: bool,
         halt: bool = False,
         weights: Panels | None = None,
+        limit: float = np.inf,
     ) -> Panels | None:
         """The loss, and its gradient if asked for; with halt, a loss that is not finite ends the run there.
 
-        weights: one feature, the weight of each row; the gradient is that of the weighted mean.
+        weights: one feature, the weight of each row; the gradient is that of the weighted mean. limit: the most that a
+        row's loss counts, of which the gradient knows nothing.
         """
         if self._classes > z.features:  # where the network did not say how wide it is
             raise DataError(f"labels: {self._classes - 1}, want class numbers below the {z.features} of the network")
         g = self.panels(z.features) if gradient else None
         share = {"shared": int(self.shared), "smoothing": np.array([smoothing], np.float32)}
-        self._loss(losses.cross_entropy, halt, weights, z=z, g=g, classes=z.features, labels=labels, **share)
+        own = {"classes": z.features, "labels": labels, "limit": np.array([limit], np.float32), **share}
+        self._loss(losses.cross_entropy, halt, weights, z=z, g=g, **own)
         return g
 
     def target_loss(
         self, z: Panels, targets: Panels, kind: int, *, halt: bool, weights: Panels | None = None,
-        factor: float = 1.0, in_place: bool = False,
+        factor: float = 1.0, in_place: bool = False, limit: float = np.inf,
     ) -> Panels:  # fmt: skip
         """The gradient of a loss on target values, one of the kinds in fastff.kernels.losses; the rest as above.
 
         factor: what loss and gradient are multiplied by. in_place: whether the gradient may take the place of z.
+        limit: for LOGISTIC, the most that an output's loss counts.
         """
         own = {"kind": kind, "targets": targets, "outputs": z.features, "factor": np.array([factor], np.float64)}
+        own["limit"] = np.array([limit], np.float32)
         self._loss(losses.target_loss, halt, weights, z=z, g=(g := z if in_place else self.panels(z.features)), **own)
         return g
 

@@ -57,6 +57,8 @@ class Epochs:
         kinds = [*self.dtypes, y.dtype if y.dtype.kind == "f" else np.float64]
         kinds += [(np.float32(1) * 1.0).dtype, *([] if weights is None else [weights.dtype])]
         self.loss_type = np.result_type(*kinds)
+        # scikit-learn's loss takes a probability to be at least the eps of its type
+        self.limit = float(-elementary.log(np.finfo(np.result_type(X.dtype, *self.dtypes)).eps))
         self.optimizer, self.order = estimator._optimizer, np.arange(self.rows, dtype=np.int64)
         self.sgd = isinstance(self.optimizer, SGDOptimizer)
         self.threads = estimator.threads
@@ -82,7 +84,7 @@ class Epochs:
         if estimator.out_activation_ == "softmax":
             labels = program.labels(y.argmax(1))
             z, saved = self._forward(X)
-            g = program.cross_entropy(z, labels, smoothing, gradient=True, halt=halt, weights=w)
+            g = program.cross_entropy(z, labels, smoothing, gradient=True, halt=halt, weights=w, limit=self.limit)
             assert g is not None
             return g, saved
         y = y.reshape(self.rows, -1)
@@ -95,7 +97,7 @@ class Epochs:
             y = y * np.float32(1 - smoothing) + np.float32(smoothing / 2)
         t = program.gather(np.ascontiguousarray(y, np.float32))
         z, saved = self._forward(X)
-        return program.target_loss(z, t, kind, halt=halt, weights=w), saved
+        return program.target_loss(z, t, kind, halt=halt, weights=w, limit=self.limit), saved
 
     def _forward(self, X: np.ndarray) -> tuple[Panels, list[Any]]:
         x, saved = self.program.gather(X, in_batch=self.sparse is not None), []

@@ -123,6 +123,36 @@ def test_a_batch_without_weight_has_no_gradient():
     np.testing.assert_array_equal(g, 0)
 
 
+@pytest.mark.parametrize("limit", [2.0, 30.0])
+@pytest.mark.parametrize("softmax", [True, False])
+def test_a_limit_bounds_the_loss_and_leaves_the_gradient(softmax, limit):
+    rng = np.random.default_rng(0)
+    z, labels = (20 * rng.standard_normal((37, 5))).astype(np.float32), rng.integers(0, 5, 37)
+    t = np.eye(5, dtype=np.float32)[labels]
+
+    def run(limit):
+        program = Program(37)
+        if softmax:
+            batch = program.labels(labels)
+            g = program.cross_entropy(program.gather(z), batch, 0.0, gradient=True, limit=limit)
+        else:
+            g = program.target_loss(program.gather(z), program.gather(t), losses.LOGISTIC, halt=False, limit=limit)
+        out = program.scatter(g, 37)
+        return program.run().losses[0], out
+
+    exact = z.astype(np.float64)
+    if softmax:
+        truth = np.minimum(reference.cross_entropy(exact, labels), limit).sum()
+    else:
+        truth = reference.target_loss("logistic", np.clip(exact, -limit, limit), t)[0].sum()
+    (loss, g), (without, same) = run(limit), run(np.inf)
+    assert loss == pytest.approx(truth, rel=1e-5)
+    assert loss < without
+    np.testing.assert_array_equal(g, same)
+    z[3, 2] = np.nan
+    assert np.isnan(run(limit)[0])
+
+
 def test_weights_of_softmax_with_cross_entropy():
     rng = np.random.default_rng(0)
     z, labels, w = rng.standard_normal((37, 5)).astype(np.float32), rng.integers(0, 5, 37), rng.integers(0, 4, 37)

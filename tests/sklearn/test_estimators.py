@@ -67,6 +67,16 @@ def test_a_classifier_trains_as_scikit_learns(activation, y):
     assert_alike(*both("classifier", X, y, activation=activation))
 
 
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("y", [THREE, TWO, MANY], ids=["multiclass", "binary", "multilabel"])
+def test_the_loss_of_rows_that_are_far_off_is_limited_as_scikit_learns(y, dtype, form):
+    """Its probabilities are at least the eps of their type."""
+    ours, theirs = both("classifier", form((X * 1e4).astype(dtype)), y, max_iter=3)
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-3)
+    assert ours.loss_curve_[0] > -np.log(np.finfo(dtype).eps) / 10  # many rows are at the limit
+
+
 @pytest.mark.parametrize("y", [HIDDEN[:, 0], HIDDEN[:, :3]], ids=["one", "several"])
 @pytest.mark.parametrize("activation", ["relu", "logistic", "tanh", "identity"])
 def test_a_regressor_trains_as_scikit_learns(activation, y):
