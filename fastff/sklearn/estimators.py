@@ -220,6 +220,12 @@ class _Kernels(_Estimator):
         added = (self.dropout, getattr(self, "label_smoothing", 0.0), self.max_seconds, self.on_epoch, self._validation)
         return not any(added) and self.decay == "l2" and self.precision == "float32"
 
+    def _backprop(self, X: Any, y: Any, sample_weight: Any, *buffers: Any) -> tuple[Any, list[Any], list[Any]]:
+        """Loss and gradients of a batch in scikit-learn's own training, which would divide by a sum of weights of 0."""
+        if sample_weight is None or sample_weight.any():
+            return super()._backprop(X, y, sample_weight, *buffers)
+        return 0.0, [np.zeros_like(c) for c in self.coefs_], [np.zeros_like(b) for b in self.intercepts_]
+
     def _fit_lbfgs(self, *arguments: Any) -> None:
         with limit_blas(self.threads):
             super()._fit_lbfgs(*arguments)

@@ -156,6 +156,20 @@ def test_batches_of_weight_zero_leave_a_finite_loss(target):
     assert model.loss_curve_[-1] != model.loss_curve_[0]
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("target", Y)
+def test_a_batch_of_weight_zero_counts_nothing_in_scikit_learns_training_either(target, solver):
+    """It has few rows. With on_epoch the kernels train on the same batches."""
+    weights = np.repeat([0.0, 1.0], 30)
+    options = {"rows": slice(60), "weights": weights, "solver": solver, "batch_size": 10, "shuffle": False}
+    few, kernels = (fitted(target, **options, on_epoch=call) for call in (None, lambda model: None))
+    np.testing.assert_allclose(few.loss_curve_, kernels.loss_curve_, rtol=1e-4)
+    for a, b in zip(few.coefs_, kernels.coefs_, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
+    if target == "multiclass":
+        fitted(target, rows=slice(60), class_weight={0: 1.0, 1: 0.0, 2: 0.0}, batch_size=1)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("way", ["fit", "partial_fit", "class_weight"])
 @pytest.mark.parametrize("trained", TRAINED)
