@@ -99,6 +99,13 @@ def refuse_another_network(estimator: Any, y: np.ndarray) -> None:
         )
 
 
+def refuse_negative(y: np.ndarray, name: str, loss: str) -> None:
+    """ValueError for targets below 0 with loss="poisson", whose loss would be a logarithm of theirs."""
+    if loss == "poisson" and y.min() < 0:
+        row = int(np.argmax(y.reshape(len(y), -1).min(1) < 0))
+        raise ValueError(f"{name}: {y[row].min():g} at row {row}, want numbers of 0 or more for loss='poisson'")
+
+
 def validation_set(data: Any, X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any, str, str] | None:
     """The validation set in fit's arguments: X, y, weights, and the names of X and y in messages; None without one."""
     if data is None:
@@ -132,6 +139,7 @@ def checked_validation(estimator: Any, X: Any, y: Any, weights: Any, x_name: str
         found = 1 if y.ndim == 1 else y.shape[1]
         if found != outputs:
             raise ValueError(f"{y_name}: {found} outputs, want {outputs} as in y")
+        refuse_negative(y, y_name, estimator.loss)
     check_consistent_length(X, y)
     if weights is not None:
         weights = _check_sample_weight(weights, X, ensure_non_negative=True)

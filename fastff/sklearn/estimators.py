@@ -31,6 +31,7 @@ from fastff.sklearn.checks import (
     refuse_another_network,
     refuse_changes,
     refuse_idle,
+    refuse_negative,
     validation_set,
 )
 from fastff.sklearn.epochs import Epochs
@@ -137,6 +138,7 @@ class _Kernels(_Estimator):
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         X, y = super()._validate_input(X, y, incremental, reset)
+        refuse_negative(y, "y", self.loss)
         if not reset:
             refuse_another_network(self, y)
         return X, y

@@ -114,6 +114,43 @@ def test_a_pipeline_transforms_the_validation_set():
     assert pipeline[-1].validation_loss_curve_ == by_hand.validation_loss_curve_
 
 
+# --- targets ---
+
+METHODS = {
+    "fit": {}, "few rows": {}, "partial_fit": {}, "lbfgs": {"solver": "lbfgs"}, "X_val": {}, "validation_data": {}
+}  # fmt: skip
+
+
+def fit_to(y, method, **options):
+    """Fit to numbers above 0 and, in the place that the method names, to y."""
+    model, fine = MLPRegressor(**OPTIONS, **METHODS[method], **options), np.abs(X[:, 0])
+    rows = slice(40 if method == "few rows" else None)
+    if method == "X_val":
+        return model.fit(X, fine, X_val=X, y_val=y)
+    if method == "validation_data":
+        return model.fit(X, fine, validation_data=(X, y))
+    return (model.partial_fit if method == "partial_fit" else model.fit)(X[rows], y[rows])
+
+
+def name_in(method):
+    return {"X_val": "y_val", "validation_data": "validation_data's y"}.get(method, "y")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # lbfgs of scikit-learn 1.7 with a newer SciPy
+@pytest.mark.parametrize("kind", [float, object, np.float32])
+@pytest.mark.parametrize("method", METHODS)
+def test_negative_targets_of_poisson_are_refused(method, kind):
+    y = np.abs(X[:, 0]).astype(kind)
+    y[[3, 7]] = -0.5, -2
+    with pytest.raises(
+        ValueError, match=rf"^{name_in(method)}: -0.5 at row 3, want numbers of 0 or more for loss='poi"
+    ):
+        fit_to(y, method, loss="poisson")
+    fit_to(y, method)  # squared errors have no limit
+    y[[3, 7]] = 0
+    fit_to(y, method, loss="poisson")
+
+
 # --- divergence ---
 
 
