@@ -99,11 +99,18 @@ def refuse_another_network(estimator: Any, y: np.ndarray) -> None:
         )
 
 
-def refuse_negative(y: np.ndarray, name: str, loss: str) -> None:
-    """ValueError for targets below 0 with loss="poisson", whose loss would be a logarithm of theirs."""
+def as_numbers(y: np.ndarray, name: str, loss: str) -> np.ndarray:
+    """The targets of a regression, numbers also where y holds objects; TypeError for text, dates and the like.
+
+    ValueError for targets below 0 with loss="poisson", whose loss would be a logarithm of theirs.
+    """
+    y = y.astype(np.float64) if y.dtype.kind == "O" else y
+    if y.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: values of dtype {y.dtype}, want numbers (y.astype(float), if they mean numbers)")
     if loss == "poisson" and y.min() < 0:
         row = int(np.argmax(y.reshape(len(y), -1).min(1) < 0))
         raise ValueError(f"{name}: {y[row].min():g} at row {row}, want numbers of 0 or more for loss='poisson'")
+    return y
 
 
 def validation_set(data: Any, X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any, str, str] | None:
@@ -134,12 +141,12 @@ def checked_validation(estimator: Any, X: Any, y: Any, weights: Any, x_name: str
             names = ", ".join(sorted(map(repr, unknown))[:5])
             raise ValueError(f"{y_name}: has {names}, never trained, want labels among {estimator.classes_.tolist()}")
     else:
-        y = check_array(y, ensure_2d=False, input_name=y_name, dtype=None if is_classifier(estimator) else np.float64)
+        y = check_array(y, ensure_2d=False, input_name=y_name, dtype=None)
+        y = y if is_classifier(estimator) else as_numbers(y, y_name, estimator.loss).astype(np.float64)
         y = y.ravel() if y.ndim == 2 and y.shape[1] == outputs == 1 else y
         found = 1 if y.ndim == 1 else y.shape[1]
         if found != outputs:
             raise ValueError(f"{y_name}: {found} outputs, want {outputs} as in y")
-        refuse_negative(y, y_name, estimator.loss)
     check_consistent_length(X, y)
     if weights is not None:
         weights = _check_sample_weight(weights, X, ensure_non_negative=True)

@@ -27,11 +27,11 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastff.sklearn.checks import (
     alone,
+    as_numbers,
     checked_validation,
     refuse_another_network,
     refuse_changes,
     refuse_idle,
-    refuse_negative,
     validation_set,
 )
 from fastff.sklearn.epochs import Epochs
@@ -138,7 +138,7 @@ class _Kernels(_Estimator):
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         X, y = super()._validate_input(X, y, incremental, reset)
-        refuse_negative(y, "y", self.loss)
+        y = y if is_classifier(self) else as_numbers(y, "y", self.loss)
         if not reset:
             refuse_another_network(self, y)
         return X, y

@@ -151,6 +151,25 @@ def test_negative_targets_of_poisson_are_refused(method, kind):
     fit_to(y, method, loss="poisson")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["U9", "S9", "m8[s]", "M8[s]", "f4,f4", "V8"])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("method", METHODS)
+def test_targets_that_are_no_numbers_are_refused(method, loss, kind):
+    y = np.arange(150).astype(kind)
+    with pytest.raises(TypeError, match=rf"^{name_in(method)}: values of dtype .*, want numbers \(y.astype.*\)$"):
+        fit_to(y, method, loss=loss)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", [object, bool, np.int8, np.float16, np.longdouble])
+@pytest.mark.parametrize("method", METHODS)
+def test_targets_of_every_type_of_numbers(method, kind):
+    y = np.arange(150).astype(kind)
+    plain, other = (fit_to(values, method) for values in (y.astype(float), y))
+    np.testing.assert_allclose(plain.predict(X), other.predict(X), rtol=1e-5)
+
+
 # --- divergence ---
 
 
