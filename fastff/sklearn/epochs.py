@@ -20,6 +20,7 @@ from fastff.system.limits import check_room
 
 _KINDS = {"logistic": losses.LOGISTIC, "identity": losses.SQUARED, "exp": losses.POISSON}
 LARGEST_PENALTY = 1e15  # on a weight, whose square Adam averages in float32
+SMALLEST_STEP = 1e-30  # of SGD: smaller ones move no weight either, and velocity / step must not leave float32's range
 
 
 class Weights:
@@ -177,7 +178,7 @@ class Epochs:
                     "is too large for float32, want weights of about 1 (divide them by their mean), or alpha=0"
                 )
         if self.sgd:
-            rates = np.full(count, optimizer.learning_rate)
+            rates = np.full(count, self._sgd_step())
             return sgd_numbers(rates, optimizer.momentum, optimizer.nesterov, l2, shrink)
         first, rates = optimizer.t + 1, np.full(count, optimizer.learning_rate_init)
         optimizer.t += count
@@ -189,13 +190,18 @@ class Epochs:
 
     def step_size_changed(self, change: Callable[..., Any], *arguments: Any) -> Any:
         """Call `change`, which may set another step size; SGD's velocity, -step size * moment, stays the same."""
-        before = self.optimizer.learning_rate
+        before = self._sgd_step()
         result = change(*arguments)
-        if self.sgd and self.optimizer.learning_rate != before:
+        after = self._sgd_step()
+        if self.sgd and after != before:
             for layer in self.network.linear_layers:
                 for moment in (layer.moments[0], layer.bias_moments[0]):
-                    moment *= np.float32(before / self.optimizer.learning_rate)
+                    moment *= np.float32(before / after)
         return result
+
+    def _sgd_step(self) -> float:
+        """The step size of SGD as the kernels have it."""
+        return max(self.optimizer.learning_rate, SMALLEST_STEP)
 
     def _load_moments(self) -> None:
         count = len(self.network.linear_layers)
@@ -207,7 +213,7 @@ class Epochs:
 
     def _moment_names(self) -> list[tuple[str, float]]:
         if self.sgd:
-            return [("velocities", -self.optimizer.learning_rate)]
+            return [("velocities", -self._sgd_step())]
         return [("ms", 1.0), ("vs", 1.0)]
 
     def show(self, *, moments: bool = False) -> None:

@@ -97,6 +97,19 @@ def test_sgd_with_its_schedules(learning_rate, nesterovs_momentum):
     assert pair[0]._optimizer.learning_rate == pair[1]._optimizer.learning_rate
 
 
+@pytest.mark.parametrize("power_t", [4.0, 12.0, 20.0, 100.0])
+def test_sgd_whose_step_size_vanishes(power_t):
+    """The weights go on by their velocities, which decay."""
+    options = {"solver": "sgd", "learning_rate": "invscaling", "power_t": power_t, "learning_rate_init": 0.1}
+    pair = both("classifier", X, THREE, **options)
+    assert_alike(*pair)
+    for model in pair:
+        model.partial_fit(X, THREE)
+    assert_alike(*pair)
+    for ours, theirs in zip(*(model._optimizer.velocities for model in pair), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3 * np.abs(theirs).max())
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_sample_weights(name):
     assert_alike(*both(name, X, THREE if name == "classifier" else HIDDEN[:, :2], WEIGHTS))
