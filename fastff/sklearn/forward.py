@@ -9,7 +9,7 @@ a single output even the row's place in the block counts, so BLAS is not asked t
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import numpy as np
 from scipy.sparse import issparse
@@ -104,13 +104,20 @@ class _Network32:
         return out
 
 
-_KEPT: WeakKeyDictionary[Any, _Network32] = WeakKeyDictionary()  # not an attribute: predict changes no estimator
+# By the id of an estimator, which need not have a hash; no attribute, as predict changes no estimator
+_KEPT: dict[int, tuple[ref, _Network32]] = {}
+
+
+def _keep(estimator: Any, network: _Network32) -> None:
+    """Keep the network for as long as the estimator lives."""
+    key = id(estimator)
+    _KEPT[key] = ref(estimator, lambda _: _KEPT.pop(key, None)), network
 
 
 def _network32(estimator: Any) -> _Network32 | None:
     """The estimator's network, taken out of _KEPT so that another thread makes its own; None for values of float64."""
     arrays = [np.asarray(a) for a in (*estimator.coefs_, *estimator.intercepts_)]
-    kept, activation = _KEPT.pop(estimator, None), estimator.activation
+    (_, kept), activation = _KEPT.pop(id(estimator), (None, None)), estimator.activation
     if kept is not None and kept.fits(activation, arrays):
         if all(np.array_equal(a, v) for a, v in zip(arrays, kept.values, strict=True)):
             return kept
@@ -163,7 +170,7 @@ def outputs(estimator: Any, X: Any, *, checked: bool) -> np.ndarray:
         if checked:
             check_range(X, "X")
         out = own.logits(X, estimator.threads)
-        _KEPT[estimator] = own
+        _keep(estimator, own)
         finite = np.isfinite(out)
         if checked and not finite.all():
             row = int(np.argmin(finite.all(1)))

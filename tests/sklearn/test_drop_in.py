@@ -1,5 +1,6 @@
 """What a scikit-learn user's program does around a fit: validation sets, pipelines, threads, divergence, ONNX."""
 
+import gc
 import pickle
 import re
 import subprocess
@@ -19,7 +20,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fastff.sklearn import MLPClassifier, MLPRegressor
+from fastff.sklearn import MLPClassifier, MLPRegressor, forward
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -291,6 +292,30 @@ def test_a_prediction_leaves_nothing_in_the_estimator():
         model.predict(rows)
     assert set(vars(model)) == before
     assert pickle.dumps(model) == first
+
+
+def test_estimators_without_a_hash_predict():
+    class Equal(MLPClassifier):
+        def __eq__(self, other):
+            return True
+
+        __hash__ = None
+
+    models = [Equal(**OPTIONS).fit(X, y) for y in (THREE, THREE[::-1])]
+    answers = [MLPClassifier(**OPTIONS).fit(X, y).predict_proba(X) for y in (THREE, THREE[::-1])]
+    for _ in range(2):
+        for model, answer in zip(models, answers, strict=True):
+            np.testing.assert_array_equal(model.predict_proba(X), answer)
+
+
+def test_what_is_kept_of_an_estimator_goes_with_it():
+    before, model = set(forward._KEPT), MLPClassifier(**OPTIONS).fit(X, THREE)
+    for _ in range(2):
+        model.predict(X)
+    assert len(set(forward._KEPT) - before) == 1
+    del model
+    gc.collect()
+    assert set(forward._KEPT) <= before
 
 
 # --- ONNX ---
