@@ -49,7 +49,10 @@ def _constructor(base: Any, **own: Any) -> Any:
     signature = inspect.Signature(inherited + added)
 
     def __init__(*args: Any, **options: Any) -> None:
-        bound = signature.bind(*args, **options)
+        try:
+            bound = signature.bind(*args, **options)
+        except TypeError as error:
+            raise TypeError(f"{base.__name__}.__init__() {error}") from None
         bound.apply_defaults()
         values = dict(bound.arguments)
         this = values.pop("self")

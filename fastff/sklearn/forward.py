@@ -64,7 +64,7 @@ def check_range(values: Any, name: str) -> None:
         return
     ends = data.min(), data.max()
     with np.errstate(over="ignore"):
-        beyond = [end for end in ends if np.isinf(np.float32(end))]
+        beyond = [end for end in ends if np.isfinite(end) and np.isinf(np.float32(end))]
     if beyond:
         raise ValueError(
             f"Input {name} contains infinity or a value too large for dtype('float32'): {float(beyond[0]):g}; adam and "
@@ -171,17 +171,23 @@ def outputs(estimator: Any, X: Any, *, checked: bool) -> np.ndarray:
             check_range(X, "X")
         out = own.logits(X, estimator.threads)
         _keep(estimator, own)
-        finite = np.isfinite(out)
-        if checked and not finite.all():
-            row = int(np.argmin(finite.all(1)))
-            raise ValueError(
-                f"Input X: the network's output for row {row} is too large for dtype('float32'), in which it predicts, "
-                "so scale X (StandardScaler)"
-            )
+        if checked and not np.isfinite(out).all():
+            _check_outputs(X, out)
         out = out.astype(dtype, copy=False)
     with np.errstate(over="ignore", invalid="ignore"):
         ACTIVATIONS[estimator.out_activation_](out)
     return out
+
+
+def _check_outputs(X: Any, out: np.ndarray) -> None:
+    """ValueError if a row X of finite values has outputs beyond float32; with assume_finite X may have others."""
+    for row in np.flatnonzero(~np.isfinite(out).all(1)):
+        values = X[[row]].data if issparse(X) else X[row]
+        if np.isfinite(values).all():
+            raise ValueError(
+                f"Input X: the network's output for row {row} is too large for dtype('float32'), in which it predicts, "
+                "so scale X (StandardScaler)"
+            )
 
 
 def _in_float64(estimator: Any, X: Any, dtype: Any) -> np.ndarray:

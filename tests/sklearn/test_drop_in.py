@@ -294,6 +294,31 @@ def test_a_prediction_leaves_nothing_in_the_estimator():
     assert pickle.dumps(model) == first
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array, sparse.csc_array])
+@pytest.mark.parametrize(("kind", "y"), [(MLPClassifier, THREE), (MLPRegressor, NUMBERS)])
+def test_rows_that_are_assumed_finite_predict_what_they_do_in_scikit_learn(kind, y, form, value):
+    ours, theirs = kind(**OPTIONS).fit(X, y), getattr(neural_network, kind.__name__)(**OPTIONS).fit(X, y)
+    theirs.coefs_, theirs.intercepts_ = ours.coefs_, ours.intercepts_
+    rows = X.copy()
+    rows[6, 1] = value
+    with config_context(assume_finite=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        np.testing.assert_allclose(ours.predict(form(rows)), theirs.predict(form(rows)), rtol=1e-4)
+        rows[7] = 1e37
+        ours.coefs_[-1] *= 2.0**40  # which leaves them float32 values
+        with pytest.raises(ValueError, match=r"^Input X: the network's output for row 7 is too large .* scale X"):
+            ours.predict(form(rows))
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(("given", "named"), [([], {"foo": 1}), ([1] * 50, {}), ([1], {"alpha": 1, "foo": 1})])
+def test_arguments_that_there_are_not_are_named_with_the_class(kind, given, named):
+    for each in (kind, getattr(neural_network, kind.__name__)):
+        with pytest.raises(TypeError, match=rf"^{kind.__name__}\.__init__\(\) "):
+            each(*given, **named)
+
+
 def test_estimators_without_a_hash_predict():
     class Equal(MLPClassifier):
         def __eq__(self, other):
