@@ -8,10 +8,11 @@ import numpy as np
 
 from .compiler import kernel
 from .cpu import MR, NR, VECTORS
+from .emit import load_f32, load_i64, store_f32
 from .operation import array, operation
 from .optimizer import HYPER, update_row, update_tile
 from .panels import BIAS, GRAM, WEIGHTS, batch, padded, takes, vectors_in, whole_panels
-from .tile import backward_tile, forward_tile, gram_tile
+from .tile import backward_tile, forward_tile, gram_tile, sparse_tile
 
 KC = 192  # a block of B, KC x NR floats, stays in the first-level cache
 CHUNK = 24  # tiles of x that stay in the second-level cache while all outputs pass by
@@ -32,6 +33,40 @@ def forward(x: batch("n_in"), y: batch("n_out"), w: WEIGHTS, bias: BIAS, n_in, n
                 n = r * MR
                 wr, yr = w + 4 * (NR * (n // NR * in_pad + k0) + n % NR), y + 4 * NR * (p * out_pad + n)
                 forward_tile(vectors, count, wr, xp, yr, bias + 4 * n, k0 == 0, k0 + count == n_in, relu)
+
+
+def _sums(fields, rows):
+    return rows * NR
+
+
+@operation
+def forward_sparse(
+    starts: array(np.int64), columns: array(np.int64, 0), values: array(np.float32, 0), sums: array(np.float32, _sums),
+    y: batch("n_out"), w: WEIGHTS, bias: BIAS, n_in, n_out, relu, /, index, rows, thread, threads,
+):  # fmt: skip
+    """forward for rows as their entries: those of row r are starts[r] to starts[r + 1], in the order of their columns.
+
+    What is not there counts 0, so the sums are forward's to the bit. sums: NR floats for each row of a batch.
+    """
+    in_pad, out_pad = padded(n_in), padded(n_out)
+    for i in range(rows * thread // threads, rows * (thread + 1) // threads):
+        row, own = load_i64(index + 8 * i), sums + 4 * NR * i
+        begin, end = load_i64(starts + 8 * row), load_i64(starts + 8 * row + 8)
+        for n in range(0, n_out, NR):
+            count, at = min(NR, n_out - n), begin
+            while at < end:
+                block, stop = load_i64(columns + 8 * at) // KC, at + 1
+                while stop < end and load_i64(columns + 8 * stop) // KC == block:
+                    stop += 1
+                wn = w + 4 * n * in_pad
+                sparse_tile(vectors_in(count), stop - at, columns + 8 * at, values + 4 * at, wn, own, at == begin)
+                at = stop
+            yn = y + 4 * (NR * (i // NR * out_pad + n) + i % NR)
+            for o in range(count):
+                z = load_f32(bias + 4 * (n + o))
+                if begin < end:
+                    z = load_f32(own + 4 * o) + z
+                store_f32(yn + 4 * NR * o, np.float32(0.0) if relu != 0 and z < 0 else z)
 
 
 @operation

@@ -92,6 +92,24 @@ def forward_tile(e, vectors, k_count, w, x, y, bias, first, last, relu):
     widths(e, vectors, lambda n: store_tile(e, accumulate(e, n, k_count, w, x), y, first, last, finish))
 
 
+@emits(types.void, i64, i64, address, address, address, address, i64)
+def sparse_tile(e, vectors, count, columns, values, w, out, first):
+    """out[vectors * LANES] = (first: 0, else: out) + the sum over count >= 1 entries of value * W[column]."""
+    b = e.b
+
+    def add(column, value, *sums):
+        number, factor = b.load(b.inttoptr(column, I64.as_pointer())), e.splat(e.load_scalar(value))
+        row = b.add(w, b.mul(number, I64(4 * NR)))
+        new = [e.fma(factor, e.load(row, j * LANES), s) for j, s in enumerate(sums)]
+        return b.add(column, I64(8)), b.add(value, I64(4)), *new
+
+    def emit(n):
+        _, _, *sums = e.repeat(count, (columns, values, *[e.const(0.0)] * n), add)
+        store_tile(e, [sums], out, first, I64(0), lambda i, o, v: v)
+
+    widths(e, vectors, emit)
+
+
 @emits(types.void, i64, i64, address, i64, address, address, address, i64, i64)
 def backward_tile(e, vectors, k_count, w, jump, g, dx, h, first, masked):
     """dx[MR, vectors * LANES] = (first: 0, else: dx) + W g over k_count; masked: 0 where not h > 0 (ReLU's slope)."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastff.engine.table import Row
-from fastff.errors import ArgumentError, NoRoom
+from fastff.errors import ArgumentError, DataError, NoRoom
 from fastff.kernels.cpu import MR, NR
 from fastff.kernels.operation import address
 from fastff.kernels.panels import batch_size, round_up, weights_size
@@ -140,3 +140,25 @@ class Panels:
     features: int
     maker: Row | None = None
     rounded: np.ndarray | None = None  # the right form, of bfloat16 (fastff.engine.bfloat16)
+
+
+class SparseRows:
+    """Rows (N, features) as their entries: a copy of SciPy's CSR form, in order of the columns, none of them twice.
+
+    DataError unless the entries of each row are there and in one of the columns.
+    """
+
+    def __init__(self, starts: Any, columns: Any, values: Any, features: int) -> None:
+        self.features, self.starts, self.columns = features, np.array(starts, np.int64), np.array(columns, np.int64)
+        with np.errstate(over="ignore"):
+            self.values = np.array(values, np.float32)
+        ends = self.starts[[0, -1]]
+        there = ends[0] >= 0 and ends[1] <= min(len(self.columns), len(self.values))
+        inside = ((self.columns >= 0) & (self.columns < features)).all()
+        if not there or not inside or (np.diff(self.starts) < 0).any():
+            raise DataError(
+                f"X: entries outside of the {len(self)} x {features} values, want a sparse matrix as SciPy's"
+            )
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1

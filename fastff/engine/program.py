@@ -15,14 +15,14 @@ import numpy as np
 from fastff.data.rows import Rows, Shards
 from fastff.engine import panels, run
 from fastff.engine.context import ALONE, RunContext
-from fastff.engine.panels import Panels
+from fastff.engine.panels import Panels, SparseRows
 from fastff.engine.readahead import Stream
 from fastff.engine.table import EpochEnd, Row, Table, counting
 from fastff.errors import ArgumentError, DataError
 from fastff.kernels import files, linear, losses, pictures, pointwise, random
 from fastff.kernels import panels as kernel_panels
 from fastff.kernels import run as driver
-from fastff.kernels.cpu import LANES
+from fastff.kernels.cpu import LANES, NR
 from fastff.kernels.operation import Operation
 from fastff.kernels.pointwise import RELU
 from fastff.system.limits import check_room, usable_cores
@@ -165,6 +165,18 @@ class Program:
         self._filled.append(out)
         self.add(kernel_panels.scatter, x=x, n_in=x.features, out=out)
         return out
+
+    def linear_sparse(self, x: SparseRows, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Panels:
+        """What linear gives for the batch of these rows, to the bit; put this in the place of gather and linear."""
+        y, sums = self.panels(n_out), panels.aligned(self.rows * NR)
+        self._indexed.append(x.starts[:-1])
+        self.flops += 2 * self.rows * len(x.values) // max(1, len(x)) * n_out
+        y.maker = self.add(
+            linear.forward_sparse, starts=x.starts, columns=x.columns, values=x.values, sums=sums, y=y, w=weights,
+            bias=bias, n_in=x.features, n_out=n_out, relu=0,
+        )  # fmt: skip
+        self.step.append(_OBEY)
+        return y
 
     def linear(self, x: Panels, weights: np.ndarray, bias: np.ndarray, n_out: int) -> Panels:
         y = self.panels(n_out)

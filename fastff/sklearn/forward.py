@@ -16,6 +16,7 @@ from scipy.sparse import issparse
 from sklearn.neural_network._base import ACTIVATIONS
 from sklearn.utils.parallel import _get_threadpool_controller
 
+from fastff.engine.panels import Panels, SparseRows
 from fastff.engine.program import Program
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
 from fastff.nn.dropout import Dropout
@@ -28,7 +29,6 @@ from fastff.system.arguments import check_choice, shown
 HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}
 LITTLE_WORK = 2_000_000  # multiply-adds that a kept program does, a few rows at a time, sooner than another is made
 FORWARD_ROWS = 1024  # rows of a batch of the forward pass
-DENSE_VALUES = 1 << 22  # of sparse rows, made dense at a time
 BLOCK = 64  # rows that NumPy multiplies at a time
 
 
@@ -89,19 +89,33 @@ class _Network32:
             layer.weights, layer.bias = weights, bias[None]
 
     def logits(self, X: Any, threads: int | None) -> np.ndarray:
-        rows, features = X.shape
-        if issparse(X):
-            step, X = max(1, min(FORWARD_ROWS, DENSE_VALUES // features)), X.tocsr()
-            parts = [self.logits(X[i : i + step].toarray(), threads) for i in range(0, rows, step)]
-            return np.concatenate(parts)
-        X = np.asarray(X) if X.dtype in (np.float32, np.float64) else X.astype(np.float32)
-        if rows * sum(v.size for v in self.values) <= LITTLE_WORK:
-            return np.concatenate([self.network.logits(X[i : i + FEW_ROWS]) for i in range(0, rows, FEW_ROWS)])
+        rows = X.shape[0]
         program = Program(min(rows, FORWARD_ROWS))
-        z, _ = self.network.lower_forward(program, X, training=False)
+        if issparse(X):
+            z = self._lower_sparse(program, X)
+        else:
+            X = np.asarray(X) if X.dtype in (np.float32, np.float64) else X.astype(np.float32)
+            if rows * sum(v.size for v in self.values) <= LITTLE_WORK:
+                return np.concatenate([self.network.logits(X[i : i + FEW_ROWS]) for i in range(0, rows, FEW_ROWS)])
+            z, _ = self.network.lower_forward(program, X, training=False)
         out = program.scatter(z, rows)
         program.run(np.arange(rows, dtype=np.int64), threads=threads)
         return out
+
+    def _lower_sparse(self, program: Program, X: Any) -> Panels:
+        """Add the forward pass of sparse rows to the program: of the first layer, only what their entries need."""
+        X = X.tocsr()
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()  # and sorts the entries by their columns
+        first, *others = self.network.layers
+        first.sync()
+        (weights, *_), (bias, *_) = first.memory
+        entries = SparseRows(X.indptr, X.indices, X.data, X.shape[1])
+        z = program.linear_sparse(entries, weights, bias, first.output_dim)
+        for layer in others:
+            z, _ = layer.lower_forward(program, z, training=False)
+        return z
 
 
 # By the id of an estimator, which need not have a hash; no attribute, as predict changes no estimator

@@ -19,8 +19,10 @@ from reference import gamma
 
 from fastff.engine import panels
 from fastff.engine.program import Program
+from fastff.errors import DataError
 from fastff.kernels.cpu import NR
 from fastff.kernels.linear import KC
+from fastff.kernels.pointwise import RELU
 from fastff.nn.optim import store_gradient
 
 pytestmark = pytest.mark.usefixtures("poisoned")
@@ -95,6 +97,44 @@ def test_forward_rounds_once_a_term(n_in, n_out, rows, threads, seed):
     size = reference.linear_forward(*f64(abs(x), abs(w), abs(b)))
     within(forward(x, w, b, threads), truth, chain(n_in), size)
     within(forward(x, w, b, threads, relu=True), reference.relu(truth), chain(n_in), size)
+
+
+def forward_sparse(x, w, b, threads=1, relu=False):
+    """forward of the rows' values that are not 0."""
+    program, there = Program(len(x)), x != 0
+    starts = np.append(0, np.cumsum(there.sum(1)))
+    rows = panels.SparseRows(starts, there.nonzero()[1], x[there], x.shape[1])
+    y = program.linear_sparse(rows, products.packed(w), products.padded(b), w.shape[1])
+    out = program.scatter(program.activate(y, RELU) if relu else y, len(x))
+    program.run(threads=threads)
+    return out
+
+
+@given(sizes, sizes, sizes, threads, seeds, st.sampled_from([0.0, 0.02, 0.5, 1.0]))
+@example(2 * KC + 1, 2 * KC + 9, KC + 8, 3, 0, 0.1)
+@example(1, 1, 1, 7, 0, 1.0)
+def test_sparse_rows_give_the_bits_of_dense_ones(n_in, n_out, rows, threads, seed, share):
+    rng = np.random.default_rng(seed)
+    x, w, b = real_numbers(rng, rows, n_in), real_numbers(rng, n_in, n_out), real_numbers(rng, 1, n_out)
+    x *= rng.random(x.shape) < share
+    for relu in (False, True):
+        np.testing.assert_array_equal(forward_sparse(x, w, b, threads, relu), forward(x, w, b, relu=relu))
+
+
+@pytest.mark.parametrize(
+    ("starts", "columns", "values"),
+    [
+        ([0, 1, 3], [0, 1], [1.0, 2.0]),
+        ([0, 1, 2], [0, 1], [1.0]),
+        ([-1, 1, 2], [0, 1], [1.0, 2.0]),
+        ([0, 5, 2], [0, 1], [1.0, 2.0]),
+        ([0, 1, 2], [0, 4], [1.0, 2.0]),
+        ([0, 1, 2], [-1, 1], [1.0, 2.0]),
+    ],
+)
+def test_sparse_rows_whose_entries_are_nowhere_are_refused(starts, columns, values):
+    with pytest.raises(DataError, match=r"^X: entries outside of the 2 x 4 values, want a sparse matrix as SciPy's"):
+        panels.SparseRows(starts, columns, values, 4)
 
 
 @given(sizes, sizes, sizes, threads, seeds)

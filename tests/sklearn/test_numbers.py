@@ -235,6 +235,30 @@ def test_sparse_rows_are_made_dense_a_batch_at_a_time():
     assert peak < 100e6  # made dense, in float32, they are 160 MB
 
 
+@pytest.mark.parametrize("call", ["predict", "score"])
+def test_a_prediction_takes_the_memory_of_sparse_rows_entries(call):
+    rows, y = wide_rows(300, 100_000), np.arange(300) % 2
+    model = MLPClassifier(hidden_layer_sizes=(2,), max_iter=1, batch_size=10, random_state=0).fit(rows, y)
+    model.predict(rows[:1])
+    tracemalloc.start()
+    try:
+        getattr(model, call)(*(rows, y)[: 2 if call == "score" else 1])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3e6  # a block of 40 rows, made dense, takes 16 MB
+
+
+def test_entries_that_come_twice_or_in_disorder_predict_as_the_dense_row():
+    model, rows = fitted("several"), sparse.csr_array(np.where(np.abs(X) > 1, X, 0))
+    twice = sparse.csr_array(
+        (np.repeat(rows.data, 2)[::-1] / 2, np.repeat(rows.indices, 2)[::-1], 2 * (rows.nnz - rows.indptr[::-1])),
+        shape=rows.shape,
+    )
+    np.testing.assert_array_equal(model.predict(twice), model.predict(rows.toarray()[::-1]))
+    assert twice.nnz == 2 * rows.nnz  # the user's own rows stay as they are
+
+
 def test_sparse_rows_that_find_no_room_say_so(monkeypatch):
     monkeypatch.setattr("fastff.system.limits.available", lambda: 50_000_000)
     rows = wide_rows(3000, 60_000)
