@@ -27,7 +27,8 @@ from fastff.system import elementary
 from fastff.system.arguments import check_choice, shown
 
 HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}
-LITTLE_WORK = 2_000_000  # multiply-adds that a kept program does, a few rows at a time, sooner than another is made
+# Multiply-adds, and rows, that a kept program does, a few rows at a time, sooner than another is made
+LITTLE_WORK, SOME_ROWS = 2_000_000, 400
 FORWARD_ROWS = 1024  # rows of a batch of the forward pass
 BLOCK = 64  # rows that NumPy multiplies at a time
 
@@ -95,7 +96,7 @@ class _Network32:
             z = self._lower_sparse(program, X)
         else:
             X = np.asarray(X) if X.dtype in (np.float32, np.float64) else X.astype(np.float32)
-            if rows * sum(v.size for v in self.values) <= LITTLE_WORK:
+            if rows <= SOME_ROWS and rows * sum(v.size for v in self.values) <= LITTLE_WORK:
                 return np.concatenate([self.network.logits(X[i : i + FEW_ROWS]) for i in range(0, rows, FEW_ROWS)])
             z, _ = self.network.lower_forward(program, X, training=False)
         out = program.scatter(z, rows)

@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn import neural_network
 
 from fastff.errors import NoRoom
+from fastff.nn.predictor import Predictor
 from fastff.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -67,6 +68,17 @@ def test_threads_and_many_rows_do_not_change_a_prediction(hidden):
     few = np.concatenate([model.predict_proba(rows[i : i + 7]) for i in range(0, 3000, 7)])
     for threads in (1, 2, 3, None):
         np.testing.assert_array_equal(model.set_params(threads=threads).predict_proba(rows), few)
+
+
+@pytest.mark.parametrize("rows", [1, 100, 400, 401, 3000])
+def test_a_prediction_takes_few_calls_however_many_rows_there_are(rows, monkeypatch):
+    """A call takes some microseconds, as long as a small network takes for many rows."""
+    model, calls = fitted("multiclass", hidden_layer_sizes=(4,)), []
+    whole = model.predict_proba(X[:1])
+    call = Predictor.__call__
+    monkeypatch.setattr(Predictor, "__call__", lambda self, part: calls.append(len(part)) or call(self, part))
+    np.testing.assert_array_equal(model.predict_proba(np.tile(X[:1], (rows, 1))), np.tile(whole, (rows, 1)))
+    assert len(calls) <= 25
 
 
 def test_what_is_written_to_coefs_and_parameters_counts_in_the_next_prediction():
