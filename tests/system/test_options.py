@@ -63,6 +63,13 @@ def values(*words):
         (["x", "--layers"], {"layers": ()}),
         (["x", "--nuts", "hazel, ground", "wal", "--eat"], {"nuts": ("hazel, ground", "wal"), "eat": True}),
         (["x", "--nuts=-pea"], {"nuts": ("-pea",)}),
+        (
+            ["x", "--nuts", "hazel", "--minutes", "3", "--nuts", "wal", "pea"],
+            {"minutes": 3, "nuts": ("hazel", "wal", "pea")},
+        ),
+        (["x", "--nuts=hazel", "--nuts=wal"], {"nuts": ("hazel", "wal")}),
+        (["x", "--layers", "3", "--layers", "4"], {"layers": (3, 4)}),
+        (["x", "--minutes", "3", "--minutes", "4"], {"minutes": 4}),
         (["x", "--icing", "sugar", "--no-butter"], {"icing": "sugar", "butter": False}),
         (["x", "--no-butter", "--butter"], {"butter": True}),
         (["--", "x", "--eat"], {"plate": "--eat"}),
