@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastff.data import cells as parse
+from fastff.data.labels import ClassNames
 from fastff.errors import DataError
 
 KINDS = ("number", "boolean", "text", "date", "dropped")
@@ -92,15 +93,13 @@ class Column:
 
     def _fill_texts(self, cells: Any, out: np.ndarray) -> None:
         codes, names = parse.texts(cells)
-        places = {text: i for i, text in enumerate(self.texts)}
-        numbers = {parse.as_number(text): i for text, i in places.items()}  # a frame may have 1.0 for 1
-        numbers.pop(None, None)
+        known = ClassNames(self.texts)  # a frame may have 1.0 for 1, and True for true
         other = len(self.texts) if self.other else -1
-        own = [places.get(name, numbers.get(parse.as_number(name), other)) for name in names]
+        own = [place if (place := known.find(name)) >= 0 else other for name in names]
         place = np.array([*own, out.shape[1] - 1 if self.gap else other])[codes]  # the last is of a gap, code -1
         out[:] = 0
-        known = np.flatnonzero(place >= 0)
-        out[known, place[known]] = 1
+        found = np.flatnonzero(place >= 0)
+        out[found, place[found]] = 1
 
     def description(self) -> dict[str, Any]:
         """The column as values of JSON: what differs from a column without anything special."""
@@ -215,7 +214,8 @@ def _fit_texts(cells: Any, name: str, rows: np.ndarray, *, keep: bool) -> Column
     common = sorted(names[i] for i, count in counts.most_common(MOST_TEXTS) if count >= enough)
     if not keep and ((len(counts) > NEARLY_UNIQUE * len(present) and len(present) >= SMALL) or not common):
         return Column(name, "dropped", why=f"nearly every text is another: {len(counts):,} in {len(present):,} rows")
-    return Column(name, "text", gap, texts=tuple(common), other=len(common) < len(counts))
+    known = ClassNames(common)
+    return Column(name, "text", gap, texts=tuple(common), other=any(known.find(names[i]) < 0 for i in counts))
 
 
 def _fit_dates(cells: Any, name: str, rows: np.ndarray, forms: list[str]) -> Column:

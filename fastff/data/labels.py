@@ -18,8 +18,8 @@ LISTED = 20  # classes that a message names
 
 
 class ClassNames:
-    """Finds the number of a class by its name: as it is written, or else in other letters (ANT for ant), or as the
-    same number (1.0 for 1), where only one class is meant."""
+    """Finds the number of a class, or of a text with a feature of its own, by its name: as it is written, or else in
+    other letters (ANT for ant), or as the same number (1.0 for 1), where only one is meant."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
@@ -36,7 +36,7 @@ class ClassNames:
         """The number of the class in each cell, int64 (N,). Raises DataError for a gap and for an unknown class."""
         codes, names = parse.texts(cells, self.gaps)
         check_no_gaps(codes < 0, column)
-        found = np.array([self._find(name) for name in names], np.int64)
+        found = np.array([self.find(name) for name in names], np.int64)
         numbers: np.ndarray = found[codes] if len(found) else codes
         if (numbers < 0).any():
             row = int(np.argmax(numbers < 0))
@@ -45,7 +45,8 @@ class ClassNames:
             raise DataError(f"column {column!r}: the class {unknown[:40]!r} at row {row}, want one of: {listed}")
         return numbers
 
-    def _find(self, name: str) -> int:
+    def find(self, name: str) -> int:
+        """The number of a name, -1 for an unknown one."""
         folded = self._folded.get(name.casefold(), -1)
         number = parse.as_number(name)
         equal = -1 if number is None else self._equal.get(number, -1)

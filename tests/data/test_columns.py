@@ -79,6 +79,29 @@ def test_texts_of_every_type_are_the_same(kind):
     np.testing.assert_array_equal(found.rows(table(city=pa.array(values).cast(kind))), found.rows(table(city=values)))
 
 
+@pytest.mark.parametrize(
+    "texts", [("true", "false"), ("True", "False"), ("TRUE", "FALSE"), ("true", "false", "unknown")]
+)
+def test_flags_and_texts_of_flags_are_the_same(texts):
+    values = [*texts] * 20
+    schema = Schema.fit(pa.table({"kind": KIND[:1] + ["y"] * (len(values) - 1), "a": values}), target="kind",
+                        categorical=["a"])  # fmt: skip
+    expected = schema.rows(pa.table({"a": texts[:2]}))
+    np.testing.assert_array_equal(expected.sum(1), 1)
+    for found in ([True, False], ["true", "false"], ["True", "False"], ["TRUE", "FALSE"]):
+        np.testing.assert_array_equal(schema.rows(pa.table({"a": found})), expected)
+
+
+def test_a_text_in_other_letters_is_found_where_one_is_meant():
+    schema = fit(city=["Bern"] * 19 + ["BERN"] + ["Zug"] * 20)
+    assert schema.feature_names == ("city=Bern", "city=Zug")
+    np.testing.assert_array_equal(schema.rows(pa.table({"city": ["bern", "BERN", "ZUG", "Chur"]})),
+                                  [[1, 0], [1, 0], [0, 1], [0, 0]])  # fmt: skip
+    both = fit(city=["Bern", "BERN"] * 19 + ["Zug", "Chur"])
+    assert both.feature_names == ("city=BERN", "city=Bern", "city=(other)")
+    np.testing.assert_array_equal(both.rows(pa.table({"city": ["Bern", "bern"]})), [[0, 1, 0], [0, 0, 1]])
+
+
 def test_texts_that_are_nearly_all_different_are_dropped_by_name():
     with pytest.warns(UserWarning, match=r"^table: column 'name': dropped, as nearly every text is another"):
         schema = fit(name=[f"n{i}" for i in range(40)], b=[0.5, 1.5] * 20)
