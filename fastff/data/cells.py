@@ -234,7 +234,7 @@ def _parsed(values: Any) -> Any:
     pc = pa.compute
     if _any(trimmed(values[:LOOK]), _TIME_OF_DAY):
         return _seconds(trimmed(values))
-    if not _all(trimmed(values[:LOOK]), r"^[+-]?[.0-9]"):
+    if not _all(trimmed(values[:LOOK]), r"^[+-]?([.0-9]|(?i:inf))"):
         return None
     if (found := _cast(values)) is not None:  # without copies of all texts
         return found
@@ -286,13 +286,16 @@ def _has_decimal_comma(texts: Any) -> bool:
 
 
 def _cast(texts: Any) -> Any:
-    """Texts as an Arrow array of finite numbers, int64 where float64 would round one; None if one is no number."""
+    """Texts as an Arrow array of numbers, int64 where float64 would round one; None if one is no number.
+
+    Infinite ones are numbers, too: they are refused with their row, where names would be learned from in silence.
+    """
     pa = arrow()
     pc = pa.compute
     try:
         found = texts.cast(pa.float64())
         largest = pc.max(pc.abs(found)).as_py() or 0.0
-        if not np.isfinite(largest) or pc.any(pc.is_nan(found)).as_py():
+        if pc.any(pc.is_nan(found)).as_py():
             return None
     except pa.ArrowInvalid:
         return None

@@ -288,6 +288,18 @@ def test_a_task_that_is_asked_for():
     assert (len(held_out.y_train), len(held_out.y_val)) == (36, 4)
 
 
+@pytest.mark.parametrize("cell", ["inf", "-inf", "Infinity", "+Inf", "1e400", "-1e400"])
+@pytest.mark.parametrize("task", ["auto", "regress"])
+def test_an_infinite_number_is_no_name(tmp_path, cell, task):
+    lines = [f"{i / 7},{cell if i == 3 else i / 9},{'pq'[i % 2]}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,kind", *lines]))
+    frame = pa.table({"a": [i / 7 for i in range(40)], "b": [line.split(",")[1] for line in lines], "kind": KIND})
+    for data in (tmp_path / "t.csv", frame):
+        for target, drop in (("b", ["kind"]), ("kind", [])):
+            with pytest.raises(DataError, match=r"column 'b': -?inf at row 3, want a finite number or a gap$"):
+                load_dataset(data, target=target, task=task if target == "b" else "auto", drop=drop)
+
+
 def test_several_targets_are_numbers():
     data = pa.table({"a": RNG.normal(size=40), "b": RNG.normal(size=40), "c": [1, 2] * 20})
     found = load_dataset(data, target=["c", "a"])
