@@ -82,13 +82,13 @@ def _class_lines(probabilities: np.ndarray, names: tuple[str, ...]) -> Iterator[
     shown = [_cell(name) for name in names]
     yield ["row", "class", "name", *(f"p_{_printable(name)}" for name in names)]
     for i, (row, guess) in enumerate(zip(probabilities, probabilities.argmax(1), strict=True)):
-        yield [i, guess, shown[guess], *(f"{p:.6g}" for p in row)]
+        yield [i, guess, shown[guess], *map(str, row)]  # the fewest digits that give the float32 back
 
 
 def _number_lines(predictions: np.ndarray, names: tuple[str, ...]) -> Iterator[list[Any]]:
     yield ["row", *map(_cell, names)]
     for i, row in enumerate(predictions.reshape(len(predictions), -1)):
-        yield [i, *(f"{value:.9g}" for value in row)]
+        yield [i, *row.tolist()]  # which csv writes by repr, the fewest digits that give the number back
 
 
 def _cell(name: str) -> str:

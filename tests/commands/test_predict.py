@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from command_line import succeed
 
-from fastff import Ensemble, FeedForwardNeuralNetwork
+from fastff import Ensemble, FeedForwardNeuralNetwork, TargetScale
 
 NAMES = {
     "cat": "cat",
@@ -53,6 +53,21 @@ def test_the_other_kinds_hold_numbers(tmp_path, kind):
     np.save(tmp_path / "rows.npy", np.zeros((2, 4), np.float32))
     succeed("predict", tmp_path / "network.safetensors", tmp_path / "rows.npy", "--out", tmp_path / f"out{kind}")
     assert (tmp_path / f"out{kind}").exists()
+
+
+@pytest.mark.parametrize("task", ["classify", "regress"])
+def test_the_csv_holds_the_same_numbers_as_the_arrays(tmp_path, task):
+    network = FeedForwardNeuralNetwork(3, 2, (4,), seed=0)
+    if task == "regress":  # dates in seconds, of which 9 digits would leave minutes
+        network = FeedForwardNeuralNetwork.from_layers([*network.layers, TargetScale([1.7e12, 1e-9], [1e3, 1e-12])])
+    network.save(tmp_path / "network.safetensors")
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32))
+    for name in ("out.npz", "out.csv"):
+        succeed("predict", tmp_path / "network.safetensors", tmp_path / "rows.npy", "--out", tmp_path / name)
+    arrays = np.load(tmp_path / "out.npz")
+    expected = arrays["probabilities" if task == "classify" else "predictions"]
+    _, *rows = csv.reader((tmp_path / "out.csv").read_text().splitlines())
+    np.testing.assert_array_equal(np.array([row[-2:] for row in rows], expected.dtype), expected)
 
 
 def test_predictions_can_take_the_place_of_the_rows(tmp_path):
