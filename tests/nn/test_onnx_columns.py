@@ -1,5 +1,8 @@
 """A table's network as ONNX: an input for each column, texts and gaps among them, and the predictions of fastff."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
+EXPORT = Path(__file__).parents[2] / "docs" / "export.md"
 
 
 def table(rows=200):
@@ -69,3 +73,26 @@ def test_its_inputs_are_the_columns_and_it_predicts_as_fastff_does(target, bins,
     rows, network = data.columns.rows(frame), trainer.network
     expected = network.predict_proba(rows) if target == "city" else network.predict(rows).reshape(-1, 1)
     assert np.allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_example_of_the_documents_gives_the_predictions_of_fastff(tmp_path, monkeypatch):
+    from fastff.nn.onnx_graph import onnx_bytes
+
+    monkeypatch.chdir(tmp_path)
+    rng, code = np.random.default_rng(0), np.arange(200) % 4
+    written = pd.DataFrame({"zip": np.array(["01234", "3000", " 8001", None], object)[code],
+                            "flag": np.array(["true", "False", "x", ""], object)[code],
+                            "size": rng.normal(50, 9, 200), "price": 100.0 * code + rng.normal(size=200)})  # fmt: skip
+    written.to_csv("houses.csv", index=False)
+    data = load_dataset("houses.csv", target="price", categorical=["zip"])
+    trainer = make_trainer(Config(epochs=2, hidden=(8,), bins=6, dropout=0.0), data.with_validation())
+    trainer.fit(data.x_train, data.y_train, data.x_train, data.y_train, epochs=2)
+    Path("houses.onnx").write_bytes(onnx_bytes(trainer.network, columns=data.columns))
+    blocks = re.findall(r"^```python\n(.*?)^```$", EXPORT.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (example,) = (block for block in blocks if "houses.csv" in block)
+    names = {}
+    exec(example, names)
+    assert sorted(names["texts"]) == ["flag", "zip"]
+    expected = trainer.network.predict(data.x_train)
+    assert np.ptp(expected) > 0
+    np.testing.assert_allclose(names["predictions"][:, 0], expected, rtol=1e-4)
