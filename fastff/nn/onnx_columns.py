@@ -5,6 +5,7 @@ text is a string, whose gap is an empty one or another of the usual spellings. O
 that the network learned from is an input of its own, such as born.year.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,17 +14,38 @@ import numpy as np
 from fastff.data.cells import GAPS
 from fastff.data.column import Column
 from fastff.data.columns import Schema
+from fastff.errors import DataError
+
+
+def inputs_of(schema: Schema, result: str, proto: Any) -> list[tuple[str, int]]:
+    """A (name, type of TensorProto) for each input; result: the name of the output.
+
+    Raises DataError for the name of a column that is the output's, or that of a part of a date.
+    """
+    inputs = [
+        (name, proto.STRING if column.kind == "text" else proto.DOUBLE)
+        for column in schema.columns
+        if column.features
+        for name in _names(column)
+    ]
+    counts = Counter([result, "", *(name for name, _ in inputs)])  # ONNX takes an empty name for no input
+    taken = next((name for name, count in counts.items() if count > 1), None)
+    if taken is not None:
+        of = "an output or another input of the ONNX model is called so" if taken else "ONNX wants a name"
+        raise DataError(f"column {taken!r}: {of}; want it renamed in the table, and the network trained on that")
+    return inputs
+
+
+def _names(column: Column) -> list[str]:
+    """The names of a column's inputs."""
+    return [f"{column.name}.{part}" for part in column.parts] if column.kind == "date" else [column.name]
 
 
 class Columns:
-    """Adds the nodes. inputs: a (name, type of TensorProto) for each input, once `rows` has been called.
-
-    add and constant: as in fastff.nn.onnx_graph; proto: onnx.TensorProto.
-    """
+    """Adds the nodes. add and constant: as in fastff.nn.onnx_graph; proto: onnx.TensorProto."""
 
     def __init__(self, add: Callable[..., str], constant: Callable[..., str], proto: Any) -> None:
         self._add, self._constant, self._proto = add, constant, proto
-        self.inputs: list[tuple[str, int]] = []
 
     def rows(self, schema: Schema) -> str:
         """The name of the rows, float64 (N, inputs of the network)."""
@@ -34,9 +56,8 @@ class Columns:
         if column.kind == "text":
             return [self._text(column)]
         if column.kind == "date":
-            parts = [self._input(f"{column.name}.{part}", self._proto.DOUBLE) for part in column.parts]
-            return self._filled(column, parts, [column.part_of_median(part) for part in column.parts])
-        value = self._input(column.name, self._proto.DOUBLE)
+            return self._filled(column, _names(column), [column.part_of_median(part) for part in column.parts])
+        value = column.name
         if column.offset:
             value = self._add("Sub", value, self._number(column, "offset", column.offset))
         return self._filled(column, [value], [column.median])
@@ -58,7 +79,7 @@ class Columns:
         if column.gap:
             places |= dict.fromkeys(sorted(GAPS - places.keys()), inputs - 1)
         place = self._add(
-            "LabelEncoder", self._input(column.name, self._proto.STRING), domain="ai.onnx.ml",
+            "LabelEncoder", column.name, domain="ai.onnx.ml",
             keys_strings=list(places), values_int64s=list(places.values()), default_int64=other,
         )  # fmt: skip
 
@@ -70,10 +91,6 @@ class Columns:
         flat = self._add("Reshape", flags, whole("shape", -1, inputs + 1))
         own = self._add("Slice", flat, whole("first", 0), whole("end", inputs), whole("axis", 1))
         return self._add("Cast", own, to=self._proto.DOUBLE)
-
-    def _input(self, name: str, kind: int) -> str:
-        self.inputs.append((name, kind))
-        return name
 
     def _number(self, column: Column, name: str, value: float) -> str:
         return self._constant(f"{column.name}/{name}", np.array(value), np.float64)

@@ -19,7 +19,7 @@ from fastff.nn.encoding import PiecewiseLinear
 from fastff.nn.ensemble import Ensemble
 from fastff.nn.layers import LinearLayer
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.nn.onnx_columns import Columns
+from fastff.nn.onnx_columns import Columns, inputs_of
 from fastff.nn.preprocessing import Standardize, Whiten
 from fastff.nn.targets import TargetExp, TargetScale
 
@@ -40,7 +40,8 @@ def onnx_bytes(
     columns there is an input (N, 1) for each column of the table instead of "rows": fastff.nn.onnx_columns says which.
 
     The names of the classes become the model's metadata "class_names", one on each line; notes are more of it. Raises
-    MissingExtra if onnx is not installed, and ArgumentError for a layer of somebody's own.
+    MissingExtra if onnx is not installed, ArgumentError for a layer of somebody's own, and DataError for a column that
+    is called as the output, or as a part of a date.
     """
     try:
         import onnx
@@ -49,22 +50,31 @@ def onnx_bytes(
         raise MissingExtra.of("exporting to ONNX needs onnx", '"fastff[onnx]"', error) from None
     nodes: list[Any] = []
     constants: list[Any] = []
+    result = "probabilities" if model.task == "classify" else "predictions"
+    inputs: list[tuple[str, int]] = [("rows", TensorProto.FLOAT)]
+    if columns is not None:
+        inputs = inputs_of(columns, result, TensorProto)
+    taken = {result, *(name for name, _ in inputs)}
+
+    def unique(name: str) -> str:  # columns have any names, also those of constants
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        return name
 
     def add(operation: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        output = output or f"{operation.lower()}_{len(nodes)}"
+        output = output or unique(f"{operation.lower()}_{len(nodes)}")
         nodes.append(helper.make_node(operation, inputs, [output], name=output, **attributes))
         return output
 
     def constant(name: str, array: np.ndarray, kind: type = np.float32) -> str:
+        name = unique(name)
         constants.append(numpy_helper.from_array(np.ascontiguousarray(array, kind), name))
         return name
 
-    inputs: list[tuple[str, int]] = [("rows", TensorProto.FLOAT)]
     width, rows = model.input_dim, "rows"
     if columns is not None:
-        nodes_of = Columns(add, constant, TensorProto)
-        rows, inputs, width = nodes_of.rows(columns), nodes_of.inputs, 1
-    result = "probabilities" if model.task == "classify" else "predictions"
+        rows, width = Columns(add, constant, TensorProto).rows(columns), 1
 
     def whole(network: FeedForwardNeuralNetwork, prefix: str = "", output: str = "") -> str:
         z = _logits(network, rows, columns is not None, add, lambda name, *array: constant(f"{prefix}{name}", *array))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastff import Config, load_dataset
+from fastff import Config, DataError, load_dataset
 from fastff.runs.build import make_trainer
 
 pd = pytest.importorskip("pandas")
@@ -34,9 +34,11 @@ def table(rows=200):
 def inputs_of(session, frame):
     found = {}
     for wanted in session.get_inputs():
-        name, _, part = wanted.name.partition(".")
-        column = frame[name]
-        if part:
+        name, _, part = wanted.name.rpartition(".")
+        if wanted.name in frame:
+            column = frame[wanted.name]
+        else:
+            column = frame[name]
             day = (column - pd.Timestamp("1970-01-01")).dt.days
             column = {"year": column.dt.year, "month": column.dt.month, "weekday": column.dt.day_of_week, "day": day}[
                 part
@@ -96,3 +98,37 @@ def test_the_example_of_the_documents_gives_the_predictions_of_fastff(tmp_path, 
     expected = trainer.network.predict(data.x_train)
     assert np.ptp(expected) > 0
     np.testing.assert_allclose(names["predictions"][:, 0], expected, rtol=1e-4)
+
+
+def exported(frame, result="price"):
+    """A network for the frame, made without training, and its ONNX model."""
+    from fastff.nn.onnx_graph import onnx_bytes
+
+    data = load_dataset(frame, target=result)
+    config = Config(hidden=(8,), bins=6, seed=0)
+    network = make_trainer(config, data.with_validation()).network
+    return network, data, onnx_bytes(network, data.class_names, columns=data.columns)
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [("id", "id/offset"), ("id", "id/median0"), ("city", "city/flag"), ("city", "city/depth"), ("size", "0.mean"),
+     ("size", "2.weight"), ("size", "2.weight_"), ("size", "gemm_9"), ("size", "concat_4"), ("size", "rows"),
+     ("size", "probabilities"), ("size", "a/b c"), ("sold", "sold/median0")],
+)  # fmt: skip
+def test_a_column_may_be_called_as_what_is_inside(column, name):
+    frame = table()
+    frame["id"] *= 128  # of which fastff takes an offset; float64 holds it
+    frame = frame[[column, "price"]].assign(**{name: frame["size"] * 2})
+    network, data, model = exported(frame)
+    session = runtime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    assert name in {wanted.name for wanted in session.get_inputs()}
+    (found,) = session.run(None, inputs_of(session, frame))
+    np.testing.assert_allclose(found[:, 0], network.predict(data.x_train), rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["predictions", "sold.year", ""])
+def test_a_column_that_is_called_as_the_output_or_a_part_of_a_date_is_refused(name):
+    frame = table()
+    with pytest.raises(DataError, match=f"^column '{name}': .*; want it renamed in the table"):
+        exported(frame[["sold", "price"]].assign(**{name: frame["size"]}))
