@@ -79,21 +79,21 @@ def plain(column: Any, name: str) -> Any:
     kind = whole.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return whole
-    texts = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if texts == pa.string_view():
-        return plain(whole.cast(pa.large_string()), name)
-    if pa.types.is_string(texts) or pa.types.is_large_string(texts):
-        few = not pa.types.is_dictionary(kind) and len(whole) > LOOK
-        few = few and pa.compute.count_distinct(whole[:LOOK]).as_py() < LOOK // 2
-        return whole.dictionary_encode() if few else whole  # then each text is looked at once
-    if pa.types.is_dictionary(kind):
-        return plain(whole.cast(texts), name)
-    usable = pa.types.is_decimal, pa.types.is_temporal, pa.types.is_null
-    if kind != pa.bool_() and (
-        not any(is_usable(kind) for is_usable in usable) or kind == pa.month_day_nano_interval()
+    coded = pa.types.is_dictionary(kind)
+    values = kind.value_type if coded else kind
+    text = values in (pa.string(), pa.large_string(), pa.string_view())
+    usable = pa.types.is_decimal, pa.types.is_temporal, pa.types.is_null, pa.types.is_integer, pa.types.is_floating
+    if not (text or values == pa.bool_() or any(is_usable(values) for is_usable in usable)) or (
+        values == pa.month_day_nano_interval()
     ):
-        raise DataError(f"column {name!r}: {kind} values, want numbers, texts or dates")
-    return whole
+        raise DataError(f"column {name!r}: {values} values, want numbers, texts or dates")
+    if values == pa.string_view():
+        return plain(whole.cast(pa.large_string()), name)
+    if coded and not text:
+        return plain(whole.cast(values), name)
+    few = text and not coded and len(whole) > LOOK
+    few = few and pa.compute.count_distinct(whole[:LOOK]).as_py() < LOOK // 2
+    return whole.dictionary_encode() if few else whole  # then each text is looked at once
 
 
 def is_text(cells: Any) -> bool:

@@ -218,6 +218,21 @@ def test_cells_of_another_kind_are_refused_by_name():
             schema.rows(pa.table({**good, **change}), "new.csv")
 
 
+@pytest.mark.parametrize("value", [[1], {"a": 1}, b"a", pa.MonthDayNano((1, 2, 3))], ids=str)
+def test_values_of_other_types_are_refused_in_dictionaries_too(value):
+    values = pa.array([value])
+    for cells in (values, pa.DictionaryArray.from_arrays([0], values)):
+        with pytest.raises(DataError, match=r"^table: column 'a': .* values, want numbers, texts or dates$"):
+            fit(a=pa.chunked_array([cells] * 40))
+
+
+def test_ranges_of_pandas_are_refused_in_one_line():
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pd.DataFrame({"a": pd.cut(np.arange(40.0), 4), "kind": KIND})
+    with pytest.raises(DataError, match=r"^table: column 'a': .*interval.* values, want numbers, texts or dates$"):
+        Schema.fit(frame, target="kind")
+
+
 def test_columns_go_by_name():
     schema = fit(a=[0.5, 1.5] * 20, b=[2.5, 3.5] * 20)
     first = schema.rows(table(a=[1.0] * 40, b=[2.0] * 40))
