@@ -109,7 +109,8 @@ class Schema:
             Names columns that were dropped as nearly every text in them is another, and columns that may be an index.
         """
         options = {"target": target, "task": task, "drop": drop, "categorical": categorical}
-        return cls.fit_to_part(as_table(table, source), options, source)[0]
+        dropped = as_names("drop", drop)
+        return cls.fit_to_part(as_table(table, source, lambda name: name not in dropped), options, source)[0]
 
     @classmethod
     def fit_to_part(
@@ -183,8 +184,8 @@ class Schema:
         DataError
             For a column that is missing or is of another kind, and for infinite numbers.
         """
-        table = as_table(table, source)
         used = [column for column in self.columns if column.features]
+        table = as_table(table, source, {column.name for column in used}.__contains__)
         places = {name: i for i, name in enumerate(table.column_names)}
         missing = [column.name for column in used if column.name not in places]
         if missing:
@@ -229,8 +230,8 @@ class Schema:
         DataError
             For a column that is missing, a gap, or a class that was not in the table of the training.
         """
-        table = as_table(table, source)
         targets = self.target if target is None else (target,)
+        table = as_table(table, source, targets.__contains__)
         if len(targets) != len(self.target):
             raise ArgumentError(f"target: {target!r}, want it left out: the model has {len(self.target)} targets")
         for name in targets:

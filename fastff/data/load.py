@@ -119,7 +119,8 @@ def load_dataset(
     if is_frame(name_or_path):
         if data_dir is not None:
             raise ArgumentError(f"data_dir: {data_dir} beside a frame, want it only for {', '.join(NAMES)}")
-        return _load_table("table", as_table(name_or_path), "table", options, **held_out)
+        table = as_table(name_or_path, wanted=lambda name: name not in columns["drop"])
+        return _load_table("table", table, "table", options, **held_out)
     path = expanded(name_or_path, "name_or_path")
     known = name_or_path if name_or_path in NAMES else None
     shards = path.is_dir() and has_parquet(path)

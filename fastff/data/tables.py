@@ -1,7 +1,8 @@
 """Reads tables as pyarrow.Table: .csv and .tsv, also packed by gzip, .parquet, and frames of pandas or polars."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,15 +72,27 @@ def read_rows(path: Path) -> np.ndarray:
     return out
 
 
-def as_table(table: Any, source: object = "table") -> Any:
-    """A pyarrow.Table as it is, or one of the columns of a frame. Raises DataError for anything else."""
+def _all(name: str) -> bool:
+    return True
+
+
+def as_table(table: Any, source: object = "table", wanted: Callable[[str], bool] = _all) -> Any:
+    """A pyarrow.Table as it is, or one of the columns of a frame. Raises DataError for anything else.
+
+    wanted: whether the column of a name is used. One that is not may hold anything, comes without its values from a
+    frame, and once if it is there twice.
+    """
     pa = arrow()
     if not isinstance(table, pa.Table):
-        table = _from_frame(table, source)
-    twice = {name for name in table.column_names if table.column_names.count(name) > 1} if _repeats(table) else set()
+        table = _from_frame(table, source, wanted)
+    names = table.column_names
+    first = {name: i for i, name in reversed([*enumerate(names)])}
+    if len(first) == len(names):
+        return table
+    twice = [name for name, count in Counter(names).items() if count > 1 and wanted(name)]
     if twice:
         raise DataError(f"{source}: the column {min(twice)!r} is there twice, want every name once")
-    return table
+    return table.select(sorted(first.values()))
 
 
 def is_frame(value: Any) -> bool:
@@ -96,25 +109,30 @@ def naming(source: object) -> Iterator[None]:
         raise DataError(f"{source}: {error}") from None
 
 
-def _repeats(table: Any) -> bool:
-    return len(set(table.column_names)) < table.num_columns
-
-
-def _from_frame(frame: Any, source: object) -> Any:
+def _from_frame(frame: Any, source: object, wanted: Callable[[str], bool]) -> Any:
     try:
         import narwhals
     except ImportError as error:
         raise MissingExtra.of("frames need narwhals", '"fastff[tables]"', error) from None
     pa = arrow()
+    names = None
     try:
+        if hasattr(frame, "loc"):  # of pandas, whose names may be numbers, and there twice
+            names = [str(name) for name in frame.columns]
+            if len(set(names)) < len(names):
+                frame = frame.loc[:, [wanted(name) for name in names]]
+            if any(not isinstance(name, str) for name in frame.columns):
+                frame = frame.rename(columns=str)
         eager = narwhals.from_native(frame, eager_only=True)
-        columns = list(eager.columns)
-        if any(not isinstance(name, str) for name in columns):
-            eager = narwhals.from_native(frame.rename(columns=str), eager_only=True)
-        return eager.to_arrow().select([str(name) for name in columns])  # without the index of a frame of pandas
+        names = names or list(eager.columns)
+        used = [name for name in names if wanted(name)]
+        read = eager.select(used).to_arrow().select(used)  # without the index of a frame of pandas
     except (pa.ArrowException, TypeError, ValueError, AttributeError, KeyError) as error:
         detail = " ".join(str(error).split())[:200]
         raise DataError(f"{source}: {type(frame).__name__} that cannot be read: {detail}; want a frame") from None
+    columns = dict(zip(used, read.columns, strict=True))
+    nothing = pa.nulls(len(eager))
+    return pa.table([columns.get(name, nothing) for name in names], names)
 
 
 def _read_parquet(path: Path) -> Any:

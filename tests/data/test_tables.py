@@ -11,6 +11,7 @@ import pytest
 
 from fastff import load_dataset
 from fastff.data.cells import GAPS, arrow
+from fastff.data.columns import Schema
 from fastff.data.tables import read_rows, read_table
 from fastff.errors import ArgumentError, DataError, MissingExtra
 
@@ -251,6 +252,40 @@ def test_frames_of_every_library_give_the_same_rows():
         np.testing.assert_array_equal(data.y_train, first.y_train)
     numbered = load_dataset(pd.DataFrame({0: [1, 2, 3], 1: [1, 0, 1]}), target="1")
     assert numbered.columns.feature_names == ("0",)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"e": [1, "a", 2.5, None]},
+        {"e": [1j] * 4},
+        {"e": [[1], {}, "x", 2]},
+        "sparse",
+        "twice",
+        {7: [1, "a", 2.5, None]},
+    ],
+    ids=str,
+)
+def test_columns_of_a_frame_that_are_not_used_may_hold_anything(more):
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    first = load_dataset(pa.table(COLUMNS), target="kind")
+    frame = pd.DataFrame(COLUMNS)
+    if more == "twice":
+        frame = pd.concat([pd.DataFrame({"e": [1, 2, 3, 4], "f": 0})[["e", "f", "e"]], frame], axis=1)
+    elif more == "sparse":
+        frame["e"] = pd.arrays.SparseArray([0, 0, 0, 1])
+    else:
+        frame = pd.concat([pd.DataFrame(more), frame], axis=1)
+    np.testing.assert_array_equal(first.columns.rows(frame), first.x_train)
+    np.testing.assert_array_equal(first.columns.labels(frame), first.y_train)
+    names = list(dict.fromkeys(str(name) for name in frame.columns if name not in COLUMNS))
+    for schema in (load_dataset(frame, target="kind", drop=names).columns,
+                   Schema.fit(frame, target="kind", drop=names)):  # fmt: skip
+        schema = Schema.from_description(schema.description())
+        assert schema.feature_names == first.columns.feature_names
+        np.testing.assert_array_equal(schema.rows(frame[list(COLUMNS)]), first.x_train)
+    with pytest.raises(DataError, match=r"has no column 'n', .* found .*city, ok, kind"):
+        first.columns.rows(frame.drop(columns="n"))
 
 
 def test_frames_that_are_none():
