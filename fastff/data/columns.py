@@ -24,6 +24,7 @@ from fastff.system.limits import check_room
 
 TASKS = ("auto", "classify", "regress")
 FEW_ROWS = 20  # in fewer rows, whole numbers that never repeat are nothing to warn about
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 MOST_NAMED = 10  # columns that one warning names
 
 
@@ -204,8 +205,7 @@ class Schema:
             for column in used:
                 column.fill(table.column(places[column.name]), out[:, at : at + len(column.features)])
                 at += len(column.features)
-            if not self.wide:
-                _check_overflow(out, self.feature_names)
+            _check_overflow(out, self.feature_names)
         return out
 
     def labels(self, table: Any, source: object = "table", target: str | None = None) -> np.ndarray:
@@ -243,8 +243,9 @@ class Schema:
             if self.task == "classify":
                 return self._classes.numbers(found[0], targets[0])
             found = [as_written(cells, decimal_sign(table)) for cells in found]
-            numbers = [target_numbers(cells, name) for cells, name in zip(found, targets, strict=True)]
-        return numbers[0] if len(numbers) == 1 else np.column_stack(numbers)
+            numbers = np.column_stack([target_numbers(cells, name) for cells, name in zip(found, targets, strict=True)])
+            _check_overflow(numbers, targets)
+        return numbers[:, 0] if len(targets) == 1 else numbers
 
     def labelled(self, table: Any, source: object = "table", target: str | None = None) -> tuple[Any, int]:
         """The rows of a table that have a label, and how many have none; `target` as for labels, which raises."""
@@ -306,12 +307,13 @@ def _with_targets(table: Any, targets: Sequence[str], missing: np.ndarray, sourc
     return table.filter(parse.arrow().array(~missing))
 
 
-def _check_overflow(out: np.ndarray, names: Sequence[str]) -> None:
-    """A number that the training did not have may be too large for float32."""
+def _check_overflow(values: np.ndarray, names: Sequence[str]) -> None:
+    """Raise DataError for a number that is too large for float32, in which a network computes also with wide rows."""
     start = 0
-    for block in row_blocks(out):
-        if not np.isfinite(block).all():
-            row, at = np.unravel_index(np.argmin(np.isfinite(block)), block.shape)
+    for block in row_blocks(values):
+        good = np.abs(block) <= FLOAT32_MAX
+        if not good.all():
+            row, at = np.unravel_index(np.argmin(good), block.shape)
             raise DataError(f"column {names[int(at)]!r}: beyond 3.4e38 at row {start + row}, want smaller numbers")
         start += len(block)
 

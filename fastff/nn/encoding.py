@@ -8,7 +8,7 @@ import numpy as np
 from fastff.data.rows import Rows, Shards, check_finite, check_rows
 from fastff.engine.panels import Panels
 from fastff.engine.program import Program
-from fastff.errors import ArgumentError
+from fastff.errors import ArgumentError, DataError
 from fastff.kernels import encoding
 from fastff.nn.layers import Layer
 from fastff.nn.preprocessing import Standardize, kept
@@ -99,7 +99,7 @@ class PiecewiseLinear(Layer, saved_as="piecewise_linear"):
         ArgumentError
             For bins below 1, and for rows that stay in files.
         DataError
-            For rows that are not finite numbers.
+            For rows that are not finite numbers, and for one too far from the others.
         """
         if not isinstance(after, Standardize | None):
             raise ArgumentError(f"after: {shown(after)}, want a Standardize or None")
@@ -112,7 +112,14 @@ class PiecewiseLinear(Layer, saved_as="piecewise_linear"):
         for j in range(X.shape[1]):
             column = X[:, j].astype(np.float64)
             if after is not None:
-                column = ((column - after.mean[j]).astype(np.float32) * after.scale[j]).astype(np.float64)
+                with np.errstate(over="ignore"):
+                    scaled = (column - after.mean[j]).astype(np.float32) * after.scale[j]
+                if not np.isfinite(scaled).all():
+                    far = column[np.argmin(np.isfinite(scaled))]
+                    raise DataError(
+                        f"X: column {j} holds {far:g}, too far from its other values for float32, want less"
+                    )
+                column = scaled.astype(np.float64)
             lines += [(j, *line) for line in _lines_of(np.sort(column), most)]
         sources, *bounds = zip(*lines, strict=True)
         return cls(np.array(sources, np.int64), *(np.array(values, np.float32) for values in bounds))

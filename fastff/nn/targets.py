@@ -77,8 +77,17 @@ class TargetScale(Layer, saved_as="target_scale"):
         -------
         TargetScale
             The layer for targets like these.
+
+        Raises
+        ------
+        DataError
+            For targets that are not finite numbers, and for one beyond float32.
         """
-        return cls(*statistics.of(target_array(Y, "Y"), "Y"))
+        values = target_array(Y, "Y")
+        if not np.isfinite(_float32(values)).all():
+            largest = values.flat[np.argmax(np.abs(values))]
+            raise DataError(f"Y: {largest:g} is beyond float32, want numbers below 3.4e38")
+        return cls(*statistics.of(values, "Y"))
 
     def __repr__(self) -> str:
         return f"TargetScale({self.output_dim} outputs)"

@@ -233,6 +233,24 @@ def test_ranges_of_pandas_are_refused_in_one_line():
         Schema.fit(frame, target="kind")
 
 
+@pytest.mark.parametrize("big", [1e39, -9.9e99, 1.7976931348623157e308])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_numbers_beyond_float32_are_refused_with_their_row(big, rows):
+    ordinary = [i / 7 for i in range(40)]
+    values = [*ordinary[:3], *[big] * rows, *ordinary[3 + rows :]]
+    fitted = load_dataset(
+        pa.table({"a": ordinary, "y": ordinary, "ms": [10**12 + i // 2 for i in range(40)]}), target="y"
+    )
+    assert fitted.columns.wide
+    for data, target in (({"a": values, "y": ordinary}, "a"), ({"a": ordinary, "y": values}, "y")):
+        with pytest.raises(
+            DataError, match=f"^table: column '{target}': beyond 3.4e38 at row 3, want smaller numbers$"
+        ):
+            load_dataset(pa.table(data), target="y", task="regress")
+    with pytest.raises(DataError, match=r"^table: column 'a': beyond 3.4e38 at row 3, want smaller numbers$"):
+        fitted.columns.rows(pa.table({"a": values, "ms": [10**12] * 40}))
+
+
 def test_columns_go_by_name():
     schema = fit(a=[0.5, 1.5] * 20, b=[2.5, 3.5] * 20)
     first = schema.rows(table(a=[1.0] * 40, b=[2.0] * 40))

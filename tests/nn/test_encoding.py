@@ -1,5 +1,7 @@
 """PiecewiseLinear: a feature's value in each of its ranges, beside a float64 twin, in training, files and ONNX."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,6 +150,12 @@ def test_what_does_not_fit_is_refused_by_name():
         PiecewiseLinear.fit(x, 3, after=5)
     with pytest.raises(DataError, match="X: rows of 2 values, want 3"):
         PiecewiseLinear.fit(x, 3, after=Standardize(np.zeros(3), np.ones(3)))
+    for far in (3e38, -3e38):
+        X = np.where(np.arange(40) % 19 == 3, far, 1e-3 * np.sin(np.arange(40)))[:, None]
+        with pytest.raises(
+            DataError, match=rf"^X: column 0 holds {re.escape(f'{far:g}')}, too far from its other values"
+        ):
+            PiecewiseLinear.fit(X, 4, after=scale_by_quarters(X))
     with pytest.raises(DataError, match=r"X: nan at row 1, column 0"):
         PiecewiseLinear.fit([[1.0], [np.nan]], 3)
     with pytest.raises(ArgumentError, match="sources: float64 of shape"):

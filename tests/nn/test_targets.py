@@ -158,6 +158,7 @@ def test_onnx_gives_the_same_numbers(count, last):
         (lambda: TargetScale([1.0], [-1.0]), "std: -1, want no negative value"),
         (lambda: TargetScale([1e39], [1.0]), "mean and std: beyond float32"),
         (lambda: TargetScale.fit(["a"]), "Y: holds <U1 values, want numbers to predict"),
+        (lambda: TargetScale.fit([1.0, -1e200]), r"Y: -1e\+200 is beyond float32, want numbers below 3.4e38"),
         (lambda: TargetScale.fit([[1.0], [np.nan]]), "Y: nan at row 1, want finite numbers"),
         (lambda: fitted(network(TargetScale.fit(T)), T[:, 0]), "Y: rows of 1, want 2: a number for each output"),
         (lambda: fitted(network(TargetScale.fit(T)), T[:5]), "Y: 5 targets for 103 rows, want one a row"),
