@@ -16,7 +16,7 @@ from fastff.data.column import Column, column_from, fit_column
 from fastff.data.decimals import as_written
 from fastff.data.labels import ClassNames, choose_task, class_names_of, target_numbers, without_labels
 from fastff.data.names import as_names, check_named, chosen_targets
-from fastff.data.tables import as_table, decimal_sign, naming
+from fastff.data.tables import as_in_file, as_table, decimal_sign, naming
 from fastff.errors import ArgumentError, DataError
 from fastff.system.arguments import check_choice
 from fastff.system.blocks import row_blocks
@@ -52,7 +52,8 @@ class Schema:
     wide : bool
         Whether rows are float64, because float32 would not keep the differences in some column.
     decimal : str
-        The decimal sign of the file, a point or a comma; later files have it too, unless they show another one.
+        The decimal sign of the file, a point or a comma; later files, and frames with numbers in texts, have it too,
+        unless they show another one.
     """
 
     columns: tuple[Column, ...]
@@ -187,8 +188,8 @@ class Schema:
         """
         used = [column for column in self.columns if column.features]
         table = as_table(table, source, {column.name for column in used}.__contains__)
-        places = {name: i for i, name in enumerate(table.column_names)}
-        missing = [column.name for column in used if column.name not in places]
+        there = set(table.column_names)
+        missing = [column.name for column in used if column.name not in there]
         if missing:
             listed = ", ".join(repr(name) for name in missing[:MOST_NAMED])
             raise DataError(
@@ -201,9 +202,10 @@ class Schema:
         kind = np.dtype(np.float64 if self.wide else np.float32)
         check_room(f"{source}: {table.num_rows:,} rows of {width:,} numbers", table.num_rows * width * kind.itemsize)
         out, at = np.empty((table.num_rows, width), kind), 0
+        table = as_in_file(table.select([column.name for column in used]), self.texts, self.decimal, source)
         with naming(source), np.errstate(over="ignore"):
-            for column in used:
-                column.fill(table.column(places[column.name]), out[:, at : at + len(column.features)])
+            for column, cells in zip(used, table.columns, strict=True):
+                column.fill(cells, out[:, at : at + len(column.features)])
                 at += len(column.features)
             _check_overflow(out, self.feature_names)
         return out
@@ -242,7 +244,7 @@ class Schema:
             found = [parse.plain(table.column(name), name) for name in targets]
             if self.task == "classify":
                 return self._classes.numbers(found[0], targets[0])
-            found = [as_written(cells, decimal_sign(table)) for cells in found]
+            found = [as_written(cells, decimal_sign(table, self.decimal)) for cells in found]
             numbers = np.column_stack([target_numbers(cells, name) for cells, name in zip(found, targets, strict=True)])
             _check_overflow(numbers, targets)
         return numbers[:, 0] if len(targets) == 1 else numbers
@@ -256,7 +258,7 @@ class Schema:
         with naming(source):
             found = [parse.plain(table.column(name), name) for name in targets]
             gaps = self._classes.gaps if self.task == "classify" else parse.GAPS
-            missing = without_labels(found, targets, self.task, decimal_sign(table), gaps)
+            missing = without_labels(found, targets, self.task, decimal_sign(table, self.decimal), gaps)
         rows = int(missing.sum())
         if rows == len(missing) > 0:
             raise DataError(f"{source}: no row has a label in the column {targets[0]!r}")

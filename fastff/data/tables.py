@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastff.data.cells import arrow, numbers, plain
+from fastff.data.decimals import columns_show_comma, with_points
 from fastff.data.readers import reading
 from fastff.data.text_tables import DECIMAL, TextTable
 from fastff.errors import DataError, MissingExtra
@@ -51,9 +52,19 @@ def read_table(path: Path, texts: Sequence[str] = (), decimal: str = ".") -> Any
         return form.read(texts)
 
 
-def decimal_sign(table: Any) -> str:
-    """The decimal sign of the file of a table, a point where it had none."""
-    return ((table.schema.metadata or {}).get(DECIMAL) or b".").decode()
+def decimal_sign(table: Any, otherwise: str = ".") -> str:
+    """The decimal sign of the file of a table; `otherwise` of a frame, or of a file that has none."""
+    return ((table.schema.metadata or {}).get(DECIMAL) or otherwise.encode()).decode()
+
+
+def as_in_file(table: Any, texts: Sequence[str], decimal: str, source: object) -> Any:
+    """A table whose cells of text hold numbers as those of a file that `read_table` reads by this decimal sign."""
+    if decimal == "." or DECIMAL in (table.schema.metadata or {}):
+        return table
+    with naming(source):
+        names = table.column_names
+        table = arrow().table([plain(table.column(name), name) for name in names], names)
+    return with_points(table, texts, source, shown=columns_show_comma(table))
 
 
 def read_rows(path: Path) -> np.ndarray:

@@ -105,6 +105,24 @@ def test_a_later_file_has_the_decimal_sign_of_the_training_unless_it_shows_anoth
         point.rows(read_table(save(tmp_path, "price;rate\n2;1,234\n"), point.texts, point.decimal))
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
+def test_texts_of_a_frame_have_the_decimal_sign_of_the_training(tmp_path, kind):
+    path = save(tmp_path, "price;rate;city;y\n1.500;0,5;1.500;x\n900;2,25;900;y\n1.500;1;1.500;x\n900;1;900;y\n")
+    schema = load_dataset(path, target="y", categorical=["city"]).columns
+    numbers = load_dataset(path, target="price", task="regress").columns
+    for price, rate, found in (("1.500", "0,5", [1500, 0.5]), ("1.500", "2", [1500, 2]), ("1500", "0.5", [1500, 0.5])):
+        texts = {name: pa.array([cell] * 2).cast(kind) for name, cell in
+                 {"price": price, "rate": rate, "city": "1.500", "more": "0.5"}.items()}  # fmt: skip
+        np.testing.assert_array_equal(schema.rows(pa.table(texts)), [[*found, 1, 0]] * 2)
+        np.testing.assert_array_equal(numbers.labels(pa.table(texts)), [found[0]] * 2)
+        assert numbers.labelled(pa.table(texts))[1] == 0
+    np.testing.assert_array_equal(
+        schema.rows(pa.table({"price": [1.5], "rate": [0.5], "city": ["900"]})), [[1.5, 0.5, 0, 1]]
+    )
+    with pytest.raises(DataError, match="t: column 'rate' has decimal points, and column 'price' may have points"):
+        schema.rows(pa.table({"price": ["1.500"], "rate": ["0.5"], "city": ["900"]}), "t")
+
+
 def test_a_target_may_have_a_decimal_comma(tmp_path):
     data = load_dataset(save(tmp_path, "a;price\n1;1.234,5\n2;1,234\n"), target="price", task="regress")
     np.testing.assert_array_equal(data.y_train, [1234.5, 1.234])
