@@ -55,6 +55,14 @@ EXACT = 1 << 53  # float64 holds every whole number up to this one
 _imported: list[Any] = []  # pyarrow, once it is: to import it again takes long where there are thousands of columns
 
 
+class CellError(DataError):
+    """A cell that cannot be used: what was found, in which row, and what is wanted."""
+
+    def __init__(self, found: str, row: int, wanted: str) -> None:
+        super().__init__(f"{found} at row {row}, want {wanted}")
+        self.found, self.row, self.wanted = found, row, wanted
+
+
 def arrow() -> Any:
     """The module pyarrow, with compute, csv and parquet. Raises MissingExtra where it is not installed."""
     if _imported and sys.modules.get("pyarrow") is _imported[0]:
@@ -131,7 +139,7 @@ def numbers(cells: Any, name: str, offset: int = 0) -> np.ndarray:
     if values is None:
         check_clear(cells, name)
         row, text = _no_number(cells)
-        raise DataError(f"column {name!r}: {text[:40]!r} at row {row}, want a number")
+        raise CellError(f"column {name!r}: {text[:40]!r}", row, "a number")
     return _finite(_spread(np.append(_values(values, name, offset), np.nan), cells), name)
 
 
@@ -224,7 +232,7 @@ def _values(cells: Any, name: str, offset: int) -> np.ndarray:
 def _finite(values: np.ndarray, name: str) -> np.ndarray:
     if np.isinf(values).any():
         row = int(np.argmax(np.isinf(values)))
-        raise DataError(f"column {name!r}: {values[row]} at row {row}, want a finite number or a gap")
+        raise CellError(f"column {name!r}: {values[row]}", row, "a finite number or a gap")
     return values
 
 

@@ -16,7 +16,7 @@ from fastff.data.column import Column, column_from, fit_column
 from fastff.data.decimals import as_written
 from fastff.data.labels import ClassNames, choose_task, class_names_of, target_numbers, without_labels
 from fastff.data.names import as_names, check_named, chosen_targets
-from fastff.data.tables import as_in_file, as_table, decimal_sign, naming
+from fastff.data.tables import as_in_file, as_table, decimal_sign, naming, without_rows
 from fastff.errors import ArgumentError, DataError
 from fastff.system.arguments import check_choice
 from fastff.system.blocks import row_blocks
@@ -145,7 +145,7 @@ class Schema:
         # Only with the classes do labels have numbers, and these say which rows are to be fitted.
         labels = cls((), targets, chosen, classes, reason, False, decimal).labels(table, source)
         rows = choose(labels, chosen)
-        with naming(source):
+        with naming(source, table):
             how = {**dict.fromkeys(drop, "drop"), **dict.fromkeys(categorical, "text")}
             pairs = zip(names, table.columns, strict=True)
             columns = [fit_column(column, name, how.get(name), rows) for name, column in pairs if name not in targets]
@@ -201,9 +201,9 @@ class Schema:
         width = sum(len(column.features) for column in used)
         kind = np.dtype(np.float64 if self.wide else np.float32)
         check_room(f"{source}: {table.num_rows:,} rows of {width:,} numbers", table.num_rows * width * kind.itemsize)
-        out, at = np.empty((table.num_rows, width), kind), 0
+        out, at, given = np.empty((table.num_rows, width), kind), 0, table
         table = as_in_file(table.select([column.name for column in used]), self.texts, self.decimal, source)
-        with naming(source), np.errstate(over="ignore"):
+        with naming(source, given), np.errstate(over="ignore"):
             for column, cells in zip(used, table.columns, strict=True):
                 column.fill(cells, out[:, at : at + len(column.features)])
                 at += len(column.features)
@@ -240,7 +240,7 @@ class Schema:
             if name not in table.column_names:
                 listed = ", ".join(table.column_names[:MOST_NAMED])
                 raise DataError(f"{source}: has no column {name!r} with the labels; found {listed}")
-        with naming(source):
+        with naming(source, table):
             found = [parse.plain(table.column(name), name) for name in targets]
             if self.task == "classify":
                 return self._classes.numbers(found[0], targets[0])
@@ -262,7 +262,7 @@ class Schema:
         rows = int(missing.sum())
         if rows == len(missing) > 0:
             raise DataError(f"{source}: no row has a label in the column {targets[0]!r}")
-        return (table.filter(parse.arrow().array(~missing)) if rows else table), rows
+        return (without_rows(table, missing) if rows else table), rows
 
     def description(self) -> dict[str, Any]:
         """The schema as values of JSON, from which `from_description` makes it again."""
@@ -306,7 +306,7 @@ def _with_targets(table: Any, targets: Sequence[str], missing: np.ndarray, sourc
     if rows == len(missing):
         raise DataError(f"column {listed}: no row has a value, want the target in at least one")
     warnings.warn(f"{source}: {rows:,} of {len(missing):,} rows have no {listed} and are left out", stacklevel=4)
-    return table.filter(parse.arrow().array(~missing))
+    return without_rows(table, missing)
 
 
 def _check_overflow(values: np.ndarray, names: Sequence[str]) -> None:
@@ -316,7 +316,7 @@ def _check_overflow(values: np.ndarray, names: Sequence[str]) -> None:
         good = np.abs(block) <= FLOAT32_MAX
         if not good.all():
             row, at = np.unravel_index(np.argmin(good), block.shape)
-            raise DataError(f"column {names[int(at)]!r}: beyond 3.4e38 at row {start + row}, want smaller numbers")
+            raise parse.CellError(f"column {names[int(at)]!r}: beyond 3.4e38", start + int(row), "smaller numbers")
         start += len(block)
 
 

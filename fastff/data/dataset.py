@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastff.data.cells import numbers, plain
+from fastff.data.cells import CellError, numbers, plain
 from fastff.data.columns import Schema
 from fastff.data.rows import Rows, Shards, check_finite, check_labels, check_rows, target_array
 from fastff.data.splits import TableSplit, digest_of, stratified
@@ -229,12 +229,12 @@ def part_table(data: Dataset, parts: Mapping[str, np.ndarray], test_share: float
 
 def _weights(table: Any, column: str, source: object) -> np.ndarray:
     """The weights of the rows in a column of a table. Raises DataError unless each is a number of at least 0."""
-    with naming(f"weight_column: {source}"):
+    with naming(f"weight_column: {source}", table):
         weights = numbers(plain(table.column(column), column), column)
         bad = ~(weights >= 0)
         if bad.any():
             row = int(np.argmax(bad))
-            raise DataError(f"column {column!r}: the weight {weights[row]} at row {row}, want a number of at least 0")
+            raise CellError(f"column {column!r}: the weight {weights[row]}", row, "a number of at least 0")
         if not weights.any():
             raise DataError(f"column {column!r}: all weights are 0, want some above")
     return weights

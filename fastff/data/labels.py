@@ -42,7 +42,7 @@ class ClassNames:
             row = int(np.argmax(numbers < 0))
             unknown = names[codes[row]]
             listed = ", ".join(self.names[:LISTED]) + (", ..." if len(self.names) > LISTED else "")
-            raise DataError(f"column {column!r}: the class {unknown[:40]!r} at row {row}, want one of: {listed}")
+            raise parse.CellError(f"column {column!r}: the class {unknown[:40]!r}", row, f"one of: {listed}")
         return numbers
 
     def find(self, name: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastff.data.cells import arrow, numbers, plain
+from fastff.data.cells import CellError, arrow, numbers, plain
 from fastff.data.decimals import columns_show_comma, with_points
 from fastff.data.readers import reading
 from fastff.data.text_tables import DECIMAL, TextTable
@@ -18,6 +18,7 @@ from fastff.system.limits import check_room, check_unpacked
 
 ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 PARQUET_ROWS = 1 << 16  # rows read at a time
+LEFT_OUT = b"fastff.left_out"  # in the metadata of a table: the numbers of rows that were left out of it
 
 
 def is_table(path: Path) -> bool:
@@ -112,12 +113,31 @@ def is_frame(value: Any) -> bool:
 
 
 @contextmanager
-def naming(source: object) -> Iterator[None]:
-    """Within the block, a DataError about a column also says which table it is in."""
+def naming(source: object, table: Any = None) -> Iterator[None]:
+    """Within the block, a DataError about a column also says which table it is in.
+
+    table: where `without_rows` may have made it; errors then have the numbers that the rows had before.
+    """
     try:
         yield
+    except CellError as error:
+        row = error.row if table is None else _row_before(table, error.row)
+        raise DataError(f"{source}: {CellError(error.found, row, error.wanted)}") from None
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
+
+
+def without_rows(table: Any, left_out: np.ndarray) -> Any:
+    """A table without some of its rows, given as flags (N,)."""
+    numbers = np.flatnonzero(left_out).astype("<i8").tobytes()
+    kept = table.filter(arrow().array(~left_out))
+    return kept.replace_schema_metadata({**(table.schema.metadata or {}), LEFT_OUT: numbers})
+
+
+def _row_before(table: Any, row: int) -> int:
+    """The number that a row had before some were left out."""
+    left_out = np.frombuffer((table.schema.metadata or {}).get(LEFT_OUT, b""), "<i8")
+    return int(np.delete(np.arange(table.num_rows + len(left_out)), left_out)[row])
 
 
 def _from_frame(frame: Any, source: object, wanted: Callable[[str], bool]) -> Any:

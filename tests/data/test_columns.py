@@ -12,6 +12,7 @@ from fastff.data.columns import Schema
 from fastff.errors import ArgumentError, DataError
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+pytest.importorskip("pyarrow.csv")
 RNG = np.random.default_rng(0)
 KIND = ["x", "y"] * 20
 
@@ -386,6 +387,34 @@ def test_rows_without_a_target_are_left_out(gap):
         pytest.raises(DataError, match="column 'y': 'x' in every row, want at least two classes"),
     ):
         Schema.fit(data.set_column(1, "y", pa.array([gap, "x"] * 20)), target="y")
+
+
+@pytest.mark.filterwarnings("ignore:.* have no 'y'")
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ({"z": float("inf")}, "t.csv: column 'z': inf at row 37, want a finite number or a gap"),
+        ({"z": 1e39}, "t.csv: column 'z': beyond 3.4e38 at row 37, want smaller numbers"),
+        ({"w": -1.0}, "weight_column: .*t.csv: column 'w': the weight -1.0 at row 37, want a number of at least 0"),
+    ],
+)
+def test_the_row_in_an_error_is_that_of_the_file_where_others_are_left_out(tmp_path, cell, said):
+    gaps = [*range(10), 20, 50]
+    columns = {"z": [i / 7 for i in range(60)], "w": [1.5] * 60, "y": ["p", "q"] * 30}
+    columns["y"] = [None if i in gaps else y for i, y in enumerate(columns["y"])]
+    good = pa.table(columns)
+    for name, value in cell.items():
+        columns[name][37] = value
+    pa.csv.write_csv(pa.table(columns), tmp_path / "t.csv")
+    with pytest.raises(DataError, match=said):
+        load_dataset(tmp_path / "t.csv", target="y", weight_column="w")
+    schema = load_dataset(good, target="y", drop=["w"]).columns
+    if "z" in cell:
+        with pytest.raises(DataError, match=said):
+            schema.rows(schema.labelled(pa.table(columns))[0], "t.csv")
+    columns["y"][40] = "r"
+    with pytest.raises(DataError, match="the class 'r' at row 40, want one of: p, q"):
+        schema.labels(schema.labelled(pa.table(columns))[0])
 
 
 def test_rows_without_a_number_to_predict_are_left_out():
