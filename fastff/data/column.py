@@ -246,7 +246,12 @@ def _part(times: np.ndarray, part: str) -> np.ndarray:
 def _flags(cells: Any, name: str) -> np.ndarray:
     """Flags as float64, NaN for a gap, also where they are written as texts."""
     if not parse.is_text(cells):
-        return parse.numbers(cells, name)
+        flags = parse.numbers(cells, name)
+        bad = ~(np.isnan(flags) | (flags == 0) | (flags == 1))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise parse.CellError(f"column {name!r}: {flags[row]:g}", row, "true or false")
+        return flags
     codes, names = parse.texts(cells)
     values = [_YES_NO.get(text.lower(), text) for text in names]
     wrong = next((text for text in values if isinstance(text, str) and text not in ("0", "1")), None)

@@ -205,12 +205,17 @@ def test_cells_of_another_kind_are_refused_by_name():
     schema = fit(n=[0.5, 1.5] * 20, ok=[True, False] * 20, d=DAYS)
     good = {"n": [1.5], "ok": ["true"], "d": ["2020-01-01"]}
     assert np.isfinite(schema.rows(pa.table(good))).all()
+    np.testing.assert_array_equal(
+        [schema.rows(pa.table({**good, "ok": [flag]}))[0, 1] for flag in (1, 1.0, "1", 0, False)], [1, 1, 1, 0, 0]
+    )
     for change, found in (
         ({"n": ["1.5 kg"]}, "column 'n': '1.5 kg' at row 0, want a number"),
         ({"n": [datetime.date(2020, 1, 1)]}, "column 'n': date32.* values, want numbers"),
         ({"n": [float("inf")]}, "column 'n': inf at row 0, want a finite number or a gap"),
         ({"n": [1e300]}, "column 'n': beyond 3.4e38 at row 0"),
         ({"ok": ["maybe"]}, "column 'ok': 'maybe', want true or false"),
+        ({"ok": [7]}, "column 'ok': 7 at row 0, want true or false"),
+        ({"ok": [0.5]}, "column 'ok': 0.5 at row 0, want true or false"),
         ({"d": ["soon"]}, "column 'd': texts that are no dates"),
         ({"d": [7]}, "column 'd': int64 values, want dates"),
         ({"n": [[1]]}, "column 'n': list.* values, want numbers, texts or dates"),
