@@ -2,7 +2,6 @@
 
 import csv
 import io
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from fastff import command
 from fastff.data.arrays import read_array
+from fastff.data.labels import printable
 from fastff.data.rows import check_finite, check_rows
 from fastff.data.tables import ENDINGS, is_table, read_rows, read_table
 from fastff.errors import ArgumentError, DataError
@@ -80,7 +80,7 @@ def _rows(path: Path, model: TrainedModel) -> np.ndarray:
 
 def _class_lines(probabilities: np.ndarray, names: tuple[str, ...]) -> Iterator[list[Any]]:
     shown = [_cell(name) for name in names]
-    yield ["row", "class", "name", *(f"p_{_printable(name)}" for name in names)]
+    yield ["row", "class", "name", *(f"p_{printable(name)}" for name in names)]
     for i, (row, guess) in enumerate(zip(probabilities, probabilities.argmax(1), strict=True)):
         yield [i, guess, shown[guess], *map(str, row)]  # the fewest digits that give the float32 back
 
@@ -93,17 +93,12 @@ def _number_lines(predictions: np.ndarray, names: tuple[str, ...]) -> Iterator[l
 
 def _cell(name: str) -> str:
     """The name of a class as a cell of text that spreadsheets do not take for a formula."""
-    text = _printable(name)
+    text = printable(name)
     try:
         float(text)  # -1 is no formula
     except ValueError:
         return "'" + text if text.lstrip().startswith(FORMULA) else text
     return text
-
-
-def _printable(name: str) -> str:
-    """A name with its control characters and line ends as escapes."""
-    return "".join(repr(c)[1:-1] if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in name)
 
 
 def _write(path: Path, lines: Iterator[list[Any]], arrays: dict[str, np.ndarray]) -> None:

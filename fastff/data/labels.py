@@ -1,5 +1,6 @@
 """The target of a table: whether it holds classes or numbers, and the number of the class that a label names."""
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
@@ -136,6 +137,11 @@ def check_no_gaps(missing: np.ndarray, column: str) -> None:
             f"column {column!r}: {int(missing.sum())} of {len(missing)} values are missing, the first at row "
             f"{int(np.argmax(missing))}; want the target in every row, leave out the others"
         )
+
+
+def printable(name: str) -> str:
+    """A name with its control characters and line ends as escapes, so that it is one line."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in name)
 
 
 def _are_codes(names: Sequence[str]) -> bool:

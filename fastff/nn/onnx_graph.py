@@ -11,6 +11,7 @@ import numpy as np
 
 from fastff import __version__
 from fastff.data.columns import Schema
+from fastff.data.labels import printable
 from fastff.errors import ArgumentError, MissingExtra
 from fastff.kernels.pointwise import HIGHEST
 from fastff.nn.activations import ReLU, Sigmoid, Tanh
@@ -39,9 +40,9 @@ def onnx_bytes(
     The output of a model that predicts numbers is "predictions", float32 (N, outputs), in the targets' units. With
     columns there is an input (N, 1) for each column of the table instead of "rows": fastff.nn.onnx_columns says which.
 
-    The names of the classes become the model's metadata "class_names", one on each line; notes are more of it. Raises
-    MissingExtra if onnx is not installed, ArgumentError for a layer of somebody's own, and DataError for a column that
-    is called as the output, or as a part of a date.
+    The names of the classes become the model's metadata "class_names", one on each line, with line ends within one as
+    escapes; notes are more of it. Raises MissingExtra if onnx is not installed, ArgumentError for a layer of
+    somebody's own, and DataError for a column that is called as the output, or as a part of a date.
     """
     try:
         import onnx
@@ -100,7 +101,7 @@ def onnx_bytes(
         producer_name="fastff",
         producer_version=__version__,
     )
-    names = {"class_names": "\n".join(class_names)} if class_names else {}
+    names = {"class_names": "\n".join(map(printable, class_names))} if class_names else {}
     helper.set_model_props(file, {**names, **(notes or {})})
     onnx.checker.check_model(file, full_check=True)
     return file.SerializeToString()

@@ -53,6 +53,13 @@ def test_onnxruntime_gives_the_same_probabilities_for_raw_rows(kind):
     assert session.get_inputs()[0].shape == ["N", 12]
 
 
+def test_the_names_of_classes_are_one_a_line():
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    names = ["cat", "a\nb", "c\r", "d\u2028e", "zoë's \\n"]
+    notes = onnx.load_from_string(onnx_bytes(network(), names)).metadata_props
+    assert notes[0].value.splitlines() == ["cat", "a\\nb", "c\\r", "d\\u2028e", "zoë's \\n"]
+
+
 def test_a_run_exports_and_its_onnx_predicts(tmp_path):
     pytest.importorskip("onnx", reason="onnx is not installed")
     data = write_flowers(tmp_path)
