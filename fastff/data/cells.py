@@ -160,8 +160,11 @@ def check_clear(cells: Any, name: str) -> None:
         raise DataError(f"column {name!r}: {text!r} may be {clear[0]} or {clear[1]}, want it written as one of these")
 
 
-def dates(cells: Any, name: str, form: str) -> np.ndarray:
-    """The cells as datetime64[s] (N,), NaT for a gap; texts are of this format. Raises DataError for others."""
+def dates(cells: Any, name: str, form: str) -> tuple[np.ndarray, bool]:
+    """The cells as datetime64[s] (N,), NaT for a gap, and whether they have a zone: then they are in UTC.
+
+    Texts are of this format. Raises DataError for others.
+    """
     pa = arrow()
     if is_text(cells):
         words = _words(cells)
@@ -172,13 +175,14 @@ def dates(cells: Any, name: str, form: str) -> np.ndarray:
             raise DataError(f"column {name!r}: texts that are no dates like {form or _ISO[0]}, want dates")
         cells = values if words is cells else values.take(cells.indices)
     if pa.types.is_null(cells.type):
-        return np.full(len(cells), "NaT", "M8[s]")
+        return np.full(len(cells), "NaT", "M8[s]"), False
     if not (pa.types.is_date(cells.type) or pa.types.is_timestamp(cells.type)):
         raise DataError(f"column {name!r}: {cells.type} values, want dates")
-    seconds = cells.cast(pa.timestamp("s", getattr(cells.type, "tz", None)), safe=False).cast(pa.int64())
+    zone = getattr(cells.type, "tz", None)
+    seconds = cells.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64())
     found = seconds.fill_null(0).to_numpy(zero_copy_only=False).astype("M8[s]")
     found[cells.is_null().to_numpy(zero_copy_only=False)] = np.datetime64("NaT", "s")
-    return found
+    return found, zone is not None
 
 
 def date_format(cells: Any) -> list[str]:

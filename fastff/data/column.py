@@ -29,7 +29,8 @@ class Column:
     kind: number, boolean, text, date or dropped. gap: whether there were gaps, which have a feature of their own.
     median: stands in for a gap; of dates, in seconds since 1970. offset: a whole number that is subtracted, where
     float64 would not keep the differences. texts: those with a feature of their own. other: whether rare texts share
-    one. parts: of a date. form: how a date is written. why: why the column was dropped.
+    one. parts: of a date. form: how a date is written. zoned: whether dates have a zone; then their parts are those of
+    UTC. why: why the column was dropped.
     The rest is known when it is fitted, and is not saved: unique, in every row another whole number; unclear, day and
     month of a date could be told apart by no row; wide, float32 is not precise enough.
     """
@@ -43,6 +44,7 @@ class Column:
     other: bool = False
     parts: tuple[str, ...] = ()
     form: str = ""
+    zoned: bool = False
     why: str = ""
     unique: bool = False
     unclear: bool = False
@@ -75,8 +77,13 @@ class Column:
             self._fill_texts(cells, out)
             return
         if self.kind == "date":
-            times = parse.dates(cells, self.name, self.form)
+            times, zoned = parse.dates(cells, self.name, self.form)
             missing = np.isnat(times)
+            if zoned != self.zoned and not missing.all():  # they would be hours apart
+                found, wanted = ("with", "without") if zoned else ("without", "with")
+                raise DataError(
+                    f"column {self.name!r}: times {found} a zone, want them {wanted} one as in the training"
+                )
             times[missing] = np.datetime64(int(self.median), "s")
             for i, part in enumerate(self.parts):
                 out[:, i] = _part(times, part)
@@ -219,7 +226,8 @@ def _fit_texts(cells: Any, name: str, rows: np.ndarray, *, keep: bool) -> Column
 
 
 def _fit_dates(cells: Any, name: str, rows: np.ndarray, forms: list[str]) -> Column:
-    times = _some(parse.dates(cells, name, forms[0]), rows)
+    times, zoned = parse.dates(cells, name, forms[0])
+    times = _some(times, rows)
     missing = np.isnat(times)
     gap, present = bool(missing.any()), times[~missing]
     if not len(present):
@@ -228,7 +236,8 @@ def _fit_dates(cells: Any, name: str, rows: np.ndarray, forms: list[str]) -> Col
     parts = tuple(part for part in PARTS if len(np.unique(_part(present, part))) > 1)
     if not parts:
         return Column(name, "dropped", why="the same in every row")
-    return Column(name, "date", gap, math.floor(middle), parts=parts, form=forms[0], unclear=len(forms) > 1)
+    unclear, form = len(forms) > 1, forms[0]
+    return Column(name, "date", gap, math.floor(middle), parts=parts, form=form, zoned=zoned, unclear=unclear)
 
 
 def _part(times: np.ndarray, part: str) -> np.ndarray:

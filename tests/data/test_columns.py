@@ -524,3 +524,29 @@ def test_times_are_the_same_as_texts_and_in_whatever_unit_a_file_has_them(values
     np.testing.assert_array_equal(of_texts.rows(table(a=written)), rows)
     np.testing.assert_array_equal(of_values.rows(table(a=written)), rows)
     np.testing.assert_array_equal(of_texts.rows(table(a=many)), rows)
+
+
+ZONED = [
+    [f"2020-01-01T{hour:02}:00:00+02:00" for hour in range(20)],
+    pa.array([3600 * hour for hour in range(20)], pa.timestamp("s", "Europe/Berlin")),
+]
+NAIVE = [
+    [f"2020-01-01T{hour:02}:00:00" for hour in range(20)],
+    [f"2020-01-01 {hour:02}:00" for hour in range(20)],
+    pa.array([3600 * hour for hour in range(20)], pa.timestamp("ms")),
+]
+
+
+@pytest.mark.parametrize("first", [ZONED, NAIVE], ids=["zoned", "naive"])
+def test_times_with_a_zone_and_without_are_not_mixed(first):
+    other, found, wanted = (NAIVE, "without", "with") if first is ZONED else (ZONED, "with", "without")
+    for values in first:
+        schema = fit(a=pa.chunked_array([values] * 2))
+        schema = Schema.from_description(json.loads(json.dumps(schema.description())))
+        for more in (*first, [None], [""]):
+            assert len(schema.rows(pa.table({"a": more}))) == len(more)
+        for more in other:
+            with pytest.raises(
+                DataError, match=f"column 'a': times {found} a zone, want them {wanted} one as in the tr"
+            ):
+                schema.rows(pa.table({"a": more}))
