@@ -106,12 +106,12 @@ def _check(request: dict[str, Any], say: Callable[..., None], limit: Callable[[f
     limit(SECONDS)
     try:
         script = Script(path, Path(request["folder"]))
+        solution = Solution(script.namespace, script.tree)
+        known = any(solution.find(name) for name in ALIASES)
     except BaseException as error:
         say(refused=_why(error, path))
         return
-    solution = Solution(script.namespace, script.tree)
     solution.broken |= {*late, *request["broken"]}
-    known = any(solution.find(name) for name in ALIASES)
     nothing = Result(
         "classes", "other assignment", "none of the assignment's classes is in the file", ", ".join(ALIASES)
     )

@@ -16,6 +16,7 @@ NEEDED = {"numpy", "fastff"}
 _CALLS = re.compile(
     r"(np|numpy|math)\.(?!load|save|genfromtxt|fromfile|memmap)[\w.]+|range|len|int|float|list|dict|tuple|set|bool|str"
 )
+_SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _DATA = re.compile(r"(train|val|test)", re.IGNORECASE)
 
 
@@ -61,18 +62,37 @@ class StandIn(types.ModuleType):
 
 
 class Namespace(dict[str, Any]):
-    """The file's globals. A name that only a statement which was not run would define is defined when it is missed."""
+    """The file's globals. When a name is needed that is not there, the statements that were left out and that bind or
+    change it are run, in their order.
+    """
 
-    def __init__(self, path: str, skipped: list[ast.stmt]) -> None:
+    def __init__(self, path: str) -> None:
         super().__init__(__name__="student", __file__=path)
         self._path = path
-        self._skipped = {name: node for node in skipped if not _is_guard(node) for name in _names(node)}
+        self._late: dict[str, list[ast.stmt]] = {}
+        self._begun: set[ast.stmt] = set()
+
+    def run(self, statements: list[ast.stmt]) -> None:
+        exec(compile(ast.Module(statements, []), self._path, "exec"), self)
+
+    def leave_out(self, statements: list[ast.stmt], own: set[str]) -> None:
+        """Do not run these until a name of them is needed; own are the names that the file defines."""
+        bound = {name for node in statements for name in _bound(node)}
+        for name in bound:
+            # A loop that trains is run only for what nothing else gives
+            nodes = [n for n in statements if name in (*_bound(n), *_changed(n))]
+            self._late[name] = [n for n in nodes if not _trains(n, own)] or nodes
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._late
 
     def __missing__(self, name: str) -> Any:
-        node = self._skipped.pop(name, None)
-        if node is None:
+        for node in self._late.pop(name, ()):
+            if node not in self._begun:
+                self._begun.add(node)
+                self.run([node])
+        if name not in self:
             raise KeyError(name)
-        exec(compile(ast.Module([node], []), self._path, "exec"), self)
         return dict.__getitem__(self, name)
 
 
@@ -82,8 +102,17 @@ class Script:
     def __init__(self, path: Path, data_folder: Path) -> None:
         self.path = path
         self.tree = ast.parse(path.read_bytes(), str(path))
-        self.skipped = [node for node in self.tree.body if not _is_definition(node)]
-        self.namespace = Namespace(str(path), self.skipped)
+        own = {node.name for node in ast.walk(self.tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+        others = [node for node in self.tree.body if not _is_definition(node, own)]
+        # A constant that another statement changes is not ready before that statement has run
+        changed = {n for node in others if not _trains(node, own) for n in (*_bound(node), *_changed(node))}
+        constants = (ast.Assign, ast.AnnAssign)
+        self.skipped = [
+            node
+            for node in self.tree.body
+            if node in others or (isinstance(node, constants) and changed & {*_bound(node)})
+        ]
+        self.namespace = Namespace(str(path))
         self.namespace["__builtins__"] = {
             **vars(builtins),
             "__import__": _importing(builtins.__import__),
@@ -92,12 +121,16 @@ class Script:
             "breakpoint": lambda *_, **__: None,
         }
         sys.path.insert(0, str(path.parent))
-        self.failed = [reason for node in self.tree.body if _is_definition(node) and (reason := self._define(node))]
+        self.namespace.leave_out([node for node in self.skipped if not _is_guard(node)], own)
+        self.failed = [reason for node in self.tree.body if node not in self.skipped and (reason := self._define(node))]
 
     def _define(self, node: ast.stmt) -> str:
         """Run a definition. What is wrong with a constant is returned, as it may not matter; the rest must be right."""
         try:
-            exec(compile(ast.Module([node], []), str(self.path), "exec"), self.namespace)
+            for part in _parts(node) if isinstance(node, ast.ClassDef) else ():
+                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and part.id in self.namespace:
+                    self.namespace[part.id]  # in the body of a class Python does not ask for names that are missing
+            self.namespace.run([node])
         except Exception as error:
             if not isinstance(node, (ast.Assign, ast.AnnAssign)):
                 raise
@@ -114,24 +147,27 @@ class Script:
             for node in self.skipped
             for part in (node.body if isinstance(node, ast.If) and _is_guard(node) else [node])
         ]
-        exec(compile(ast.Module(body, []), str(self.path), "exec"), self.namespace)
+        self.namespace.run(body)
 
 
 def _is_guard(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
 
 
-def _is_definition(node: ast.stmt) -> bool:
-    if isinstance(node, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)):
+def _is_definition(node: ast.stmt, own: set[str]) -> bool:
+    """Whether a statement imports, defines, or assigns a constant to names or to attributes of the file's classes."""
+    if isinstance(node, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Pass)):
         return True
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return all(isinstance(target, (ast.Name, ast.Tuple)) for target in targets) and _is_constant(node.value)
-    if isinstance(node, ast.Try):
-        inner = [*node.body, *node.orelse, *node.finalbody, *(part for h in node.handlers for part in h.body)]
-        return all(isinstance(part, ast.Pass) or _is_definition(part) for part in inner)
+        ready = all(
+            isinstance(t, (ast.Name, ast.Tuple)) or (isinstance(t, ast.Attribute) and _root(t) in own) for t in targets
+        )
+        return ready and _is_constant(node.value)
+    if isinstance(node, ast.Try):  # whatever its handlers do: modules that are missing are replaced
+        return all(_is_definition(part, own) for part in [*node.body, *node.orelse, *node.finalbody])
     if isinstance(node, ast.If) and not _is_guard(node):
-        return _is_constant(node.test) and all(map(_is_definition, [*node.body, *node.orelse]))
+        return _is_constant(node.test) and all(_is_definition(part, own) for part in [*node.body, *node.orelse])
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
@@ -142,8 +178,48 @@ def _is_constant(value: ast.expr | None) -> bool:
     return all(_CALLS.fullmatch(call) for call in calls)
 
 
-def _names(node: ast.stmt) -> set[str]:
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+def _trains(node: ast.stmt, own: set[str]) -> bool:
+    """Whether a statement has a loop that calls what the file defines, by name."""
+    loops = [part for part in _parts(node) if isinstance(part, (ast.For, ast.While))]
+    calls = [part.func for loop in loops for part in ast.walk(loop) if isinstance(part, ast.Call)]
+    return any(getattr(call, "attr", getattr(call, "id", "")) in own for call in calls)
+
+
+def _parts(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and what it consists of, without the insides of functions and classes in it, whose names are others."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, _SCOPES):
+            yield child
+        else:
+            yield from _parts(child)
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement binds."""
+    for part in _parts(node):
+        if isinstance(part, (ast.FunctionDef, ast.ClassDef)):
+            yield part.name
+        elif isinstance(part, ast.alias):
+            yield part.asname or part.name.split(".")[0]
+        elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            yield part.id
+
+
+def _changed(node: ast.stmt) -> Iterator[str]:
+    """The names of objects of which a statement sets an item or an attribute, or calls a method for its effect."""
+    for part in _parts(node):
+        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
+            yield _root(part.value.func) if isinstance(part.value.func, ast.Attribute) else ""
+        elif isinstance(part, (ast.Attribute, ast.Subscript)) and not isinstance(part.ctx, ast.Load):
+            yield _root(part)
+
+
+def _root(node: ast.expr) -> str:
+    """The name at which a chain of attributes, items and calls begins, or nothing."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _importing(real: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,12 +25,7 @@ ELSEWHERE = {
         "fastff/check/solution.py",
         "fastff/check/training.py",
     ],
-    "tests/check/test_process.py": [
-        "fastff/check/__main__.py",
-        "fastff/check/notebook.py",
-        "fastff/check/report.py",
-        "fastff/check/script.py",
-    ],
+    "tests/check/test_process.py": ["fastff/check/__main__.py", "fastff/check/notebook.py", "fastff/check/report.py"],
     "tests/commands/test_commands.py": [
         "fastff/command.py",
         "fastff/evaluate/__main__.py",

@@ -1,0 +1,56 @@
+"""What is loaded of a student's file, and what is run of it: names have the values that they would have in Python."""
+
+import sys
+
+import pytest
+
+from fastff.check.script import Script
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """A function that loads a text as a student's file."""
+    path = tmp_path / "homework.py"
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", [str(path)])
+
+    def load(text):
+        path.write_text(text, "utf-8")
+        return Script(path, tmp_path)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("statements", "expression"),
+    [
+        ('config = {}\nconfig["beta"] = 0.9', 'config["beta"]'),
+        ('config = dict(lr=1e-3)\nconfig.update(beta=float("0.9"))', 'config["beta"]'),
+        ('config = {}\nfor name in ("beta", "beta2"):\n    config[name] = 0.9', 'config["beta2"]'),
+        ("betas = []\nbetas.append(0.9)", "betas[0]"),
+        ("beta = 1.8\nbeta /= 2", "beta"),
+        ("beta = None\nif str.isdigit('1'):\n    beta = 0.9", "beta"),
+        ("class Layer:\n    pass\n\n\nLayer.beta = 0.9", "Layer.beta"),
+        ("class Layer:\n    def f(self):\n        return 0.9\n\n\nLayer.__call__ = Layer.f", "Layer()()"),
+        ("class L:\n    pass\n\n\nLayer = L\nLayer.beta = 0.9", "Layer.beta"),
+        ("import json\nconfig = json.loads('{}')\nconfig['beta'] = 0.9\n\n\nclass Layer:\n    beta = config['beta']",
+         "Layer.beta"),
+        ("import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--beta', type=float, default=0.9)\n"
+         "args = parser.parse_args()", "args.beta"),
+        ("try:\n    import math as m\nexcept ImportError:\n    print('pip install math')\n    raise SystemExit(1)",
+         "m.floor(1.2) * 0.9"),
+        ("try:\n    import math\n    str.isdigit('1')\nexcept ImportError:\n    raise", "math.floor(1.2) * 0.9"),
+    ],
+)  # fmt: skip
+def test_a_name_has_the_value_that_all_statements_about_it_give(load, statements, expression):
+    script = load(f"{statements}\n\n\ndef needed():\n    return {expression}\n")
+    assert script.namespace["needed"]() == 0.9
+
+
+def test_what_trains_is_not_run_for_a_name_that_it_changes(load):
+    """Neither is anything that no name needs."""
+    training = "losses = [0.5]\nfor epoch in range(9):\n    losses.append(train())\nprint(1 / 0)\n"
+    script = load(f"def train():\n    raise RuntimeError\n\n\n{training}\n\ndef needed():\n    return losses\n")
+    assert script.namespace["needed"]() == [0.5]
+    with pytest.raises(RuntimeError):
+        script.run_main()
