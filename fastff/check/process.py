@@ -3,8 +3,10 @@
 A part that takes too long ends its process; the parts that do not stand on it are run by the next one.
 """
 
+import builtins
 import contextlib
 import faulthandler
+import io
 import json
 import os
 import re
@@ -28,6 +30,7 @@ SECONDS = 3  # for a part; the training loop has MORE
 ALL_SECONDS = 20  # for a process, should the limit of a part not end it
 AFTERWARDS = 1.5  # for a part, once one took too long: what is wrong in one place often is in others
 MORE = 2
+_DATA = re.compile(r"(train|val|test)", re.IGNORECASE)
 
 
 class NotLoadable(Exception):
@@ -82,10 +85,11 @@ def main(given: str) -> None:
     """The process: load the file, and run every part that was not run yet."""
     request = json.loads(given)
     folder = Path(request["folder"])
-    write_files(folder)
     work = folder / "work"
     work.mkdir()
+    write_files(work)
     os.chdir(work)
+    builtins.open = io.open = opening(work)  # that of NumPy, pandas, pathlib and the student's other files, too
     sys.argv = [request["path"]]  # what argparse in main reads
     with open(folder / "results.jsonl", "w", encoding="utf-8") as file, open(folder / "trace.txt", "w") as trace:
 
@@ -100,12 +104,27 @@ def main(given: str) -> None:
             faulthandler.cancel_dump_traceback_later()
 
 
+def opening(folder: Path) -> Callable[..., Any]:
+    """An open that finds the course's files in `folder` under whatever path the student has them."""
+    real = open
+
+    def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if isinstance(file, (str, os.PathLike)) and "r" in mode:
+            split = _DATA.findall(Path(file).name)
+            ours = folder / f"cifar10_hst_{split[-1].lower()}" if split else None
+            if ours is not None and ours.exists():
+                file = ours
+        return real(file, mode, *arguments, **options)
+
+    return opened
+
+
 def _check(request: dict[str, Any], say: Callable[..., None], limit: Callable[[float], None]) -> None:
     path, late = Path(request["path"]), request["late"]
     seconds = SECONDS if not late else AFTERWARDS
     limit(SECONDS)
     try:
-        script = Script(path, Path(request["folder"]))
+        script = Script(path)
         solution = Solution(script.namespace, script.tree)
         known = any(solution.find(name) for name in ALIASES)
     except BaseException as error:

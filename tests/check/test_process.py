@@ -88,6 +88,30 @@ def test_a_right_solution_with_an_optimizer_of_its_own_passes_but_for_names(tmp_
 
 
 @pytest.mark.parametrize(
+    ("statement", "imported"),
+    [
+        ('data = np.load("cifar10_hst_" + split, allow_pickle=True)', "import os"),
+        ('data = pd.read_pickle("data/cifar10_hst_" + split)', "import pandas as pd"),
+        ('data = pickle.loads(Path("cifar10_hst_" + split).read_bytes())', "from pathlib import Path"),
+        ('data = pickle.load(io.open("../data/cifar10_hst_" + split, "rb"))', "import io"),
+        ('data = pickle.load(os.fdopen(os.open("cifar10_hst_" + split, os.O_RDONLY), "rb"))', "import os"),
+        ('assert os.path.exists("cifar10_hst_" + split); data = read("D/cifar10_hst_" + split)',
+         "import os\nfrom reading import read"),
+    ],
+)  # fmt: skip
+def test_the_data_is_found_however_it_is_read(tmp_path, statement, imported):
+    if "pandas" in imported:
+        pytest.importorskip("pandas")
+    (tmp_path / "reading.py").write_text("import pickle\n\n\ndef read(p):\n    return pickle.load(open(p, 'rb'))\n")
+    opened = '        with open("cifar10_hst_" + split, "rb") as file:\n            data = pickle.load(file)\n'
+    status, checks = checked(
+        tmp_path, edited([(opened, f"        {statement}\n"), ("import pickle\n", f"import pickle\n{imported}\n")])
+    )
+    assert status == 0
+    assert {c["status"] for c in checks} == {"pass"}
+
+
+@pytest.mark.parametrize(
     ("edit", "part", "line"), [(ENDLESS, "LinearLayer", "forward"), (TRIES_TO_STAY, "ReLU", "forward")]
 )
 def test_an_endless_loop_is_named_with_its_line_and_the_rest_is_checked(tmp_path, monkeypatch, edit, part, line):

@@ -16,7 +16,7 @@ def load(tmp_path, monkeypatch):
 
     def load(text):
         path.write_text(text, "utf-8")
-        return Script(path, tmp_path)
+        return Script(path)
 
     return load
 

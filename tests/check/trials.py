@@ -5,10 +5,12 @@ import io
 import sys
 import warnings
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
 from fastff.check.parts import PARTS, run_part
+from fastff.check.process import opening
 from fastff.check.script import Script
 from fastff.check.solution import Solution
 
@@ -45,10 +47,11 @@ def results_of(text, folder, parts=None):
     """The results of a solution's text, of all parts or some; the folder has the small data."""
     path = folder / "homework.py"
     path.write_text(text, "utf-8")
-    with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"), warnings.catch_warnings():
+    quiet = contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"), warnings.catch_warnings()
+    with quiet[0], quiet[1], quiet[2], patch("builtins.open", opening(folder)):
         warnings.simplefilter("ignore")
         np.random.seed(0)
-        script = Script(path, folder)
+        script = Script(path)
         solution = Solution(script.namespace, script.tree)
         found = []
         for part in PARTS:
