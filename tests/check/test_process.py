@@ -111,6 +111,44 @@ def test_the_data_is_found_however_it_is_read(tmp_path, statement, imported):
     assert {c["status"] for c in checks} == {"pass"}
 
 
+@pytest.mark.parametrize("name", ["latest.pkl", "best_val_model.pkl", "interval", "values.json", "test"])
+def test_what_the_student_writes_is_read_back(tmp_path, monkeypatch, name):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "work" / "cifar10_hst_test").write_text("the course's")
+    opened = process.opening(tmp_path / "work")
+    for path in (name, tmp_path / name):
+        with opened(path, "w") as file:
+            file.write("own")
+        with opened(path) as file:
+            assert file.read() == "own"
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("data/cifar10_hst_train", "train"),
+        ("/no/folder/CIFAR10-HST-Validation.pkl", "val"),
+        ("test.pickle", "test"),
+        ("trainset.p", "train"),
+        ("test_results.txt", None),
+        ("latest", None),
+        ("val_losses", None),
+        ("training.log.gz", None),
+    ],
+)
+def test_a_file_of_the_course_s_has_no_words_but_of_such_data(tmp_path, name, found):
+    for split in ("train", "val", "test"):
+        (tmp_path / f"cifar10_hst_{split}").write_text(split)
+    opened = process.opening(tmp_path)
+    if found:
+        with opened(name) as file:
+            assert file.read() == found
+    else:
+        with pytest.raises(FileNotFoundError):
+            opened(name)
+
+
 @pytest.mark.parametrize(
     ("edit", "part", "line"), [(ENDLESS, "LinearLayer", "forward"), (TRIES_TO_STAY, "ReLU", "forward")]
 )
