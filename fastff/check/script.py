@@ -103,7 +103,8 @@ class Script:
         own = {node.name for node in ast.walk(self.tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
         others = [node for node in self.tree.body if not _is_definition(node, own)]
         # A constant that another statement changes is not ready before that statement has run
-        changed = {n for node in others if not _trains(node, own) for n in (*_bound(node), *_changed(node))}
+        inside = [part for node in others for part in _block(node) if not _trains(part, own)]
+        changed = {name for node in inside for name in (*_bound(node), *_changed(node))}
         constants = (ast.Assign, ast.AnnAssign)
         self.skipped = [
             node
@@ -118,7 +119,7 @@ class Script:
             "breakpoint": lambda *_, **__: None,
         }
         sys.path.insert(0, str(path.parent))
-        self.namespace.leave_out([node for node in self.skipped if not _is_guard(node)], own)
+        self.namespace.leave_out([part for node in self.skipped for part in _block(node)], own)
         self.failed = [reason for node in self.tree.body if node not in self.skipped and (reason := self._define(node))]
 
     def _define(self, node: ast.stmt) -> str:
@@ -135,20 +136,30 @@ class Script:
         return ""
 
     def run_main(self) -> None:
-        """Call main, or run what the file does when it is started, if there is no main."""
+        """Do what the file does when it is started: call main as it does, or run it all if there is no main."""
+        blocks = [_block(node) for node in self.skipped]
         if "main" in self.namespace:
-            self.namespace["main"]()
-            return
-        body = [
-            part
-            for node in self.skipped
-            for part in (node.body if isinstance(node, ast.If) and _is_guard(node) else [node])
-        ]
-        self.namespace.run(body)
+            blocks = [block for block in blocks if any(map(_calls_main, block))]
+            if not blocks:
+                self.namespace["main"]()
+        self.namespace.run([node for block in blocks for node in block])
 
 
 def _is_guard(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+
+
+def _block(node: ast.stmt) -> list[ast.stmt]:
+    """What a statement runs when the file is started: of `if __name__ == "__main__"` its body."""
+    return node.body if isinstance(node, ast.If) and _is_guard(node) else [node]
+
+
+def _calls_main(node: ast.AST) -> bool:
+    """Whether a statement calls main whatever comes: not only under a condition, such as one of arguments."""
+    calls = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "main"
+    return calls or (
+        not isinstance(node, (ast.If, ast.IfExp, *_SCOPES)) and any(map(_calls_main, ast.iter_child_nodes(node)))
+    )
 
 
 def _is_definition(node: ast.stmt, own: set[str]) -> bool:

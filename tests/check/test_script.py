@@ -54,3 +54,37 @@ def test_what_trains_is_not_run_for_a_name_that_it_changes(load):
     assert script.namespace["needed"]() == [0.5]
     with pytest.raises(RuntimeError):
         script.run_main()
+
+
+GUARD = 'if __name__ == "__main__":\n'
+
+
+@pytest.mark.parametrize(
+    ("main", "started"),
+    [
+        ("def main():\n    done.append(64)\n", GUARD + "    main()\n"),
+        ("def main():\n    done.append(64)\n", 'if "--train" in sys.argv:\n    main()\n'),
+        ("def main():\n    done.append(64)\n", "while True:\n    pass\n"),
+        ("def main(size):\n    done.append(size)\n", GUARD + "    main(64)\n"),
+        ("def main(size):\n    done.append(size)\n", "size = int('64')\nwhile False:\n    pass\nmain(size)\n"),
+        ("def main(size):\n    done.append(size)\n", GUARD + "    try:\n        main(64)\n    finally:\n        1\n"),
+        ("def main():\n    done.append(args.size)\n",
+         GUARD + "    import argparse\n    parser = argparse.ArgumentParser()\n"
+         "    parser.add_argument('--size', type=int, default=64)\n    args = parser.parse_args()\n    main()\n"),
+        ("size = 1\n\n\ndef main():\n    done.append(size)\n", GUARD + "    size = int('64')\n    main()\n"),
+        ("def set_up():\n    global size\n    size = 64\n\n\ndef main():\n    done.append(size)\n",
+         GUARD + "    set_up()\n    main()\n"),
+        ("", GUARD + "    done.append(int('64'))\n"),
+    ],
+)  # fmt: skip
+def test_main_is_called_as_the_file_calls_it(load, main, started):
+    script = load(f"import sys\ndone = []\n{main}\n\n{started}")
+    script.run_main()
+    assert script.namespace["done"] == [64]
+
+
+def test_names_of_the_guard_are_there_for_what_needs_them(load):
+    script = load(
+        f"import json\n\n\ndef needed():\n    return beta\n\n\n{GUARD}    beta = json.loads('0.9')\n    1 / 0\n"
+    )
+    assert script.namespace["needed"]() == 0.9
