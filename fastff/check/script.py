@@ -94,6 +94,20 @@ class Namespace(dict[str, Any]):
         return dict.__getitem__(self, name)
 
 
+class _Module(types.ModuleType):
+    """The student's file as a module, where pickle and dataclasses look for its classes."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        super().__init__("student")
+        self.__dict__["_namespace"] = namespace
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["_namespace"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
 class Script:
     """A file's syntax tree, its definitions, and what was not run of it."""
 
@@ -119,6 +133,7 @@ class Script:
             "breakpoint": lambda *_, **__: None,
         }
         sys.path.insert(0, str(path.parent))
+        sys.modules["student"] = _Module(self.namespace)
         self.namespace.leave_out([part for node in self.skipped for part in _block(node)], own)
         self.failed = [reason for node in self.tree.body if node not in self.skipped and (reason := self._define(node))]
 

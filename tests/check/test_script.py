@@ -13,6 +13,7 @@ def load(tmp_path, monkeypatch):
     path = tmp_path / "homework.py"
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "argv", [str(path)])
+    monkeypatch.setitem(sys.modules, "student", None)
 
     def load(text):
         path.write_text(text, "utf-8")
@@ -88,3 +89,12 @@ def test_names_of_the_guard_are_there_for_what_needs_them(load):
         f"import json\n\n\ndef needed():\n    return beta\n\n\n{GUARD}    beta = json.loads('0.9')\n    1 / 0\n"
     )
     assert script.namespace["needed"]() == 0.9
+
+
+def test_objects_of_the_file_s_classes_can_be_pickled(load):
+    script = load(
+        "import pickle\nfrom dataclasses import dataclass\n\n\n@dataclass\nclass Layer:\n    beta: 'float' = 0.9\n\n\n"
+        "def main():\n    global again\n    again = pickle.loads(pickle.dumps(Layer(0.5)))\n"
+    )
+    script.run_main()
+    assert script.namespace["again"].beta == 0.5

@@ -58,4 +58,5 @@ def results_of(text, folder, parts=None):
             if parts is None or part.name in parts:
                 found += run_part(part, solution, script.run_main, str(path))
     sys.path.remove(str(folder))
+    del sys.modules["student"]
     return found
