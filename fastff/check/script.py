@@ -1,5 +1,7 @@
 """Loads the definitions of a student's file: imports, classes, functions, constants, but not what trains or draws."""
 
+import __future__
+
 import ast
 import builtins
 import re
@@ -64,14 +66,14 @@ class Namespace(dict[str, Any]):
     change it are run, in their order.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, features: int) -> None:
         super().__init__(__name__="student", __file__=path)
-        self._path = path
+        self._path, self._features = path, features
         self._late: dict[str, list[ast.stmt]] = {}
         self._begun: set[ast.stmt] = set()
 
     def run(self, statements: list[ast.stmt]) -> None:
-        exec(compile(ast.Module(statements, []), self._path, "exec"), self)
+        exec(compile(ast.Module(statements, []), self._path, "exec", self._features, dont_inherit=True), self)
 
     def leave_out(self, statements: list[ast.stmt], own: set[str]) -> None:
         """Do not run these until a name of them is needed; own are the names that the file defines."""
@@ -125,7 +127,7 @@ class Script:
             for node in self.tree.body
             if node in others or (isinstance(node, constants) and changed & {*_bound(node)})
         ]
-        self.namespace = Namespace(str(path))
+        self.namespace = Namespace(str(path), _features(self.tree))
         self.namespace["__builtins__"] = {
             **vars(builtins),
             "__import__": _importing(builtins.__import__),
@@ -158,6 +160,12 @@ class Script:
             if not blocks:
                 self.namespace["main"]()
         self.namespace.run([node for block in blocks for node in block])
+
+
+def _features(tree: ast.Module) -> int:
+    """What the file imports from __future__, as compile takes it: a statement by itself does not know of the others."""
+    imports = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
+    return sum({getattr(__future__, alias.name).compiler_flag for node in imports for alias in node.names})
 
 
 def _is_guard(node: ast.AST) -> bool:

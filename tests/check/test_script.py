@@ -98,3 +98,10 @@ def test_objects_of_the_file_s_classes_can_be_pickled(load):
     )
     script.run_main()
     assert script.namespace["again"].beta == 0.5
+
+
+def test_annotations_may_name_what_comes_later(load):
+    script = load(
+        '"""A."""\nfrom __future__ import annotations\n\n\nclass Layer:\n    def copy(self) -> Layer:\n        pass\n'
+    )
+    assert script.namespace["Layer"].copy.__annotations__ == {"return": "Layer"}
