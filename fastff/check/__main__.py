@@ -18,7 +18,8 @@ from fastff.system.paths import PATH, HasPaths
 class Options(HasPaths):
     """Check a solution of the homework: layers and loss (Q4), optimizer (Q5), evaluation and training loop (Q6), and
     hints for tuning (Q7). The code of the file is run, in a process and a folder of its own: check only files that you
-    would run yourself. Exits 0 if all passed or only needs a look, 1 if something failed, 2 if the file cannot load.
+    would run yourself. Exits 0 if all passed or only needs a look, 1 if something failed or could not be tried,
+    2 if the file cannot load.
 
     Example: fastff check homework.py
     """

@@ -8,6 +8,7 @@ from fastff.check.results import WRONG, Result
 
 WIDTH = 118
 SAID = {
+    "untried": "could not be tried",
     "to do": "not written yet",
     "other assignment": "of another assignment",
     "follows": "follows from an earlier failure",

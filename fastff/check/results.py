@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-# What can come of a check. `follows`: wrong because of another part that has failed; `skipped`: could not be tried.
-STATUSES = ("pass", "warn", "fail", "follows", "skipped", "to do", "other assignment")
-WRONG = ("fail", "to do", "other assignment")
+# What can come of a check. `follows`: wrong because of another part that has failed; `untried`: the code needs what
+# is not there; `skipped`: nothing can be said, for no fault of the code's.
+STATUSES = ("pass", "warn", "fail", "follows", "skipped", "untried", "to do", "other assignment")
+WRONG = ("fail", "untried", "to do", "other assignment")
 TOLERANCE = 1e-4  # of the largest value: float32 passes, and no mistake is as small
 
 

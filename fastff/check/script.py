@@ -23,15 +23,15 @@ _SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp,
 class StandIn(types.ModuleType):
     """Stands in for a module and for everything in it: calls, items and attributes give a stand-in again."""
 
-    used: ClassVar[set[str]] = set()  # the names of missing modules that the student's code has called
+    used: ClassVar[set[str]] = set()  # the missing modules that the student's code has called, with what is wrong
 
-    def __init__(self, name: str, missing: bool = False) -> None:
+    def __init__(self, name: str, missing: str = "") -> None:
         super().__init__(name)
         self.__dict__["_missing"] = missing
 
     def _again(self, *_: Any, **__: Any) -> "StandIn":
         if self.__dict__["_missing"]:
-            StandIn.used.add(self.__name__.split(".")[0])
+            StandIn.used.add(self.__dict__["_missing"])
         return self
 
     def __getattr__(self, name: str) -> "StandIn":
@@ -146,6 +146,8 @@ class Script:
                 if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and part.id in self.namespace:
                     self.namespace[part.id]  # in the body of a class Python does not ask for names that are missing
             self.namespace.run([node])
+            if _is_path(node):
+                sys.path[:] = [str(self.path.parent / folder) for folder in sys.path]
         except Exception as error:
             if not isinstance(node, (ast.Assign, ast.AnnAssign)):
                 raise
@@ -187,7 +189,7 @@ def _calls_main(node: ast.AST) -> bool:
 
 def _is_definition(node: ast.stmt, own: set[str]) -> bool:
     """Whether a statement imports, defines, or assigns a constant to names or to attributes of the file's classes."""
-    if isinstance(node, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Pass)):
+    if isinstance(node, (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Pass)) or _is_path(node):
         return True
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -200,6 +202,11 @@ def _is_definition(node: ast.stmt, own: set[str]) -> bool:
     if isinstance(node, ast.If) and not _is_guard(node):
         return _is_constant(node.test) and all(_is_definition(part, own) for part in [*node.body, *node.orelse])
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_path(node: ast.stmt) -> bool:
+    """Whether a statement changes where imports look."""
+    return ast.unparse(node).startswith("sys.path")
 
 
 def _is_constant(value: ast.expr | None) -> bool:
@@ -257,14 +264,17 @@ def _importing(real: Callable[..., Any]) -> Callable[..., Any]:
     """An __import__ that replaces some modules. Only the student's own imports go through it."""
 
     def imported(name: str, into: Any = None, local: Any = None, names: Any = (), level: int = 0) -> Any:
-        top, missing = name.split(".")[0], False
+        if level and not name:  # from . import settings
+            return types.SimpleNamespace(**{own: imported(own) for own in names})
+        top, missing = name.split(".")[0], ""
         if top not in REPLACED:
             try:
-                return real(name, into, local, names, level)
-            except ImportError:
+                return real(name, into, local, names, 0)  # `from .settings import` too: the file beside this one
+            except ImportError as error:
                 if top in NEEDED:
                     raise
-                missing = True
+                known = isinstance(error, ModuleNotFoundError) and error.name == top
+                missing = f"{top}, which {'is not installed' if known else f'cannot be imported ({error})'}"
         return StandIn(name if names else top, missing)
 
     return imported

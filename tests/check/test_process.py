@@ -180,7 +180,7 @@ def test_ends_prompts_and_missing_modules(tmp_path):
     wrong = {part: found for part, _, found in only_wrong(checks)}
     assert "ends itself" in wrong["LinearLayer"]
     assert "whole process" in wrong["ReLU"]
-    assert any("no_such_module" in c["found"] for c in checks if c["status"] == "skipped")
+    assert any("no_such_module" in c["found"] for c in checks if c["status"] == "untried")
 
 
 def test_only_an_unfinished_part_is_to_do_whatever_an_error_s_words(tmp_path):
@@ -261,6 +261,51 @@ def test_gradescope_gets_points_and_students_get_hints(tmp_path):
     assert "section B2 of docs/derivations.md" in shown.out
     assert "hint" not in bare.out
     assert set(bare.out.splitlines()) < set(shown.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("imported", "first", "saying"),
+    [
+        ("nosuch", "1 - nosuch.go()", "nosuch, which is not installed"),
+        ("broken", "1 - broken.go()", "broken, which cannot be imported (No module named 'nosuch')"),
+        ("cv2", "cv2.go() ** 2", "the check replaces"),
+        ("os", "input()", "input()"),
+    ],
+)
+def test_what_could_not_be_tried_gets_no_full_points(tmp_path, imported, first, saying):
+    (tmp_path / "broken.py").write_text("import nosuch\n")
+    path = tmp_path / "homework.py"
+    step = "    def step(self, step_size):\n        g ="
+    path.write_text(
+        edited(
+            [
+                ("import logging\n", f"import logging\nimport {imported}\n"),
+                (step, step.replace("g =", f"{first}\n        g =")),
+            ]
+        )
+    )
+    result = run("check", path, "--gradescope")
+    adam = next(test for test in json.loads(result.out)["tests"] if test["name"] == "Q5 Adam")
+    assert adam["score"] < adam["max_score"]
+    assert saying in adam["output"]
+    assert "gets no points" in adam["output"]
+    assert result.status == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["from .settings import BETA", "from . import settings; BETA = settings.BETA", "from settings import BETA",
+     "import sys\nsys.path.append('lib')\nfrom more import BETA",
+     "import os, sys\nsys.path.insert(0, os.path.join(os.path.dirname(__file__), 'lib'))\nfrom more import BETA"],
+)  # fmt: skip
+def test_the_student_s_other_files_are_imported(tmp_path, statement):
+    (tmp_path / "lib").mkdir()
+    for path in (tmp_path / "settings.py", tmp_path / "lib" / "more.py"):
+        path.write_text("BETA = 0.9\n")
+    edits = [("import logging\n", f"import logging\n{statement}\n"), ("self.beta = 0.9", "self.beta = BETA")]
+    status, checks = checked(tmp_path, edited(edits))
+    assert status == 0
+    assert {c["status"] for c in checks} == {"pass"}
 
 
 def test_a_notebook_is_checked_where_it_is(capsys):
