@@ -10,7 +10,7 @@ from fastff.check.network import CAUSES, build, layers_of, randomise
 from fastff.check.results import Blocked, Result, Results, close, compare, holds, judge, shown
 from fastff.check.solution import ALIASES, LABELS, Solution, class_numbers, log_loss, softmax
 
-N, BATCH = 103, 20
+N, BATCH, LONELY = 103, 20, 34  # rows, and sizes of batches that leave a last one of 3 rows and of one row
 UNEQUAL = "the mean of batches, large and small alike"
 
 
@@ -65,14 +65,27 @@ def _check(solution: Solution) -> Results:
     yield _loss(solution, z, y, loss)
     if "evaluate" in solution.broken:
         return  # how batches are put together was judged already
-    _, other = _call(solution, network, x, y, truth, form=form, batch=N)
-    good = close(other[0], returned[0], 1e-3) and close(other[1], returned[1], 1e-5)
-    text = (
-        f"{' and '.join(map(shown, returned[:2]))} in batches of {BATCH}, {' and '.join(map(shown, other[:2]))} in one"
-    )
-    yield judge("any size of batch", good, text, "equal")
+    yield _sizes(solution, network, x, y, truth, form, returned)
     text = f"it works with {form}"
     yield judge("form of labels of evaluate", form == "(B, 1)", text, "(B, 1), as in the data", soft=True)
+
+
+def _sizes(
+    solution: Solution, network: Any, x: np.ndarray, y: np.ndarray, truth: float, form: str, returned: Any
+) -> Result:
+    """The same in one batch, and in batches of which the last one is a single row."""
+    name, usual = "any size of batch", " and ".join(map(shown, returned[:2]))
+    for batch, said in ((N, "in one"), (LONELY, f"in batches of {LONELY}, the last one of a single row")):
+        try:
+            _, other = _call(solution, network, x, y, truth, form=form, batch=batch)
+        except Exception as error:
+            if batch == N:
+                raise
+            return Result(name, "fail", f"{type(error).__name__} {said}: {' '.join(str(error).split())[:200]}", "equal")
+        if not (close(other[0], returned[0], 1e-3) and close(other[1], returned[1], 1e-5)):
+            text = f"{usual} in batches of {BATCH}, {' and '.join(map(shown, other[:2]))} {said}"
+            return Result(name, "fail", text, "equal")
+    return Result(name, "pass", usual, "equal")
 
 
 @contextlib.contextmanager
