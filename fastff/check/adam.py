@@ -174,7 +174,29 @@ def match(u: np.ndarray, g: np.ndarray, literals: Iterable[float], first: Iterab
                     scaled = replace(rule, factor=float(k))
         if exact is not None:
             return exact
-        return _insensitive(u, g, literals) if scaled is None else _with_epsilon(scaled, u, g, literals)
+        nearest = _fitted(u_large, g_large) or scaled
+        return _insensitive(u, g, literals) if nearest is None else _with_epsilon(nearest, u, g, literals)
+
+
+def _fitted(u: np.ndarray, g: np.ndarray) -> Rule | None:
+    """Adam with betas that do not stand in the file, such as 1 - 1 / 15: those that fit best, by Gauss and Newton."""
+    starts = ((0.9, 0.9), (0.7, 0.7), (0.97, 0.97), (0.9, 0.98))
+    for correction, start in itertools.product(USUAL if np.isfinite(u).all() else (), starts):
+
+        def rule(logs: np.ndarray, correction: tuple[str, str] = correction) -> Rule:
+            one, two = 1 - np.exp(logs)
+            return Rule("adam", float(one), float(two), correction)
+
+        logs = np.log(1 - np.array(start))
+        for _ in range(12):
+            now = rule(logs).updates(g)
+            slopes = [(rule(logs + move).updates(g) - now).ravel() / 1e-6 for move in 1e-6 * np.eye(2)]
+            better = np.linalg.lstsq(np.stack(slopes, axis=1), (u - now).ravel(), rcond=None)[0]
+            logs = np.clip(logs + np.clip(better, -0.7, 0.7), *np.log([0.005, 0.5]))
+        logs = logs if np.ptp(logs) > 1e-3 else np.full(2, logs.mean())
+        if same(u, rule(logs).updates(g)):
+            return rule(logs)
+    return None
 
 
 def _begins(rule: Rule, u: np.ndarray, g: np.ndarray) -> bool:
