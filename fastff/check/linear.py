@@ -1,6 +1,7 @@
 """A student's linear layer, whatever its arrays are called and whichever way they lie: found by behaviour."""
 
 import inspect
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,10 +42,11 @@ def arrays(thing: Any, depth: int = 3) -> Iterator[tuple[Path, np.ndarray]]:
         items = thing
     elif isinstance(thing, (list, tuple)) and len(thing) < 50:
         items = dict(enumerate(thing))
-    elif hasattr(thing, "__dict__") and not isinstance(thing, type):
-        kind = type(thing)
-        properties = [k for k in dir(kind) if k[0] != "_" and isinstance(getattr(kind, k, None), property)]
-        items = {**vars(thing), **{k: getattr(thing, k, None) for k in properties}}
+    elif (hasattr(thing, "__dict__") or hasattr(thing, "__slots__")) and not isinstance(thing, type):
+        kinds = {k: getattr(type(thing), k, None) for k in dir(type(thing))}
+        computed = [k for k, kind in kinds.items() if isinstance(kind, property) and k[0] != "_"]
+        computed += [k for k, kind in kinds.items() if isinstance(kind, types.MemberDescriptorType)]  # of __slots__
+        items = {**getattr(thing, "__dict__", {}), **{k: getattr(thing, k, None) for k in computed}}
     for key, value in items.items():
         if isinstance(value, np.ndarray):
             if value.dtype.kind in "fi" and not (isinstance(key, str) and key.startswith("__")):

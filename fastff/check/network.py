@@ -1,5 +1,6 @@
 """Q4 and Q6: the network: its layers, its passes through them, its step, and the gradient of the whole."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -74,7 +75,7 @@ def _passes(solution: Solution) -> Results:
     seen: list[tuple[int, np.ndarray]] = []
     originals = [layer.backward for layer in layers]
     for i, layer in enumerate(layers):
-        layer.backward = _noting(seen, i, originals[i])
+        _replace(layer, "backward", _noting(seen, i, originals[i]))
     network.forward(x.copy())
     problem: Exception | None = None
     try:
@@ -126,6 +127,15 @@ def _noting(seen: list[tuple[int, np.ndarray]], i: int, real: Any) -> Any:
     return backward
 
 
+def _replace(layer: Any, method: str, function: Callable[..., Any]) -> None:
+    """Give this one object another method."""
+    try:
+        setattr(layer, method, function)
+    except AttributeError:  # with __slots__ it has no room for one
+        kind = type(layer)
+        layer.__class__ = type(kind.__name__, (kind,), {"__slots__": (), method: staticmethod(function)})
+
+
 def _steps(solution: Solution) -> Results:
     """A step of the network is one step of every layer, with the step size that was given."""
     rng = np.random.default_rng(11)
@@ -138,7 +148,7 @@ def _steps(solution: Solution) -> Results:
     with suppress(Exception):  # judged already
         network.backward(*((g.T.copy() if solution.columns else g), x)[: max(1, len(required(network.backward)))])
     for i in linear:
-        layers[i].step = lambda *arguments, i=i, **more: seen.append((i, (*arguments, *more.values())))
+        _replace(layers[i], "step", lambda *given, i=i, **more: seen.append((i, (*given, *more.values()))))
     call_step(network.step, 0.0123, 1)
     stepped = [i for i, _ in seen]
     text = ", ".join(f"layer {linear.index(i) + 1} {stepped.count(i)} times" for i in linear)
