@@ -41,6 +41,9 @@ class NotLoadable(Exception):
 
 def check_file(path: Path) -> list[Result]:
     """The results of a student's file. Raises NotLoadable for one that cannot be read, parsed or imported."""
+    if path.suffix == ".ipynb":
+        cure = f"jupyter nbconvert --to script {path.name}, or fastff.check.check(globals()) in its last cell"
+        raise NotLoadable(f"a notebook, want a Python file: {cure}")
     results: list[Result] = []
     late: dict[str, str] = {}  # parts that ended their process, and how
     while True:

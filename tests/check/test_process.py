@@ -239,6 +239,14 @@ def test_a_file_that_cannot_be_loaded(tmp_path, text, saying):
     refuse(tmp_path, "check", tmp_path / "homework.py", status=2, saying=["homework.py: ", saying])
 
 
+def test_a_notebook_s_file_is_refused_with_the_way_to_check_it(tmp_path):
+    path = tmp_path / "homework.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "code", "source": [HOMEWORK]}], "nbformat": 4}))
+    refuse(tmp_path, "check", path, status=2, saying=["homework.ipynb: a notebook", "nbconvert", "check(globals())"])
+    tests = json.loads(run("check", path, "--gradescope").out)["tests"]
+    assert "nbconvert" in tests[0]["output"]
+
+
 def test_bad_usage_is_one_line(tmp_path):
     (tmp_path / "a.py").write_text("")
     refuse(tmp_path, "check", tmp_path / "nothing.py", status=2, saying="no such file")
