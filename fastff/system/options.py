@@ -2,8 +2,8 @@
 
 The type of a field says what an option takes: bool is a flag, tuple[int, ...] takes several values, X | None may be
 left out, Literal names the choices. An Option beside the type says what that does not. option_help.py prints the help.
-Given again, an option of several values takes more of them, and of another one the last value counts: scripts add
-options to those that they have.
+Given again, an option of several names takes more of them, as each is a thing of its own; of another one the last value
+counts, also of the widths in --hidden: scripts add options to those that they have.
 
 argparse is not underneath, as that made it longer: its errors give all names of an option in place of the one that was
 typed, it takes -1e-3 for an option and a path behind numbers for a number, and its lines differ from Python to Python.
@@ -218,7 +218,8 @@ def _option(found: Said, specs: Sequence[Spec], word: str, words: list[str]) -> 
         return ""
     if spec.several:
         more, last = _several(spec, name, [value] if equals else None, words)
-        found.values[spec.field] = (*found.values.get(spec.field, ()), *more)
+        before = found.values.get(spec.field, ()) if spec.type is str else ()
+        found.values[spec.field] = (*before, *more)
         return name if last and os.path.exists(last) else ""
     if not equals:
         if not words or words[0].startswith("--"):

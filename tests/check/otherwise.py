@@ -80,7 +80,7 @@ class ReLU(Layer):
 
 class CrossEntropySoftmax:
     def forward(self, logits, labels):
-        labels = np.asarray(labels).squeeze().astype(int)
+        labels = np.asarray(labels).ravel().astype(int)
         self.p = self.softmax(logits)
         self.t = np.eye(logits.shape[1])[labels]
         m = logits.max(axis=1)

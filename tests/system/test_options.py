@@ -68,7 +68,7 @@ def values(*words):
             {"minutes": 3, "nuts": ("hazel", "wal", "pea")},
         ),
         (["x", "--nuts=hazel", "--nuts=wal"], {"nuts": ("hazel", "wal")}),
-        (["x", "--layers", "3", "--layers", "4"], {"layers": (3, 4)}),
+        (["x", "--layers", "3", "--layers", "4"], {"layers": (4,)}),
         (["x", "--minutes", "3", "--minutes", "4"], {"minutes": 4}),
         (["x", "--icing", "sugar", "--no-butter"], {"icing": "sugar", "butter": False}),
         (["x", "--no-butter", "--butter"], {"butter": True}),
