@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from fastff import command
 from fastff.data import load_dataset
-from fastff.errors import MissingExtra
+from fastff.errors import FastffError, MissingExtra
 from fastff.runs.build import for_data, make_trainer
 from fastff.runs.command_line import option_names
 from fastff.runs.config import (
@@ -137,14 +137,17 @@ def main(options: Options) -> None:
         # Worker processes load the data themselves.
         train = partial(run_here, data=data) if jobs == 1 else partial(run_in_workers, jobs=jobs, source=start)
         del data
-        stop: KeyboardInterrupt | None = None
+        search = Search(study, start, shape, total=options.trials, seed=options.seed)
+        stop: BaseException | None = None
         try:
-            with raised(), Search(study, start, shape, total=options.trials, seed=options.seed) as search:
+            with raised(), search:
                 while search.wait():
                     train(search)
-        except KeyboardInterrupt as signalled:
-            stop = signalled
+        except (KeyboardInterrupt, FastffError, MemoryError) as ended:
+            stop = ended
         names = write_results(folder, study, start, shape)
+        if isinstance(stop, FastffError | MemoryError):
+            raise stop
         if stop is not None:
             again = command_line([*program("tune").split(), *as_words(options)])
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT

@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 import fastff
-from fastff.errors import DataError
+from fastff.errors import DataError, DivergenceError
 from fastff.runs.config import Config
 from fastff.system.streams import say
 from fastff.tune import presence
@@ -157,10 +157,13 @@ class Search:
         return task.config != self.start and bool(task.trial.should_prune())
 
     def finish(self, task: Task, outcome: Outcome) -> None:
-        """Take note of the end of a trial."""
-        if outcome.diverged is not None:
-            ended = self._end(task.trial, state=TrialState.PRUNED, note=outcome.diverged)
-            what = "diverged"
+        """Take note of the end of a trial. Raises an error of the start's options, as they are those of all trials."""
+        if outcome.error is not None:
+            diverged = isinstance(outcome.error, DivergenceError)
+            if task.config == self.start and not diverged:
+                raise outcome.error
+            ended = self._end(task.trial, state=TrialState.PRUNED, note=str(outcome.error))
+            what = "diverged" if diverged else f"failed: {outcome.error}"
         elif outcome.stopped:
             ended = self._end(task.trial, state=TrialState.PRUNED, best_epoch=outcome.epoch)
             what = f"{shown(outcome.accuracy, self.start)}, not promising, stopped"

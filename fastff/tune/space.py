@@ -25,7 +25,8 @@ DECAY = {"adam": OneOf(("none", "l2", "decoupled")), "sgd": OneOf(("none", "l2")
 WEIGHT_DECAY = Real(1e-6, 1e-1, log=True)  # unless the decay is "none"
 
 
-def _options(start: Config, image_shape: tuple[int, int, int] | None) -> dict[str, BaseDistribution]:
+def _options(start: Config, image_shape: tuple[int, int, int] | None, layers: int) -> dict[str, BaseDistribution]:
+    """What is searched beside hidden layers and weight decay, for a network of so many hidden layers."""
     found = {
         "step_size": STEP_SIZE[start.optimizer],
         "batch_size": Whole(16, 512, log=True),
@@ -35,11 +36,14 @@ def _options(start: Config, image_shape: tuple[int, int, int] | None) -> dict[st
     }
     if start.loss not in ("auto", "cross_entropy"):
         del found["label_smoothing"]  # of numbers to predict
+    if layers == 0:
+        del found["dropout"]  # of hidden layers
     if image_shape is not None:
         if start.mirror or start.dataset not in DEFAULTS:  # a known data set without it has letters, digits or the like
             found["mirror"] = OneOf((False, True))
         found["shift"] = Whole(0, min(image_shape[1:]) // 8)  # an eighth of a picture
-        found["whiten"] = OneOf((0, start.whiten or math.prod(image_shape) // 12))
+        if not start.bins:  # which do not go together
+            found["whiten"] = OneOf((0, start.whiten or math.prod(image_shape) // 12))
     return found
 
 
@@ -64,7 +68,7 @@ def suggest(trial: Any, start: Config, image_shape: tuple[int, int, int] | None)
         options["weight_decay"] = choose("weight_decay", WEIGHT_DECAY)
         if start.optimizer == "adam":
             options["decay"] = kind
-    options |= {name: choose(name, limits) for name, limits in _options(start, image_shape).items()}
+    options |= {name: choose(name, limits) for name, limits in _options(start, image_shape, len(widths)).items()}
     return dataclasses.replace(start, **options)
 
 
@@ -72,7 +76,7 @@ def near(start: Config, image_shape: tuple[int, int, int] | None, seed: np.rando
     """Parameters of a trial that differ little from `start`: numbers by up to a factor of 2, or a tenth of their range,
     each with probability 1/2."""
     generator, parameters = np.random.Generator(np.random.PCG64(seed)), start_parameters(start, image_shape)
-    limits = {**_options(start, image_shape), "weight_decay": WEIGHT_DECAY}
+    limits = {**_options(start, image_shape, len(start.hidden)), "weight_decay": WEIGHT_DECAY}
     for name, value in parameters.items():
         around = WIDTH if name.startswith("width_") else limits.get(name)
         moved, by = generator.random() < 0.5, generator.uniform(-1.0, 1.0)
@@ -91,5 +95,5 @@ def start_parameters(start: Config, image_shape: tuple[int, int, int] | None) ->
         **{f"width_{i + 1}": width for i, width in enumerate(start.hidden)},
         "decay": kind,
         **({} if kind == "none" else {"weight_decay": start.weight_decay}),
-        **{name: getattr(start, name) for name in _options(start, image_shape)},
+        **{name: getattr(start, name) for name in _options(start, image_shape, len(start.hidden))},
     }

@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from typing import Any, Literal
 
 from fastff.data import Dataset, load_dataset
-from fastff.errors import DivergenceError, FastffError
+from fastff.errors import ArgumentError, DivergenceError, FastffError, NoRoom
 from fastff.runs.build import make_trainer, row_weights
 from fastff.runs.config import Config
 from fastff.system.signals import STOPPING
@@ -32,13 +32,13 @@ _OF_TERMINALS = [number for number in STOPPING if number != signal.SIGTERM]
 class Outcome:
     """How a training ended: its best validation accuracy (0..1) or r2, in which epoch, and whether it stopped early.
 
-    diverged: the message of the DivergenceError that ended it, or None.
+    error: what ended it, for which its own options may be the reason, or None.
     """
 
     accuracy: float = 0.0
     epoch: int = 0
     stopped: bool = False
-    diverged: str | None = None
+    error: FastffError | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,11 @@ class Task:
 
 
 def train_trial(config: Config, data: Dataset, on_epoch: Callable[[int, float], bool]) -> Outcome:
-    """Train in one thread until on_epoch(epoch, validation accuracy or r2) is True. Raises what make_trainer raises."""
+    """Train in one thread until on_epoch(epoch, validation accuracy or r2) is True.
+
+    Errors that any options would meet, such as those of the data, are raised.
+    """
     score: Literal["val_accuracy", "val_r2"] = "val_accuracy" if data.task == "classify" else "val_r2"
-    trainer = make_trainer(dataclasses.replace(config, threads=1, monitor=score), data)
     stopped = False
 
     def look(record: EpochRecord) -> bool:
@@ -61,10 +63,11 @@ def train_trial(config: Config, data: Dataset, on_epoch: Callable[[int, float], 
         return stopped
 
     try:
+        trainer = make_trainer(dataclasses.replace(config, threads=1, monitor=score), data)
         splits, weights = (data.x_train, data.y_train, data.x_val, data.y_val), row_weights(config, data)
         trainer.fit(*splits, epochs=config.epochs, on_epoch=look, sample_weight=weights)
-    except DivergenceError as error:
-        return Outcome(diverged=str(error))
+    except (ArgumentError, DivergenceError, NoRoom) as error:
+        return Outcome(error=error)
     assert trainer.best is not None
     return Outcome(trainer.best.value, trainer.best.epoch, stopped)
 

@@ -4,14 +4,17 @@ import gc
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import run, snapshot, succeed
-from searches import parameters, search, states, table
+from searches import parameters, search, states, table, workers
 
-from fastff.errors import DivergenceError
+from fastff.data import load_dataset
+from fastff.errors import DataError, DivergenceError
+from fastff.runs.build import make_trainer
 from fastff.runs.config import Config, start_from
 from fastff.runs.presets import DEFAULTS
 from fastff.system.shell import command_line
@@ -20,7 +23,7 @@ from fastff.training.trainer import Trainer
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 from fastff.tune.search import Search, finished  # noqa: E402
 from fastff.tune.space import near, start_parameters, suggest  # noqa: E402
-from fastff.tune.workers import Outcome  # noqa: E402
+from fastff.tune.workers import Outcome, Task  # noqa: E402
 
 QUICK = ("--epochs", 2, "--jobs", 1)
 
@@ -114,7 +117,7 @@ def test_every_start_is_within_the_limits(name):
     assert suggest(study.ask(), start, shape) == start  # a value beyond its limits would warn
 
 
-def test_all_that_is_tried_can_be_trained():
+def test_the_search_is_as_wide_as_it_says():
     sampler = optuna.samplers.RandomSampler(seed=0)
     for optimizer, shape in (("adam", (1, 8, 8)), ("sgd", None)):
         start = Config(dataset="own.npz", optimizer=optimizer)
@@ -125,6 +128,21 @@ def test_all_that_is_tried_can_be_trained():
         assert {config.mirror for config in tried} == ({False} if shape is None else {False, True})
         assert {config.shift for config in tried} == ({0} if shape is None else {0, 1})
         assert 0 < sum(config.weight_decay == 0 for config in tried) < 200
+
+
+@pytest.mark.parametrize(
+    "options", [{"bins": 4}, {"hidden": ()}, {"whiten": 5}, {"optimizer": "sgd"}, {"standardize": False}]
+)
+def test_all_that_is_tried_can_be_trained(options):
+    data = load_dataset("digits")
+    start = Config(**options)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(start_parameters(start, data.image_shape))
+    tried = [suggest(study.ask(), start, data.image_shape) for _ in range(40)]
+    assert tried[0] == start
+    assert len({len(config.hidden) for config in tried}) > 3
+    for config in tried:
+        make_trainer(config, data)
 
 
 # --- which trials are stopped
@@ -180,6 +198,45 @@ def test_a_trial_that_diverges_ends_there_and_is_named(flowers, tmp_path, monkey
     assert bad
     assert {(row["state"], row["note"]) for row in bad} == {("pruned", "the loss is not finite")}
     assert sum("diverged" in line for line in err) == len(bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "jobs"), [("bins", -1, 1), ("shift", 3, 1), ("clip_norm", 0.0, 1), ("beta1", 2.0, 2)]
+)
+def test_a_trial_that_cannot_be_trained_ends_there_and_says_why(flowers, tmp_path, monkeypatch, name, value, jobs):
+    give = Search.next
+
+    def spoil(self):
+        task = give(self)
+        return task and (Task(task.trial, replace(task.config, **{name: value})) if task.trial.number == 2 else task)
+
+    monkeypatch.setattr(Search, "next", spoil)
+    out, err = search(flowers, "--trials", 4, "--epochs", 2, "--jobs", jobs, "--out", tmp_path / "s")
+    assert "; 4 trials" in out
+    bad = table(tmp_path / "s")[2]
+    assert bad["note"].startswith(f"{name}: {value}, want ")
+    assert states(tmp_path / "s") == ["complete", "complete", "pruned", "complete"]
+    assert [line for line in err if f"trial 2: failed: {bad['note']}" in line]
+    assert workers() == []
+
+
+def test_an_error_that_all_trials_would_meet_ends_the_search_which_can_go_on(flowers, tmp_path, monkeypatch):
+    report = Search.report
+
+    def lose(self, task, epoch, accuracy):
+        if task.trial.number == 2:
+            raise DataError(f"{flowers}: cannot be read")
+        return report(self, task, epoch, accuracy)
+
+    arguments = (flowers, "--trials", 4, *QUICK, "--out", tmp_path / "s")
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "report", lose)
+        _, err = search(*arguments, status=1)
+    assert err[-1] == f"error: {flowers}: cannot be read"
+    assert states(tmp_path / "s") == ["complete", "complete", "fail", "waiting"]
+    assert (tmp_path / "s" / "best.toml").exists()
+    search(*arguments)
+    assert states(tmp_path / "s") == ["complete", "complete", "fail", "complete", "complete"]
 
 
 # --- going on
