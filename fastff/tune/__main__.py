@@ -118,7 +118,7 @@ def main(options: Options) -> None:
     check_seed(options.seed, required=True)
     try:
         from fastff.tune.results import closing_lines, write_results
-        from fastff.tune.search import Search
+        from fastff.tune.search import Search, rows_of
         from fastff.tune.storage import open_study
     except ImportError as error:
         if error.name is None or not error.name.startswith("optuna"):
@@ -128,7 +128,7 @@ def main(options: Options) -> None:
     data = load_dataset(start.dataset, **start.loading).with_validation()
     start = for_data(_start(options, data.task), data)
     make_trainer(start, data)  # raises for bad options before anything is written
-    shape = data.image_shape
+    shape, rows = data.image_shape, rows_of(data)
     name = label(start.dataset)
     folder = Path(options.out or f"runs/tune-{name}")
     make_folder(folder)
@@ -137,7 +137,7 @@ def main(options: Options) -> None:
         # Worker processes load the data themselves.
         train = partial(run_here, data=data) if jobs == 1 else partial(run_in_workers, jobs=jobs, source=start)
         del data
-        search = Search(study, start, shape, total=options.trials, seed=options.seed)
+        search = Search(study, start, shape, rows=rows, total=options.trials, seed=options.seed)
         stop: BaseException | None = None
         try:
             with raised(), search:

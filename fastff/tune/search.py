@@ -7,6 +7,7 @@ superfluous. The process that ends a lost trial queues it again; if two retries 
 """
 
 import dataclasses
+import hashlib
 import os
 import socket
 import time
@@ -18,8 +19,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 import fastff
+from fastff.data import Dataset
 from fastff.errors import DataError, DivergenceError
 from fastff.runs.config import Config
+from fastff.system.blocks import row_blocks
 from fastff.system.streams import say
 from fastff.tune import presence
 from fastff.tune.presence import Heart, Watch
@@ -32,7 +35,7 @@ NEAR = 6  # trials that stay near the start, before the search looks everywhere
 _POLL = 1.0  # seconds between looks at the storage while other processes train the last trials
 
 # The user attributes of trials, which Optuna keeps in the storage:
-#   start        the options from which the search starts; only trial 0 has it, which trains with them
+#   start        the options from which the search starts, and the rows; only trial 0 has it, which trains with them
 #   parameters   all parameters with which the trial was queued, for a retry
 #   retries      the number of the lost trial that this one retries
 #   died         the worker process of the trial that this one retries died, so it gets no second retry
@@ -72,19 +75,38 @@ def shown(value: float | None, start: Config) -> str:
     return f"{value:.2%}" if scored_by(start) == "accuracy" else f"{value:.4f}"
 
 
+def rows_of(data: Dataset) -> str:
+    """What tells the rows of a search from others: how many there are to train and to validate, and a hash of them."""
+    found = hashlib.sha256()
+    for array in (data.x_train, data.y_train, data.x_val, data.y_val, data.weights):
+        if array is not None:
+            found.update(f"{array.shape} {array.dtype}".encode())
+            for block in row_blocks(array):
+                found.update(np.ascontiguousarray(block).data)
+    held_out = 0 if data.x_val is None else len(data.x_val)
+    return f"{len(data.x_train)} to train and {held_out} to validate, hash {found.hexdigest()[:16]}"
+
+
 class Search:
     """Hands out trials until `total` are finished, by this and other processes, and prints a line about each.
 
-    start: the options of the first trial; the others change the options that are searched. Raises DataError if the
-    study was begun with other options. While it is entered as a context, it writes heartbeats for its trials; on
-    leaving, it queues unfinished ones again.
+    start: the options of the first trial; the others change the options that are searched. rows: what `rows_of` the
+    data returns. Raises DataError if the study was begun with other options or rows. While it is entered as a context,
+    it writes heartbeats for its trials; on leaving, it queues unfinished ones again.
     """
 
     def __init__(
-        self, study: optuna.Study, start: Config, image_shape: tuple[int, int, int] | None, *, total: int, seed: int
+        self,
+        study: optuna.Study,
+        start: Config,
+        image_shape: tuple[int, int, int] | None,
+        *,
+        rows: str,
+        total: int,
+        seed: int,
     ) -> None:
         self.study, self.start, self.image_shape, self.total, self.seed = study, start, image_shape, total, seed
-        self._begin()
+        self._begin(rows)
         study.pruner = optuna.pruners.MedianPruner(n_warmup_steps=start.epochs // 4)
         self._mine: set[int] = set()
         self._heart, self._watch = Heart(presence.GRACE), Watch(presence.GRACE)
@@ -99,10 +121,10 @@ class Search:
             if trial.number in self._mine:
                 self._lose(trial)
 
-    def _begin(self) -> None:
+    def _begin(self, rows: str) -> None:
         options = {n: v for n, v in dataclasses.asdict(self.start).items() if n not in _ELSEWHERE}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-        ours = {"version": fastff.__version__, **plain}
+        ours = {"version": fastff.__version__, **plain, "rows": rows}
         if not self.study.get_trials(deepcopy=False):
             self._queue(start_parameters(self.start, self.image_shape), start=ours)
         theirs = self.study.get_trials(deepcopy=False)[0].user_attrs.get("start", {})

@@ -13,6 +13,7 @@ from command_line import run, snapshot, succeed
 from searches import parameters, search, states, table, workers
 
 from fastff.data import load_dataset
+from fastff.data.rows import Shard, Shards
 from fastff.errors import DataError, DivergenceError
 from fastff.runs.build import make_trainer
 from fastff.runs.config import Config, start_from
@@ -21,7 +22,7 @@ from fastff.system.shell import command_line
 from fastff.training.trainer import Trainer
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
-from fastff.tune.search import Search, finished  # noqa: E402
+from fastff.tune.search import Search, finished, rows_of  # noqa: E402
 from fastff.tune.space import near, start_parameters, suggest  # noqa: E402
 from fastff.tune.workers import Outcome, Task  # noqa: E402
 
@@ -150,7 +151,7 @@ def test_all_that_is_tried_can_be_trained(options):
 
 def tasks(start, total=20):
     study = optuna.create_study(direction="maximize")
-    return study, Search(study, start, None, total=total, seed=0)
+    return study, Search(study, start, None, rows="", total=total, seed=0)
 
 
 def test_a_trial_that_falls_behind_is_stopped_but_never_the_start(capsys):
@@ -280,6 +281,37 @@ def test_a_search_does_not_go_on_with_other_options(flowers, tmp_path):
     assert err == [
         "error: --epochs: 3, but the search in this storage has 2; want the same, or another --out or --storage"
     ]
+
+
+@pytest.mark.parametrize("changed", ["x_train", "y_train", "x_val", "y_val"])
+def test_a_search_does_not_go_on_with_other_rows_in_the_same_file(flowers, tmp_path, changed):
+    line = (flowers, *QUICK, "--out", tmp_path / "s")
+    search(*line, "--trials", 1)
+    with np.load(flowers) as file:
+        arrays = dict(file)
+    arrays[changed] = arrays[changed][::-1]
+    np.savez(flowers, **arrays)
+    before = snapshot(tmp_path)
+    _, err = search(*line, "--trials", 2, status=1)
+    size = "60 to train and 15 to validate, hash [0-9a-f]{16}"
+    found, wanted = re.fullmatch(
+        f"error: rows: '({size})', but the search in this storage has '({size})'; "
+        "want the same, or another --out or --storage",
+        *err,
+    ).groups()
+    assert found != wanted
+    assert snapshot(tmp_path) == before
+
+
+def test_rows_are_told_apart_by_their_values_however_they_are_kept(tmp_path):
+    data = load_dataset("digits")
+    data.x_train.tofile(tmp_path / "rows")
+    shards = Shards([Shard(tmp_path / "rows", 0, len(data.x_train))], 64, data.x_train.dtype, name="x_train")
+    for same in (shards, np.asfortranarray(data.x_train)):
+        assert rows_of(replace(data, x_train=same)) == rows_of(data)
+    weights = np.ones(len(data.y_train))
+    others = [replace(data, y_val=data.y_val[::-1]), replace(data, weights=weights), replace(data, weights=2 * weights)]
+    assert len({rows_of(other) for other in (data, *others)}) == 4
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_trial_under_way_comes_again(flowers, tmp_path, monkeypatch):

@@ -124,7 +124,7 @@ def test_what_a_scheduler_or_a_terminal_ends_comes_again_at_once(line, name, wor
 
 def two(total=3):
     study = optuna.create_study(direction="maximize")
-    return study, *(Search(study, Config(epochs=4), None, total=total, seed=0) for _ in range(2))
+    return study, *(Search(study, Config(epochs=4), None, rows="", total=total, seed=0) for _ in range(2))
 
 
 def test_one_that_only_seemed_lost_gives_way(monkeypatch, capsys):
@@ -164,11 +164,11 @@ def test_two_that_start_at_once_train_the_start_once(monkeypatch):
 
     def meanwhile(*arguments, **how):
         monkeypatch.setattr(study, "enqueue_trial", queue)
-        searches.append(Search(study, Config(epochs=4), None, total=3, seed=0))
+        searches.append(Search(study, Config(epochs=4), None, rows="", total=3, seed=0))
         queue(*arguments, **how)
 
     monkeypatch.setattr(study, "enqueue_trial", meanwhile)
-    searches.append(Search(study, Config(epochs=4), None, total=3, seed=0))
+    searches.append(Search(study, Config(epochs=4), None, rows="", total=3, seed=0))
     tasks = [search.next() for search in (*searches, *searches)]
     assert [task and task.trial.number for task in tasks] == [0, 2, 3, None]
     assert [task.config == Config(epochs=4) for task in tasks[:3]] == [True, False, False]
