@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from fastff import command
 from fastff.data import load_dataset
-from fastff.errors import FastffError, MissingExtra
+from fastff.errors import ArgumentError, FastffError, MissingExtra
 from fastff.runs.build import for_data, make_trainer
 from fastff.runs.command_line import option_names
 from fastff.runs.config import (
@@ -39,12 +39,14 @@ from fastff.tune.workers import run_here, run_in_workers
 _OF_TRAIN = (
     "data_dir", "target", "task", "drop", "categorical", "weight_column", "class_weight", "test_share", "epochs"
 )  # fmt: skip
+# The figures that trials are compared by: the first, or the one that the file of --config monitors
+_SCORES = {"classify": ("val_accuracy", "val_balanced_accuracy", "val_auc"), "regress": ("val_r2",)}
 
 
 @dataclass(frozen=True)
 class Options(HasPaths):
     """Search for the network and the options with the highest accuracy on a data set's validation rows, or the highest
-    r2 where numbers are predicted.
+    r2 where numbers are predicted. The monitor in the file of --config may name another figure.
 
     Each trial trains a network with options that Optuna chooses: hidden layers, step size and its schedule, weight
     decay, batch size, dropout, label smoothing and, for pictures, whitening and changes in training. A trial that is
@@ -98,7 +100,8 @@ class Options(HasPaths):
     preset: Name = None
     """A named set of options of fastff train from which the search starts."""
     config: File = None
-    """A TOML file of options of fastff train from which the search starts, such as a best.toml."""
+    """A TOML file of options of fastff train from which the search starts, such as a best.toml. Its monitor is what
+    trials are compared by: val_accuracy, val_balanced_accuracy or val_auc; of numbers to predict, val_r2."""
     epochs: Count = None
     """How many epochs each trial trains; by default as many as fastff train would."""
     seed: int = 0
@@ -126,7 +129,7 @@ def main(options: Options) -> None:
         raise MissingExtra.of("fastff.tune needs optuna", '"fastff[tune]"', error) from None
     start = _start(options)
     data = load_dataset(start.dataset, **start.loading).with_validation()
-    start = for_data(_start(options, data.task), data)
+    start = _scored(for_data(_start(options, data.task), data), options.config, data.task)
     make_trainer(start, data)  # raises for bad options before anything is written
     shape, rows = data.image_shape, rows_of(data)
     name = label(start.dataset)
@@ -161,6 +164,17 @@ def _start(options: Options, task: str = "classify") -> Config:
     start = start_from(options.dataset, options.preset, file, task)
     said = {name: value for name, value in said.items() if value not in (None, (), "auto")}
     return dataclasses.replace(start, **said).with_split()
+
+
+def _scored(start: Config, file: str | None, task: str) -> Config:
+    """The start with the figure that trials are compared by as its monitor, so that best.toml has it, too.
+
+    What a preset monitors suits one training, and may be no score. Raises ArgumentError for what trials would ignore.
+    """
+    monitor = config_file(file).get("monitor", _SCORES[task][0])
+    if monitor not in _SCORES[task]:
+        raise ArgumentError(f"monitor: {monitor!r}, want {' or '.join(_SCORES[task])}, by which trials are compared")
+    return dataclasses.replace(start, monitor=monitor)
 
 
 if __name__ == "__main__":

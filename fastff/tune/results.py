@@ -19,10 +19,10 @@ from fastff.tune.search import best_trial, finished, scored_by, shown
 from fastff.tune.space import suggest
 
 TRIALS = "trials.csv"  # a row for each trial
-HISTORY = "history.png"  # the accuracy of each trial, and the best so far
-IMPORTANCES = "importances.png"  # how much each option matters for the accuracy
+HISTORY = "history.png"  # the score of each trial, and the best so far
+IMPORTANCES = "importances.png"  # how much each option matters for the score
 FEWEST = 10  # the fewest trials, not stopped early, from which importances are computed
-_COLUMNS = ("trial", "state", "val_accuracy", "best_epoch", "epochs", "seconds", "note")
+_COLUMNS = ("trial", "state", "score", "best_epoch", "epochs", "seconds", "note")
 
 
 def write_results(
@@ -32,16 +32,16 @@ def write_results(
     from fastff import plots  # here, as matplotlib takes long to import
 
     trials, score = study.get_trials(deepcopy=False), scored_by(start)
-    write_text(folder / TRIALS, _table(trials, score))
+    write_text(folder / TRIALS, _table(trials, start.monitor))
     best = best_trial(study)
     if best is None:
         return [TRIALS]
     config.write(config.settings(suggest(best, start, image_shape)), folder / BEST)
-    drawn = [trial for trial in trials if _accuracy(trial) is not None and trial.state.is_finished()]
+    drawn = [trial for trial in trials if _score(trial) is not None and trial.state.is_finished()]
     plots.draw_history(
         folder / HISTORY,
         [trial.number for trial in drawn],
-        [_accuracy(trial) for trial in drawn],
+        [_score(trial) for trial in drawn],
         [trial.state == TrialState.COMPLETE for trial in drawn],
         title=f"{study.study_name}: best validation {score} {shown(best.value, start)}, trial {best.number}",
         score=score,
@@ -70,21 +70,21 @@ def closing_lines(folder: Path, names: list[str], study: optuna.Study, start: Co
     return "\n".join(lines)
 
 
-def _accuracy(trial: FrozenTrial) -> float | None:
-    """The best accuracy of a trial's epochs. (Optuna's value of a trial stopped early is its last epoch's.)"""
+def _score(trial: FrozenTrial) -> float | None:
+    """The best score of a trial's epochs. (Optuna's value of a trial stopped early is its last epoch's.)"""
     return max(trial.intermediate_values.values(), default=None)
 
 
-def _table(trials: list[FrozenTrial], score: str) -> str:
+def _table(trials: list[FrozenTrial], monitor: str) -> str:
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([*(f"val_{score}" if name == "val_accuracy" else name for name in _COLUMNS), *names])
+    table.writerow([*(monitor if name == "score" else name for name in _COLUMNS), *names])
     for trial in trials:
         row: list[Any] = [
             trial.number,
             trial.state.name.lower(),
-            _accuracy(trial),
+            _score(trial),
             trial.user_attrs.get("best_epoch"),
             trial.last_step,
             None if trial.duration is None else round(max(0.0, trial.duration.total_seconds()), 3),

@@ -60,19 +60,19 @@ def _has_place(trial: FrozenTrial) -> bool:
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The trial of the highest accuracy, the first of equals, among those not stopped early; None without any."""
+    """The trial of the highest score, the first of equals, among those not stopped early; None without any."""
     complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 def scored_by(start: Config) -> str:
-    """What trials are compared by: "accuracy", or "r2" where numbers are predicted."""
-    return "accuracy" if start.loss in ("auto", "cross_entropy") else "r2"
+    """What trials are compared by, for a person: "accuracy", say, or "r2" where numbers are predicted."""
+    return start.monitor.removeprefix("val_").replace("_", " ")
 
 
 def shown(value: float | None, start: Config) -> str:
-    """The accuracy or r2 of a trial, for a person."""
-    return f"{value:.2%}" if scored_by(start) == "accuracy" else f"{value:.4f}"
+    """The score of a trial, for a person."""
+    return f"{value:.2%}" if start.monitor.endswith("accuracy") else f"{value:.4f}"
 
 
 def rows_of(data: Dataset) -> str:
@@ -169,10 +169,10 @@ class Search:
             time.sleep(_POLL)
         return False
 
-    def report(self, task: Task, epoch: int, accuracy: float) -> bool:
+    def report(self, task: Task, epoch: int, score: float) -> bool:
         """Take note of an epoch; True if the trial is to be stopped."""
         try:
-            task.trial.report(accuracy, epoch)
+            task.trial.report(score, epoch)
         except optuna.exceptions.UpdateFinishedTrialError:
             return True  # another process has taken it for lost
         # The first trial is never stopped early, because the others are judged by it.
@@ -188,10 +188,10 @@ class Search:
             what = "diverged" if diverged else f"failed: {outcome.error}"
         elif outcome.stopped:
             ended = self._end(task.trial, state=TrialState.PRUNED, best_epoch=outcome.epoch)
-            what = f"{shown(outcome.accuracy, self.start)}, not promising, stopped"
+            what = f"{shown(outcome.score, self.start)}, not promising, stopped"
         else:
-            ended = self._end(task.trial, outcome.accuracy, best_epoch=outcome.epoch)
-            what = f"{shown(outcome.accuracy, self.start)} at epoch {outcome.epoch}"
+            ended = self._end(task.trial, outcome.score, best_epoch=outcome.epoch)
+            what = f"{shown(outcome.score, self.start)} at epoch {outcome.epoch}"
         self._say(task.trial.number, what if ended else "taken over by another process, which missed its heartbeat")
 
     def lost(self, task: Task, reason: str) -> None:

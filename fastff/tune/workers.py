@@ -1,6 +1,6 @@
 """Trains trials, either in this process or several at once in worker processes, each of which loads the data itself.
 
-Only the parent uses the storage. A worker receives a Config through a pipe, sends (epoch, accuracy) after each epoch
+Only the parent uses the storage. A worker receives a Config through a pipe, sends (epoch, score) after each epoch
 and an Outcome at the end. Both sides notice when the other dies: the trial of a killed worker is queued again, and
 workers end with their parent. They go on training while the parent decides whether to stop them, so that they need not
 wait for a slow storage. This module does not import optuna, because workers do not need it and it takes long.
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
-from typing import Any, Literal
+from typing import Any
 
 from fastff.data import Dataset, load_dataset
 from fastff.errors import ArgumentError, DivergenceError, FastffError, NoRoom
@@ -30,12 +30,12 @@ _OF_TERMINALS = [number for number in STOPPING if number != signal.SIGTERM]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: its best validation accuracy (0..1) or r2, in which epoch, and whether it stopped early.
+    """How a training ended: the best value of what it monitors, in which epoch, and whether it stopped early.
 
     error: what ended it, for which its own options may be the reason, or None.
     """
 
-    accuracy: float = 0.0
+    score: float = 0.0
     epoch: int = 0
     stopped: bool = False
     error: FastffError | None = None
@@ -50,20 +50,19 @@ class Task:
 
 
 def train_trial(config: Config, data: Dataset, on_epoch: Callable[[int, float], bool]) -> Outcome:
-    """Train in one thread until on_epoch(epoch, validation accuracy or r2) is True.
+    """Train in one thread until on_epoch(epoch, the figure that the config monitors) is True.
 
     Errors that any options would meet, such as those of the data, are raised.
     """
-    score: Literal["val_accuracy", "val_r2"] = "val_accuracy" if data.task == "classify" else "val_r2"
     stopped = False
 
     def look(record: EpochRecord) -> bool:
         nonlocal stopped
-        stopped = on_epoch(record.epoch, getattr(record, score)) and record.epoch < config.epochs
+        stopped = on_epoch(record.epoch, getattr(record, config.monitor)) and record.epoch < config.epochs
         return stopped
 
     try:
-        trainer = make_trainer(dataclasses.replace(config, threads=1, monitor=score), data)
+        trainer = make_trainer(dataclasses.replace(config, threads=1), data)
         splits, weights = (data.x_train, data.y_train, data.x_val, data.y_val), row_weights(config, data)
         trainer.fit(*splits, epochs=config.epochs, on_epoch=look, sample_weight=weights)
     except (ArgumentError, DivergenceError, NoRoom) as error:
@@ -148,8 +147,8 @@ def _work(connection: Any, source: Config) -> None:
     for number in _OF_TERMINALS:
         signal.signal(number, signal.SIG_IGN)  # for systems where it is not inherited
 
-    def on_epoch(epoch: int, accuracy: float) -> bool:
-        connection.send((epoch, accuracy))
+    def on_epoch(epoch: int, score: float) -> bool:
+        connection.send((epoch, score))
         return connection.poll() and connection.recv() == STOP
 
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has gone

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import run, snapshot, succeed
+from command_line import run, snapshot, succeed, write_flowers
 from searches import parameters, search, states, table, workers
 
 from fastff.data import load_dataset
@@ -92,6 +92,37 @@ def test_training_with_the_best_options_gives_the_accuracy_that_was_found(digits
     succeed("train", "--config", folder / "best.toml", "--out", tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["val_accuracy"] == max(float(row["val_accuracy"]) for row in table(folder))
+
+
+@pytest.mark.parametrize(
+    ("target", "said", "monitor"),
+    [
+        ("kind", None, "val_accuracy"),
+        ("kind", "val_accuracy", "val_accuracy"),
+        ("kind", "val_balanced_accuracy", "val_balanced_accuracy"),
+        ("kind", "val_auc", "val_auc"),
+        ("size", None, "val_r2"),
+        ("size", "val_r2", "val_r2"),
+    ],
+)
+def test_training_with_the_best_options_comes_to_the_epoch_that_was_found(tmp_path, target, said, monitor):
+    """A table, whose preset would choose that by the loss."""
+    random = np.random.default_rng(0)
+    x, noise = random.normal(size=(200, 3)), random.normal(size=200)
+    size = x[:, 0] + noise
+    rows = (f"{a:.4f},{b:.4f},{c:.4f},{v:.4f},{'ab'[int(v > 1)]}" for (a, b, c), v in zip(x, size, strict=True))
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,size,kind", *rows]))
+    (tmp_path / "own.toml").write_text("epochs = 12\n" + (f'monitor = "{said}"\n' if said else ""))
+    options = ("--target", target, "--drop", "size" if target == "kind" else "kind", "--config", tmp_path / "own.toml")
+    out, _ = search(tmp_path / "t.csv", *options, "--trials", 3, "--jobs", 1, "--out", tmp_path / "s")
+    assert f"best validation {monitor[4:].replace('_', ' ')} " in out
+    best = max(
+        (row for row in table(tmp_path / "s") if row["state"] == "complete"), key=lambda row: float(row[monitor])
+    )
+    succeed("train", "--config", tmp_path / "s" / "best.toml", "--out", tmp_path / "run")
+    epochs = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["best_epoch"] == int(best["best_epoch"])
+    assert max(record[monitor] for record in epochs) == float(best[monitor])
 
 
 def test_importances_are_drawn_from_ten_trials_on(flowers, tmp_path):
@@ -374,6 +405,38 @@ def test_errors_are_one_line(arguments, status, message, tmp_path, monkeypatch):
     result = run("tune", *arguments)
     assert (result.status, result.out, result.err.count("\n")) == (status, "", 1)
     assert result.err.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("task", "line", "message"),
+    [
+        (
+            "classify",
+            'monitor = "val_loss"',
+            "monitor: 'val_loss', want val_accuracy or val_balanced_accuracy or val_auc, ",
+        ),
+        ("classify", 'monitor = "train_accuracy"', "monitor: 'train_accuracy', want val_accuracy or "),
+        ("classify", 'monitor = "val_r2"', "monitor: 'val_r2', want val_accuracy or "),
+        ("regress", 'monitor = "val_accuracy"', "monitor: 'val_accuracy', want val_r2, by which trials are compared"),
+    ],
+)
+def test_options_that_no_trial_would_follow_are_refused(flowers, tmp_path, task, line, message):
+    (tmp_path / "own.toml").write_text(line)
+    options = ("--task", task, "--config", tmp_path / "own.toml", "--trials", 1, *QUICK, "--out", tmp_path / "s")
+    _, err = search(flowers, *options, status=2)
+    assert len(err) == 1
+    assert err[0].startswith(f"error: {tmp_path / 'own.toml'}: {message}")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_score_that_the_validation_rows_do_not_have_is_one_line(tmp_path):
+    flowers = write_flowers(tmp_path, y_val=np.arange(15) % 2)
+    (tmp_path / "own.toml").write_text('monitor = "val_auc"')
+    options = ("--config", tmp_path / "own.toml", "--trials", 4, *QUICK, "--out", tmp_path / "s")
+    _, err = search(flowers, *options, status=2)
+    assert err == [
+        f"error: {tmp_path / 'own.toml'}: monitor: val_auc, but no row of X_val is of class 2, want one of each class"
+    ]
 
 
 # Optuna leaves the connection open where its storage cannot be made, and nobody else has it; Python 3.13 minds.
