@@ -174,6 +174,11 @@ def _scored(start: Config, file: str | None, task: str) -> Config:
     monitor = config_file(file).get("monitor", _SCORES[task][0])
     if monitor not in _SCORES[task]:
         raise ArgumentError(f"monitor: {monitor!r}, want {' or '.join(_SCORES[task])}, by which trials are compared")
+    if start.on_divergence != Config.on_divergence:
+        raise ArgumentError(
+            f"on_divergence: {start.on_divergence!r} is for the command fastff.train, want it left out, as a trial "
+            "that diverges ends there"
+        )
     return dataclasses.replace(start, monitor=monitor)
 
 

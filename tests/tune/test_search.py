@@ -418,6 +418,7 @@ def test_errors_are_one_line(arguments, status, message, tmp_path, monkeypatch):
         ("classify", 'monitor = "train_accuracy"', "monitor: 'train_accuracy', want val_accuracy or "),
         ("classify", 'monitor = "val_r2"', "monitor: 'val_r2', want val_accuracy or "),
         ("regress", 'monitor = "val_accuracy"', "monitor: 'val_accuracy', want val_r2, by which trials are compared"),
+        ("classify", 'on_divergence = "backoff"', "on_divergence: 'backoff' is for the command fastff.train, want it "),
     ],
 )
 def test_options_that_no_trial_would_follow_are_refused(flowers, tmp_path, task, line, message):
