@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -169,9 +170,14 @@ def _start(options: Options, task: str = "classify") -> Config:
 def _scored(start: Config, file: str | None, task: str) -> Config:
     """The start with the figure that trials are compared by as its monitor, so that best.toml has it, too.
 
-    What a preset monitors suits one training, and may be no score. Raises ArgumentError for what trials would ignore.
+    What a preset monitors suits one training, and may be no score; so may what a run's config.toml has, which a warning
+    says. Raises ArgumentError for what trials would ignore.
     """
-    monitor = config_file(file).get("monitor", _SCORES[task][0])
+    usual = _SCORES[task][0]
+    monitor = config_file(file).get("monitor", usual)
+    if monitor in ("val_loss", "train_loss"):
+        warnings.warn(f"{file}: monitor = {monitor!r} is for one training, trials go by {usual}", stacklevel=2)
+        monitor = usual
     if monitor not in _SCORES[task]:
         raise ArgumentError(f"monitor: {monitor!r}, want {' or '.join(_SCORES[task])}, by which trials are compared")
     if start.on_divergence != Config.on_divergence:
