@@ -114,6 +114,8 @@ def _logits(
 
     wide: whether rows are float64, of which the first layer's mean is taken before they are rounded.
     """
+    if type(network).forward is not FeedForwardNeuralNetwork.forward:
+        raise ArgumentError(f"{type(network).__name__}: has a forward of its own, want a plain network of layers")
     if wide and not (network.layers and type(network.layers[0]) is Standardize):
         value = add("Cast", value, to=_FLOAT)
     for i, layer in enumerate(network.layers):

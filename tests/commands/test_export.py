@@ -53,6 +53,17 @@ def test_onnxruntime_gives_the_same_probabilities_for_raw_rows(kind):
     assert session.get_inputs()[0].shape == ["N", 12]
 
 
+def test_a_forward_of_the_networks_own_is_refused():
+    pytest.importorskip("onnx", reason="onnx is not installed")
+
+    class Halved(FeedForwardNeuralNetwork):
+        def forward(self, X):
+            return super().forward(X / 2)
+
+    with pytest.raises(ArgumentError, match=r"^Halved: has a forward of its own, want a plain network of layers$"):
+        onnx_bytes(Halved(12, 5, [7]))
+
+
 def test_the_names_of_classes_are_one_a_line():
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     names = ["cat", "a\nb", "c\r", "d\u2028e", "zoë's \\n"]
