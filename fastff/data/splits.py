@@ -1,13 +1,16 @@
 """The rows of a table that are held out to validate and to test: chosen by a seed, the same share of every class."""
 
 import hashlib
+import itertools
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from fastff.data.rows import Rows
 from fastff.errors import DataError
 from fastff.system.arguments import is_whole
+from fastff.system.blocks import row_blocks
 
 VALIDATION_SHARE = 0.1  # of the rows that are left after the test's
 TEST_SHARE = 0.2  # that the commands hold out of a table
@@ -58,11 +61,11 @@ def split_from(description: Any, source: object) -> TableSplit:
     return TableSplit(**description)
 
 
-def digest_of(x: np.ndarray, y: np.ndarray) -> str:
-    """A hash of rows and labels, the same on every machine."""
+def digest_of(x: Rows, y: np.ndarray) -> str:
+    """A hash of rows and labels, the same on every machine. Rows in files are read a block at a time."""
     found = hashlib.sha256(f"{x.shape} {x.dtype} {y.dtype}".encode())
-    found.update(np.ascontiguousarray(x).data)
-    found.update(np.ascontiguousarray(y).data)
+    for block in itertools.chain(row_blocks(x), [y]):
+        found.update(np.ascontiguousarray(block).data)
     return found.hexdigest()
 
 

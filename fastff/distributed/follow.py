@@ -99,7 +99,7 @@ class Follower:
 
 def found_in(data: Dataset) -> dict[str, Any]:
     """What must be the same on all ranks, by name: the shapes and types of what is trained and validated on, what the
-    classes are called, and a hash of the values, where rows stay in their files of some of them."""
+    classes are called, and a hash of the values. Of rows that stay in their files, SHARD_ROWS are hashed."""
     pairs = [(x, y) for x, y in ((data.x_train, data.y_train), (data.x_val, data.y_val)) if x is not None]
     arrays = [(array.shape, array.dtype.name) for pair in pairs for array in pair if array is not None]
     return {

@@ -14,6 +14,7 @@ import numpy as np
 from fastff.data.cells import GAPS
 from fastff.data.column import Column
 from fastff.data.columns import Schema
+from fastff.data.labels import ClassNames
 from fastff.errors import DataError
 
 
@@ -75,7 +76,11 @@ class Columns:
         """A 1 for the text's own input and 0 for the others; a last place, for what has no input, is cut off."""
         inputs = len(column.features)
         other = len(column.texts) if column.other else inputs
-        places = {text: i for i, text in enumerate(column.texts)}
+        places, known = {text: i for i, text in enumerate(column.texts)}, ClassNames(column.texts)
+        for text in column.texts:  # LabelEncoder has no way to take other letters for the same
+            for form in (text.lower(), text.upper(), text.capitalize(), text.title()):
+                if form not in GAPS and (place_of := known.find(form)) >= 0:
+                    places.setdefault(form, place_of)
         if column.gap:
             places |= dict.fromkeys(sorted(GAPS - places.keys()), inputs - 1)
         place = self._add(

@@ -269,7 +269,8 @@ def parse(
         run, saved = find_run(Config(**{**said, "dataset": dataset}))
         begun, name = saved.get("preset"), said.get("preset") or file.get("preset")
         if name is not None and name != begun:  # its options would not count beside the run's own
-            raise ArgumentError(f"--preset: {name!r} for {run}, which has begun with {begun!r}, want it left out")
+            how = "without one" if begun is None else f"with {begun!r}"
+            raise ArgumentError(f"preset: {name!r} for {run}, which has begun {how}, want it left out")
         file = {**saved, **file, "out": str(run)}
         dataset = said.get("dataset") or file.get("dataset", Config.dataset)
     start = start_from(dataset, said.get("preset"), file, task)
@@ -324,8 +325,6 @@ def checked(values: dict[str, Any], path: Path) -> dict[str, Any]:
         if name not in known:
             near = meant(name, known) or f", want one of {', '.join(known)}"
             raise DataError(f"{path}: unknown option {name!r}{near}")
-        if name == "preset" and isinstance(value, str) and value not in PRESETS:
-            raise DataError(f"{path}: preset = {value!r}, want one of {', '.join(PRESETS)}{meant(value, [*PRESETS])}")
         if not _fits(value, _HINTS[name]):
             raise DataError(f"{path}: {name} = {_shown(value)}, want {_wanted(_HINTS[name])}")
         if isinstance(value, list):
@@ -349,7 +348,7 @@ def write(values: dict[str, Any], path: Path) -> None:
 
 def _preset(name: str) -> dict[str, Any]:
     if name not in PRESETS:
-        raise ArgumentError(f"--preset: {name!r}, want one of {', '.join(PRESETS)}{meant(name, [*PRESETS])}")
+        raise ArgumentError(f"preset: {name!r}, want one of {', '.join(PRESETS)}{meant(name, [*PRESETS])}")
     return {**PRESETS[name], "preset": name}
 
 

@@ -87,6 +87,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or `patience` epochs have passed without a better one."""
+        # by the best epoch alone: a fit that followed would wait anew, and a run that has stopped is not to go on
         epoch, patience, best = self.trainer.progress.epoch, self.trainer.patience, self.trainer.best
         if patience is not None and best is not None and epoch - best.epoch >= patience:
             return True

@@ -65,8 +65,9 @@ def train_seeds(options: Config, data: Dataset, train_run: TrainRun) -> str:
     make_folder(folder)
     if has_run(folder):
         raise DataError(f"{folder}: holds a run of one seed, want another --out for --seeds")
-    if has_run(seed_folder(folder, seeds.stop)):
-        raise ArgumentError(f"--seeds: {count}, but {folder} holds more runs, want all of them, or another --out")
+    held = {path.name for path in folder.glob("seed-*") if has_run(path)}
+    if held - {seed_folder(folder, seed).name for seed in seeds}:
+        raise ArgumentError(f"--seeds: {count}, but {folder} holds other runs, want all of them, or another --out")
     with locked(folder):
         work = SideBySide()
         several = _Several(options, data, folder, train_run, RunContext(beside=work))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_array,
@@ -104,7 +105,11 @@ def as_numbers(y: np.ndarray, name: str, loss: str) -> np.ndarray:
 
     ValueError for targets below 0 with loss="poisson", whose loss would be a logarithm of theirs.
     """
-    y = y.astype(np.float64) if y.dtype.kind == "O" else y
+    if y.dtype.kind == "O":
+        try:
+            y = y.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name}: objects that are no numbers, want numbers") from None
     if y.dtype.kind not in "biuf":
         raise TypeError(f"{name}: values of dtype {y.dtype}, want numbers (y.astype(float), if they mean numbers)")
     if loss == "poisson" and y.min() < 0:
@@ -141,8 +146,9 @@ def checked_validation(estimator: Any, X: Any, y: Any, weights: Any, x_name: str
             names = ", ".join(sorted(map(repr, unknown))[:5])
             raise ValueError(f"{y_name}: has {names}, never trained, want labels among {estimator.classes_.tolist()}")
     else:
-        y = check_array(y, ensure_2d=False, input_name=y_name, dtype=None)
+        y = check_array(y, ensure_2d=False, input_name=y_name, dtype=None, ensure_all_finite=False)
         y = y if is_classifier(estimator) else as_numbers(y, y_name, estimator.loss).astype(np.float64)
+        assert_all_finite(y, input_name=y_name)
         y = y.ravel() if y.ndim == 2 and y.shape[1] == outputs == 1 else y
         found = 1 if y.ndim == 1 else y.shape[1]
         if found != outputs:

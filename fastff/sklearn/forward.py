@@ -29,6 +29,7 @@ from fastff.system.arguments import check_choice, shown
 HIDDEN: dict[str, type | None] = {"relu": ReLU, "logistic": Sigmoid, "tanh": Tanh, "identity": None}
 # Multiply-adds, and rows, that a kept program does, a few rows at a time, sooner than another is made
 LITTLE_WORK, SOME_ROWS = 2_000_000, 400
+FEW_VALUES = 1 << 14  # of sparse rows, that are made dense for such a program
 FORWARD_ROWS = 1024  # rows of a batch of the forward pass
 BLOCK = 64  # rows that NumPy multiplies at a time
 
@@ -91,13 +92,17 @@ class _Network32:
 
     def logits(self, X: Any, threads: int | None) -> np.ndarray:
         rows = X.shape[0]
+        little = rows <= SOME_ROWS and rows * sum(v.size for v in self.values) <= LITTLE_WORK
+        if issparse(X) and little and rows * X.shape[1] <= FEW_VALUES:
+            X = X.toarray()
+        if not issparse(X):
+            X = np.asarray(X) if X.dtype in (np.float32, np.float64) else X.astype(np.float32)
+            if little:
+                return np.concatenate([self.network.logits(X[i : i + FEW_ROWS]) for i in range(0, rows, FEW_ROWS)])
         program = Program(min(rows, FORWARD_ROWS))
         if issparse(X):
             z = self._lower_sparse(program, X)
         else:
-            X = np.asarray(X) if X.dtype in (np.float32, np.float64) else X.astype(np.float32)
-            if rows <= SOME_ROWS and rows * sum(v.size for v in self.values) <= LITTLE_WORK:
-                return np.concatenate([self.network.logits(X[i : i + FEW_ROWS]) for i in range(0, rows, FEW_ROWS)])
             z, _ = self.network.lower_forward(program, X, training=False)
         out = program.scatter(z, rows)
         program.run(np.arange(rows, dtype=np.int64), threads=threads)
@@ -196,13 +201,14 @@ def outputs(estimator: Any, X: Any, *, checked: bool) -> np.ndarray:
 
 def _check_outputs(X: Any, out: np.ndarray) -> None:
     """ValueError if a row X of finite values has outputs beyond float32; with assume_finite X may have others."""
-    for row in np.flatnonzero(~np.isfinite(out).all(1)):
-        values = X[[row]].data if issparse(X) else X[row]
-        if np.isfinite(values).all():
-            raise ValueError(
-                f"Input X: the network's output for row {row} is too large for dtype('float32'), in which it predicts, "
-                "so scale X (StandardScaler)"
-            )
+    with np.errstate(invalid="ignore"):
+        good = np.isfinite(np.asarray((X.multiply(0) if issparse(X) else X * 0).sum(1)).ravel())
+    beyond = np.flatnonzero(good & ~np.isfinite(out).all(1))
+    if len(beyond):
+        raise ValueError(
+            f"Input X: the network's output for row {beyond[0]} is too large for dtype('float32'), in which it "
+            "predicts, so scale X (StandardScaler)"
+        )
 
 
 def _in_float64(estimator: Any, X: Any, dtype: Any) -> np.ndarray:

@@ -283,10 +283,10 @@ class Recorder:
         return record
 
     def _is_best(self, value: float) -> bool:
-        if self.best is None or math.isnan(value):
-            return self.best is None
-        if math.isnan(self.best.value):
+        if self.best is None:
             return True
+        if math.isnan(value) or math.isnan(self.best.value):
+            return not math.isnan(value)
         return value > self.best.value if HIGHER_IS_BETTER[self.monitor or ""] else value < self.best.value
 
     def _keep(self, network: FeedForwardNeuralNetwork, value: float, epoch: int) -> None:

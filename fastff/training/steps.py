@@ -1,8 +1,8 @@
 """The steps of training: forward, loss, backward and update, one step a batch.
 
 `train` is what a step is, for layers of any kind, and LayerSteps calls it. ProgramSteps gives the same bits, with all
-steps of one or more epochs as one native call, for a network of built-in layers. (Augment alone changes a picture by
-its number among all rows there, and by its place in the batch here.)
+steps of one or more epochs as one native call, for a network of built-in layers. (Augment alone differs:
+ProgramSteps change a picture by its number among all rows, LayerSteps by its place in the batch.)
 """
 
 import math

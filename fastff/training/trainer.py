@@ -21,7 +21,7 @@ from fastff.errors import ArgumentError, DataError, DivergenceError
 from fastff.nn.dropout import Dropout, RandomLayer
 from fastff.nn.loss import Loss, check_loss
 from fastff.nn.network import FeedForwardNeuralNetwork
-from fastff.nn.optim import Optimizer, check_clip_norm, check_ema_decay, check_optimizer, check_step_size
+from fastff.nn.optim import Optimizer, check_clip_norm, check_ema_decay, check_step_size
 from fastff.system import clock
 from fastff.system.arguments import check_choice, check_count, check_flag, check_number, check_seed, check_size
 from fastff.system.attributes import Checked, Closed, Fixed
@@ -77,7 +77,7 @@ class Trainer(Closed, KnownElsewhere):
         As in CrossEntropySoftmax.
     patience : int, optional
         Stop after so many epochs without a better monitor (then "val_loss" unless it is given) and restore the best
-        weights.
+        weights. A fit after one that has stopped so waits anew.
     monitor : str, optional
         ``"val_loss"``, ``"train_loss"``, and ``"val_accuracy"`` or ``"train_accuracy"``, ``"val_balanced_accuracy"`` or
         ``"val_auc"``, or for numbers to predict ``"val_r2"`` or ``"train_r2"``: `best` keeps the weights of its best
@@ -143,10 +143,6 @@ class Trainer(Closed, KnownElsewhere):
         if not isinstance(network, FeedForwardNeuralNetwork):
             raise ArgumentError(f"network: {type(network).__name__}, want a FeedForwardNeuralNetwork")
         self.network = network
-        if optimizer is not None:
-            network.optimizer = check_optimizer(optimizer)
-            for layer in network.linear_layers:
-                layer.forget_moments()
         self.batch_size, self.step_size, self.schedule = batch_size, step_size, schedule
         self.precision, self.threads, self.seed, self.verbose = precision, threads, seed, verbose
         self.clip_norm, self.ema_decay = clip_norm, ema_decay
@@ -154,6 +150,10 @@ class Trainer(Closed, KnownElsewhere):
         self.criterion = check_loss(loss, label_smoothing)
         self.recorder = Recorder(self._check_monitor(monitor), self.criterion.task)
         self.patience = patience
+        if optimizer is not None:  # and all else is right, and this is one: else the network stays as it is
+            network.optimizer = optimizer
+            for layer in network.linear_layers:
+                layer.forget_moments()
 
     def __repr__(self) -> str:
         options = f"batch_size={self.batch_size}, step_size={self.step_size:g}"

@@ -7,7 +7,6 @@ superfluous. The process that ends a lost trial queues it again; if two retries 
 """
 
 import dataclasses
-import hashlib
 import os
 import socket
 import time
@@ -20,9 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 import fastff
 from fastff.data import Dataset
+from fastff.data.splits import digest_of
 from fastff.errors import DataError, DivergenceError
 from fastff.runs.config import Config
-from fastff.system.blocks import row_blocks
 from fastff.system.streams import say
 from fastff.tune import presence
 from fastff.tune.presence import Heart, Watch
@@ -77,14 +76,10 @@ def shown(value: float | None, start: Config) -> str:
 
 def rows_of(data: Dataset) -> str:
     """What tells the rows of a search from others: how many there are to train and to validate, and a hash of them."""
-    found = hashlib.sha256()
-    for array in (data.x_train, data.y_train, data.x_val, data.y_val, data.weights):
-        if array is not None:
-            found.update(f"{array.shape} {array.dtype}".encode())
-            for block in row_blocks(array):
-                found.update(np.ascontiguousarray(block).data)
+    pairs = [(data.x_train, data.y_train), (data.x_val, data.y_val), (data.x_train, data.weights)]
+    hashes = "-".join(digest_of(x, y)[:8] for x, y in pairs if x is not None and y is not None)
     held_out = 0 if data.x_val is None else len(data.x_val)
-    return f"{len(data.x_train)} to train and {held_out} to validate, hash {found.hexdigest()[:16]}"
+    return f"{len(data.x_train)} to train and {held_out} to validate, hash {hashes}"
 
 
 class Search:

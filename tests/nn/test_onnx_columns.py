@@ -71,6 +71,9 @@ def test_its_inputs_are_the_columns_and_it_predicts_as_fastff_does(target, bins,
     )
     assert {wanted.name.partition(".")[0] for wanted in session.get_inputs()} == set(names)
     frame.loc[0, "kind"] = "never seen"
+    frame.loc[1, "kind"] = "A"
+    if target != "city":
+        frame.loc[2:3, "city"] = ["bern", "GENF"]
     (found,) = session.run(None, inputs_of(session, frame))
     rows, network = data.columns.rows(frame), trainer.network
     expected = network.predict_proba(rows) if target == "city" else network.predict(rows).reshape(-1, 1)

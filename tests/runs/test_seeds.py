@@ -1,6 +1,7 @@
 """python -m fastff.train --seeds N: each run is as if it were alone; the mean, the spread, and an ensemble of all."""
 
 import json
+import shutil
 import statistics
 
 import pytest
@@ -83,14 +84,17 @@ def test_resume_goes_on_with_what_is_not_finished_and_adds_seeds(flowers, tmp_pa
     assert json.loads((folder / "seeds.json").read_text())["seeds"] == [0, 1, 2]
 
 
-def test_fewer_seeds_than_a_folder_holds_are_refused(flowers, tmp_path):
+@pytest.mark.parametrize("missing", [[], [0], [2]])
+def test_fewer_seeds_than_a_folder_holds_are_refused(flowers, tmp_path, missing):
     """The ensemble and seeds.json of all would give way to those of some."""
     folder = tmp_path / "run"
-    seeds(flowers, *SMALL, "--seeds", 3, "--out", folder)
+    seeds(flowers, *SMALL, "--seeds", 4, "--out", folder)
+    for seed in missing:
+        shutil.rmtree(folder / f"seed-{seed}")
     before = snapshot(folder)
     result = run("train", "--seeds", 2, "--resume", "--out", folder)
     assert (result.status, result.out) == (2, "")
-    assert result.err.endswith(f"--seeds: 2, but {folder} holds more runs, want all of them, or another --out\n")
+    assert result.err.endswith(f"--seeds: 2, but {folder} holds other runs, want all of them, or another --out\n")
     assert snapshot(folder) == before
 
 

@@ -162,6 +162,21 @@ def test_targets_that_are_no_numbers_are_refused(method, loss, kind):
         fit_to(y, method, loss=loss)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "Input y_val contains NaN"),
+        (np.inf, "Input y_val contains infinity"),
+        ("a", "y_val: objects that are no numbers"),
+    ],
+)
+def test_targets_of_a_validation_set_in_objects_are_named(value, message):
+    y = np.arange(150).astype(object)
+    y[3] = value
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        MLPRegressor(max_iter=2, early_stopping=True).fit(X[:150], np.arange(150), X_val=X[:150], y_val=y)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("kind", [object, bool, np.int8, np.float16, np.longdouble])
 @pytest.mark.parametrize("method", METHODS)

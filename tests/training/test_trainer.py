@@ -109,3 +109,14 @@ def test_an_optimizer_of_the_same_kind_that_on_epoch_sets_keeps_its_moments():
         own = Trainer(net, Adam(), batch_size=16)
         own.fit(X, Y, epochs=3, on_epoch=lambda _, net=net: setattr(net, "optimizer", Adam()) if net is one else None)
     assert_same_weights(one, two)
+
+
+def test_a_trainer_that_is_refused_leaves_the_network_as_it_is():
+    net = trained()[0]
+    before, counts = net.optimizer, [layer.updates for layer in net.linear_layers]
+    for options in ({"batch_size": 0}, {"patience": -1}, {"monitor": "val_luck"}, {"optimizer": "adam"}):
+        with pytest.raises(ArgumentError):
+            Trainer(net, **{"optimizer": SGD(), **options})
+    assert net.optimizer is before
+    assert [layer.updates for layer in net.linear_layers] == counts != [0, 0, 0]
+    assert all(layer.moments[1].any() for layer in net.linear_layers)
