@@ -325,9 +325,11 @@ def _any(values: Any, pattern: str) -> bool:
 
 
 def _no_number(cells: Any) -> tuple[int, str]:
-    """Row and text of the first cell that keeps a column from being one of numbers."""
+    """Row and text of the first cell that keeps a column from being one of numbers, also of those with a comma."""
     codes, names = texts(cells)
-    bad = np.array([as_number(name) is None for name in names] + [False])[codes]
+    bad = np.array([as_number(name.replace(",", ".")) is None for name in names] + [False])[codes]
+    if not bad.any():
+        bad = np.array([as_number(name) is None for name in names] + [False])[codes]
     row = int(np.argmax(bad))
     return row, names[codes[row]]
 

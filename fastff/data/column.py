@@ -10,6 +10,7 @@ import numpy as np
 
 from fastff.data import cells as parse
 from fastff.data.labels import ClassNames
+from fastff.data.rows import EXACT32
 from fastff.errors import DataError
 
 KINDS = ("number", "boolean", "text", "date", "dropped")
@@ -186,8 +187,8 @@ def _fit_numbers(values: np.ndarray, name: str, kind: str, offset: int) -> Colum
         return Column(name, "dropped", why="the same in every row")
     whole = bool((present == np.floor(present)).all())
     largest = max(-low, high)
-    # float32 holds whole numbers up to 2^24, and of others about 7 digits.
-    wide = largest > 1 << 24 or (not whole and largest > COARSE * (high - low))
+    # of numbers that are not whole, float32 holds about 7 digits
+    wide = largest > EXACT32 or (not whole and largest > COARSE * (high - low))
     middle = _median(present)
     if kind == "boolean" or whole:
         middle = math.floor(middle)

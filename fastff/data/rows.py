@@ -19,7 +19,7 @@ from fastff.system.hold import check_whole
 from fastff.system.limits import check_room
 
 KEPT = (np.uint8, np.float32, np.float64)  # the types of rows that kernels read without a conversion
-EXACT = 1 << 24  # float32 holds all whole numbers up to here
+EXACT32 = 1 << 24  # float32 holds all whole numbers up to here
 SMALLEST_WEIGHT = 1e-25  # of a row, beside the largest: the sum of a batch of such weights has an inverse in float32
 MAX_CLASSES = 2**31  # no network has as many outputs: larger labels must be ids or prices
 
@@ -136,7 +136,7 @@ def check_rows(X: Any, name: str, *, features: int | None = None) -> Rows:
     native = array.dtype.newbyteorder("=")
     if native in KEPT:
         return array.astype(native)
-    large = native.kind in "iu" and native.itemsize > 2 and max(-int(array.min()), int(array.max())) > EXACT
+    large = native.kind in "iu" and native.itemsize > 2 and max(-int(array.min()), int(array.max())) > EXACT32
     return array.astype(np.float64 if large else np.float32)
 
 

@@ -84,11 +84,11 @@ def read_rows(path: Path) -> np.ndarray:
     return out
 
 
-def _all(name: str) -> bool:
+def _every(name: str) -> bool:
     return True
 
 
-def as_table(table: Any, source: object = "table", wanted: Callable[[str], bool] = _all) -> Any:
+def as_table(table: Any, source: object = "table", wanted: Callable[[str], bool] = _every) -> Any:
     """A pyarrow.Table as it is, or one of the columns of a frame. Raises DataError for anything else.
 
     wanted: whether the column of a name is used. One that is not may hold anything, comes without its values from a

@@ -550,3 +550,10 @@ def test_times_with_a_zone_and_without_are_not_mixed(first):
                 DataError, match=f"column 'a': times {found} a zone, want them {wanted} one as in the tr"
             ):
                 schema.rows(pa.table({"a": more}))
+
+
+def test_the_cell_that_is_no_number_is_named_and_not_one_with_a_comma(tmp_path):
+    (tmp_path / "t.csv").write_text("a;y\n" + "1,5;0\n2,5;1\n3,25;0\n" * 9)
+    columns = load_dataset(tmp_path / "t.csv", target="y").columns
+    with pytest.raises(DataError, match="column 'a': 'k' at row 1, want a number"):
+        columns.rows(pa.table({"a": ["1,5", "k", "2,5"]}))
