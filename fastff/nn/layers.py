@@ -322,7 +322,13 @@ class LinearLayer(Layer, saved_as="linear"):
         self._matrix.flush()
 
     def moves_by(self, optimizer: Optimizer) -> None:
-        """Say which optimizer moves the parameters next: one of another kind begins anew, as moments are its own."""
+        """Say which optimizer moves the parameters next: one of another kind begins anew, as moments are its own.
+
+        Parameters
+        ----------
+        optimizer : Adam, SGD or object
+            The one that the next updates are by.
+        """
         if self._moved_by not in (None, type(optimizer)):
             self.forget_moments()
         self._moved_by = type(optimizer)
