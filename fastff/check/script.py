@@ -17,7 +17,8 @@ NEEDED = {"numpy", "fastff"}
 _CALLS = re.compile(
     r"(np|numpy|math)\.(?!load|save|genfromtxt|fromfile|memmap)[\w.]+|range|len|int|float|list|dict|tuple|set|bool|str"
 )
-_SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda, *_COMPREHENSIONS)
 
 
 class StandIn(types.ModuleType):
@@ -142,9 +143,9 @@ class Script:
     def _define(self, node: ast.stmt) -> str:
         """Run a definition. What is wrong with a constant is returned, as it may not matter; the rest must be right."""
         try:
-            for part in _parts(node) if isinstance(node, ast.ClassDef) else ():
-                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and part.id in self.namespace:
-                    self.namespace[part.id]  # in the body of a class Python does not ask for names that are missing
+            for name in _in_classes(node):
+                if name in self.namespace:
+                    self.namespace[name]  # in the body of a class Python does not ask for names that are missing
             self.namespace.run([node])
             if _is_path(node):
                 sys.path[:] = [str(self.path.parent / folder) for folder in sys.path]
@@ -224,13 +225,25 @@ def _trains(node: ast.stmt, own: set[str]) -> bool:
 
 
 def _parts(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and what it consists of, without the insides of functions and classes in it, whose names are others."""
+    """A node and what is run with it: of functions and classes in it not their bodies, whose names are others."""
     yield node
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, _SCOPES):
-            yield child
-        else:
-            yield from _parts(child)
+    for child in ast.iter_child_nodes(node) if not isinstance(node, _SCOPES) else _outside(node):
+        yield from _parts(child)
+
+
+def _outside(scope: Any) -> list[ast.AST]:
+    """What a scope evaluates where it stands: defaults, decorators and bases, and what a comprehension goes over."""
+    if isinstance(scope, _COMPREHENSIONS):
+        return [scope.generators[0].iter]
+    body = scope.body if isinstance(scope, (ast.FunctionDef, ast.ClassDef)) else [scope.body]
+    return [child for child in ast.iter_child_nodes(scope) if child not in body]
+
+
+def _in_classes(node: ast.AST) -> Iterator[str]:
+    """The names that the bodies of classes read when a statement is run."""
+    for statement in (s for part in _parts(node) if isinstance(part, ast.ClassDef) for s in part.body):
+        yield from (p.id for p in _parts(statement) if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Load))
+        yield from _in_classes(statement)
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:

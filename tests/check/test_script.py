@@ -22,6 +22,9 @@ def load(tmp_path, monkeypatch):
     return load
 
 
+CONFIG = "config = {}\nconfig['beta'] = 0.9\n\n\n"
+
+
 @pytest.mark.parametrize(
     ("statements", "expression"),
     [
@@ -41,6 +44,14 @@ def load(tmp_path, monkeypatch):
         ("try:\n    import math as m\nexcept ImportError:\n    print('pip install math')\n    raise SystemExit(1)",
          "m.floor(1.2) * 0.9"),
         ("try:\n    import math\n    str.isdigit('1')\nexcept ImportError:\n    raise", "math.floor(1.2) * 0.9"),
+        (f"{CONFIG}class Layer:\n    def step(self, beta=config['beta']):\n        return beta", "Layer().step()"),
+        (f"{CONFIG}class Layer:\n    def step(self, *, beta=config['beta']):\n        return beta", "Layer().step()"),
+        (f"{CONFIG}class Layer:\n    step = lambda self, beta=config['beta']: beta", "Layer().step()"),
+        (f"{CONFIG}class Layer:\n    betas = [beta for beta in config.values()]", "Layer.betas[0]"),
+        (f"{CONFIG}class Layer:\n    class Settings:\n        beta = config['beta']", "Layer.Settings.beta"),
+        (f"{CONFIG}class Layer:\n    class Settings(type(config['beta'])):\n        pass", "Layer.Settings(0.9)"),
+        (f"{CONFIG}if True:\n    class Layer:\n        beta = config['beta']", "Layer.beta"),
+        (f"{CONFIG}class Layer:\n    @config.setdefault\n    def step(self):\n        pass", "config['beta']"),
     ],
 )  # fmt: skip
 def test_a_name_has_the_value_that_all_statements_about_it_give(load, statements, expression):
