@@ -4,6 +4,7 @@ import __future__
 
 import ast
 import builtins
+import math
 import re
 import sys
 import types
@@ -63,8 +64,9 @@ class StandIn(types.ModuleType):
 
 
 class Namespace(dict[str, Any]):
-    """The file's globals. When a name is needed that is not there, the statements that were left out and that bind or
-    change it are run, in their order.
+    """The file's globals. When a name is needed, the statements that were left out and that bind or change it are run
+    first, in their order: all of them, or those above the statement that needs it. What has got a value otherwise
+    keeps that.
     """
 
     def __init__(self, path: str, features: int) -> None:
@@ -72,9 +74,19 @@ class Namespace(dict[str, Any]):
         self._path, self._features = path, features
         self._late: dict[str, list[ast.stmt]] = {}
         self._begun: set[ast.stmt] = set()
+        self._now: tuple[float, int] = (math.inf, 0)  # the place in the file of the statement that is being run
 
-    def run(self, statements: list[ast.stmt]) -> None:
-        exec(compile(ast.Module(statements, []), self._path, "exec", self._features, dont_inherit=True), self)
+    def run(self, node: ast.stmt) -> None:
+        """Run a statement of the file."""
+        before, self._now = self._now, _place(node)
+        self._begun.add(node)
+        try:
+            # Python does not ask for what a statement only binds, nor for what the body of a class reads
+            for name in [*(name for name, late in self._late.items() if node in late), *_in_classes(node)]:
+                self._run_late(name)
+            exec(compile(ast.Module([node], []), self._path, "exec", self._features, dont_inherit=True), self)
+        finally:
+            self._now = before
 
     def leave_out(self, statements: list[ast.stmt], own: set[str]) -> None:
         """Do not run these until a name of them is needed; own are the names that the file defines."""
@@ -84,17 +96,20 @@ class Namespace(dict[str, Any]):
             nodes = [n for n in statements if name in (*_bound(n), *_changed(n))]
             self._late[name] = [n for n in nodes if not _trains(n, own)] or nodes
 
+    def _run_late(self, name: str) -> None:
+        late = self._late.get(name, [])
+        if not super().__contains__(name) or not self._begun.isdisjoint(late):
+            for node in late:
+                if node not in self._begun and _place(node) < self._now:
+                    self.run(node)
+
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in self._late
 
-    def __missing__(self, name: str) -> Any:
-        for node in self._late.pop(name, ()):
-            if node not in self._begun:
-                self._begun.add(node)
-                self.run([node])
-        if name not in self:
-            raise KeyError(name)
-        return dict.__getitem__(self, name)
+    def __getitem__(self, name: str) -> Any:
+        if name in self._late:
+            self._run_late(name)
+        return super().__getitem__(name)
 
 
 class _Module(types.ModuleType):
@@ -143,10 +158,7 @@ class Script:
     def _define(self, node: ast.stmt) -> str:
         """Run a definition. What is wrong with a constant is returned, as it may not matter; the rest must be right."""
         try:
-            for name in _in_classes(node):
-                if name in self.namespace:
-                    self.namespace[name]  # in the body of a class Python does not ask for names that are missing
-            self.namespace.run([node])
+            self.namespace.run(node)
             if _is_path(node):
                 sys.path[:] = [str(self.path.parent / folder) for folder in sys.path]
         except Exception as error:
@@ -162,13 +174,18 @@ class Script:
             blocks = [block for block in blocks if any(map(_calls_main, block))]
             if not blocks:
                 self.namespace["main"]()
-        self.namespace.run([node for block in blocks for node in block])
+        for node in (node for block in blocks for node in block):
+            self.namespace.run(node)
 
 
 def _features(tree: ast.Module) -> int:
     """What the file imports from __future__, as compile takes it: a statement by itself does not know of the others."""
     imports = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
     return sum({getattr(__future__, alias.name).compiler_flag for node in imports for alias in node.names})
+
+
+def _place(node: ast.stmt) -> tuple[float, int]:
+    return node.lineno, node.col_offset
 
 
 def _is_guard(node: ast.AST) -> bool:

@@ -59,6 +59,40 @@ def test_a_name_has_the_value_that_all_statements_about_it_give(load, statements
     assert script.namespace["needed"]() == 0.9
 
 
+@pytest.mark.parametrize(
+    ("statements", "expression", "value"),
+    [
+        ("rate = 0.1\nhalf = float(rate)\nrate /= 2\n", "half, rate", (0.1, 0.05)),
+        ("rate = 0.1; half = float(rate); rate /= 2\n", "half, rate", (0.1, 0.05)),
+        ("dims = [3072]\ndims.append(10)\nfirst = list(dims)\ndims.append(3)\nsecond = list(dims)\n",
+         "first, second, dims", ([3072, 10], [3072, 10, 3], [3072, 10, 3])),
+        ("DECAY = 0.1\n\n\ndef step(decay=DECAY):\n    return decay\n\n\nDECAY *= 10\n", "step(), DECAY", (0.1, 1)),
+        ("DECAY = 1e-4\n\n\nclass Layer:\n    def step(self, decay=DECAY):\n        return decay\n\n\n"
+         "if __name__ == '__main__':\n    DECAY = 1e-3\n", "Layer().step(), DECAY", (1e-4, 1e-3)),
+        ("STEP = 0.1\n\n\nclass Layer:\n    step = STEP\n\n\nfor STEP in (0.2, 0.3):\n    pass\n",
+         "Layer.step, STEP", (0.1, 0.3)),
+        ("dims = [1]\ndims.append(2)\n\n\nclass A:\n    dims = list(dims)\n\n\ndims.append(3)\n\n\n"
+         "class B:\n    dims = list(dims)\n", "A.dims, B.dims", ([1, 2], [1, 2, 3])),
+        ("import json\nn = 1\nrate = json.loads('2') * n\nn = json.loads('3')\n", "rate, n", (2, 3)),
+        ("import json\nn = 1\nn, rate = json.loads('[2, 3]')\n", "rate, n", (3, 2)),
+        ("steps = 99\nsteps = min(steps, 9)\n\n\nclass Layer:\n    steps = steps\n", "Layer.steps", 9),
+    ],
+)  # fmt: skip
+def test_a_statement_reads_what_those_above_it_gave(load, statements, expression, value):
+    script = load(f"{statements}\n\ndef needed():\n    return {expression}\n")
+    assert script.namespace["needed"]() == value
+
+
+def test_main_reads_what_the_statements_above_its_call_gave(load):
+    script = load(
+        "sizes = [1]\nsizes.append(2)\nn = len(sizes)\n\n\ndef main():\n    done.append((n, list(sizes)))\n\n\n"
+        "done = []\nn *= 2\nif __name__ == '__main__':\n    n *= 2\n    main()\n    sizes.append(3)\n    n = 0\n"
+    )
+    script.run_main()
+    assert script.namespace["done"] == [(8, [1, 2])]
+    assert script.namespace["n"] == 0
+
+
 def test_what_trains_is_not_run_for_a_name_that_it_changes(load):
     """Neither is anything that no name needs."""
     training = "losses = [0.5]\nfor epoch in range(9):\n    losses.append(train())\nprint(1 / 0)\n"
