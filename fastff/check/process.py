@@ -30,9 +30,13 @@ SECONDS = 3  # for a part; the training loop has MORE
 ALL_SECONDS = 20  # for a process, should the limit of a part not end it
 AFTERWARDS = 1.5  # for a part, once one took too long: what is wrong in one place often is in others
 MORE = 2
-# The name of a course file is a split beside words for such data only: cifar10_hst_train, ValidationSet, test
+# The name of a course file is a split beside words for such data only: cifar10_hst_train, ValidationSet, test. Where
+# there is no such file, it may have any words beside a split that is a word of its own: hw2_train.pkl, train_small
+_SPLIT = r"(train|val|test)(?:ing|id|idation)?"
 _WORDS = r"(?:[\W\d_]|cifar|hst|horses?|ships?|trucks?|images?|data|sets?|subset|splits?|pickles?|pkl|the|my)*"
-_COURSE = re.compile(rf"{_WORDS}(train|val|test)(?:ing|id|idation)?{_WORDS}", re.IGNORECASE)
+_COURSE = re.compile(rf"{_WORDS}{_SPLIT}{_WORDS}", re.IGNORECASE)
+_LIKELY = re.compile(rf"(?:.*[\W\d_])?{_SPLIT}(?:[\W\d_].*)?", re.IGNORECASE)
+_SUFFIXES = {"", ".pkl", ".pickle", ".p", ".npy", ".npz"}
 
 
 class NotLoadable(Exception):
@@ -119,6 +123,8 @@ def opening(folder: Path) -> Callable[..., Any]:
         if isinstance(file, (str, os.PathLike)):
             path = Path(file).resolve()
             course = _COURSE.fullmatch(path.stem)
+            if not course and path.suffix.lower() in _SUFFIXES and not path.exists():
+                course = _LIKELY.fullmatch(path.stem)
             if not set("wax+").isdisjoint(mode):
                 own.add(path)
             elif course and path not in own and not (path.exists() and folder in path.parents):

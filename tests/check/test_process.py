@@ -111,7 +111,9 @@ def test_the_data_is_found_however_it_is_read(tmp_path, statement, imported):
     assert {c["status"] for c in checks} == {"pass"}
 
 
-@pytest.mark.parametrize("name", ["latest.pkl", "best_val_model.pkl", "interval", "values.json", "test"])
+@pytest.mark.parametrize("name", [
+    "latest.pkl", "best_val_model.pkl", "val_losses.npy", "train_state", "interval", "values.json", "test"
+])  # fmt: skip
 def test_what_the_student_writes_is_read_back(tmp_path, monkeypatch, name):
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -131,13 +133,24 @@ def test_what_the_student_writes_is_read_back(tmp_path, monkeypatch, name):
         ("/no/folder/CIFAR10-HST-Validation.pkl", "val"),
         ("test.pickle", "test"),
         ("trainset.p", "train"),
+        ("hw2_train.pkl", "train"),
+        ("cifar10_hst_train_full", "train"),
+        ("cifar10_3class_train", "train"),
+        ("X_train.npy", "train"),
+        ("train_small.p", "train"),
+        ("data/train_batch", "train"),
+        ("hw2.validation.pickle", "val"),
+        ("y-valid.npz", "val"),
+        ("hw2_test2", "test"),
         ("test_results.txt", None),
         ("latest", None),
-        ("val_losses", None),
+        ("interval_means.npy", None),
+        ("trainer.pkl", None),
+        ("val_losses.json", None),
         ("training.log.gz", None),
     ],
 )
-def test_a_file_of_the_course_s_has_no_words_but_of_such_data(tmp_path, name, found):
+def test_a_file_of_the_course_s_is_told_by_its_name(tmp_path, name, found):
     for split in ("train", "val", "test"):
         (tmp_path / f"cifar10_hst_{split}").write_text(split)
     opened = process.opening(tmp_path)
@@ -147,6 +160,16 @@ def test_a_file_of_the_course_s_has_no_words_but_of_such_data(tmp_path, name, fo
     else:
         with pytest.raises(FileNotFoundError):
             opened(name)
+
+
+@pytest.mark.parametrize(("name", "own"), [("best_val_model.pkl", True), ("cifar10_hst_train", False)])
+def test_a_file_beside_the_student_s_is_not_the_course_s_unless_it_has_its_name(tmp_path, name, own):
+    (tmp_path / "work").mkdir()
+    for split in ("train", "val"):
+        (tmp_path / "work" / f"cifar10_hst_{split}").write_text("the course's")
+    (tmp_path / name).write_text("beside")
+    with process.opening(tmp_path / "work")(tmp_path / name) as file:
+        assert file.read() == ("beside" if own else "the course's")
 
 
 @pytest.mark.parametrize(
