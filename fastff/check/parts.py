@@ -88,8 +88,10 @@ def _run(part: Part, solution: Solution, run_main: Callable[[], None] | None, pa
         yield Result("training loop", "skipped", "only that of a file is run, by python -m fastff.check")
         return
     StandIn.used.clear()
+    seen = False  # whether there was a result
     try:
         for result in part.check(solution, run_main) if part.check is check_training else part.check(solution):
+            seen = True
             if result.status == "fail" and RANDOM in solution.broken and part.name != "LinearLayer":
                 yield replace(result, status="follows")
             elif result.status == "fail" and StandIn.used:
@@ -99,7 +101,7 @@ def _run(part: Part, solution: Solution, run_main: Callable[[], None] | None, pa
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        yield _raised(error, part, solution, path)
+        yield _raised(error, part, solution, path, seen)
 
 
 def _missing() -> str:
@@ -175,7 +177,7 @@ def _raises(frames: list[traceback.FrameSummary]) -> bool:
     return bool(frames) and (frames[-1].line or "").startswith(("raise", "assert"))
 
 
-def _raised(error: BaseException, part: Part, solution: Solution, path: str) -> Result:
+def _raised(error: BaseException, part: Part, solution: Solution, path: str, seen: bool) -> Result:
     """An exception as a result, with the student's line that raised it."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     name = f"{frames[-1].name} runs" if frames else "can be tried"
@@ -186,12 +188,13 @@ def _raised(error: BaseException, part: Part, solution: Solution, path: str) -> 
         said = f"the program ends itself here, by exit or quit{place}"
     if isinstance(error, NotImplementedError) or (_raises(frames) and _UNFINISHED.search(text)):
         return Result(name, "to do", said, "its code")
-    # What draws or asks does no harm beside a loop, of which enough was seen; elsewhere the rest was not tried
-    status = "skipped" if part.check is check_training and not StandIn.used else "untried"
+    # What draws or asks does no harm beside a loop of which enough was seen; elsewhere the rest was not tried
+    enough = seen and part.check is check_training and not StandIn.used
+    status, wanted = ("skipped", "") if enough else ("untried", TRIED)
     if StandIn.used or "StandIn" in text:
-        return Result(name, status, f"needs {_missing() or 'a module that the check replaces'}: {said}", TRIED)
+        return Result(name, status, f"needs {_missing() or 'a module that the check replaces'}: {said}", wanted)
     if isinstance(error, EOFError) and "input()" in text:
-        return Result(name, status, said, TRIED)
+        return Result(name, status, said, wanted)
     if solution.broken & set(part.needs):
         return Result(name, "follows", said, "no error")
     return Result(name, "fail", said, "no error")

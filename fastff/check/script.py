@@ -85,6 +85,9 @@ class Namespace(dict[str, Any]):
             for name in [*(name for name, late in self._late.items() if node in late), *_in_classes(node)]:
                 self._run_late(name)
             exec(compile(ast.Module([node], []), self._path, "exec", self._features, dont_inherit=True), self)
+        except BaseException:
+            self._begun.discard(node)  # what needs its names is told, too
+            raise
         finally:
             self._now = before
 
@@ -170,12 +173,17 @@ class Script:
     def run_main(self) -> None:
         """Do what the file does when it is started: call main as it does, or run it all if there is no main."""
         blocks = [_block(node) for node in self.skipped]
-        if "main" in self.namespace:
+        main = "main" in self.namespace
+        if main:
             blocks = [block for block in blocks if any(map(_calls_main, block))]
             if not blocks:
                 self.namespace["main"]()
         for node in (node for block in blocks for node in block):
-            self.namespace.run(node)
+            try:
+                self.namespace.run(node)
+            except EOFError:  # of input() before main is called: if main needs what it gives, that is raised again
+                if not main or _calls_main(node):
+                    raise
 
 
 def _features(tree: ast.Module) -> int:

@@ -323,6 +323,31 @@ def test_what_could_not_be_tried_gets_no_full_points(tmp_path, imported, first, 
     assert result.status == 1
 
 
+MAIN = "    main()\n"
+LAST = "    print(evaluate(net, X_test"
+
+
+@pytest.mark.parametrize(
+    ("edits", "found"),
+    [
+        ([("def main():\n", "def main():\n    input('Start?')\n")], "untried"),
+        ([("        order =", "        if epoch == 2:\n            input()\n        order =")], "skipped"),
+        ([(LAST, "    input('Test?')\n" + LAST), ("max_epochs = 20", "max_epochs = 2")], "skipped"),
+        ([(MAIN, f"    input('Start?')\n    epochs = int(input())\n{MAIN}")], None),
+        ([(MAIN, f"    size = int(input())\n{MAIN}"), ("    batch_size = 64", "    batch_size = size")], "untried"),
+        ([(MAIN, "    main(int(input()))\n"), ("main():\n    batch_size = 64\n", "main(batch_size):\n")], "untried"),
+        ([(MAIN, f"    if input('Start?') != 'n':\n    {MAIN}")], None),
+    ],
+)  # fmt: skip
+def test_input_counts_only_where_the_loop_was_not_seen(tmp_path, edits, found):
+    status, checks = checked(tmp_path, edited(edits))
+    assert status == (found == "untried")
+    asked = [check for check in checks if check["status"] != "pass"]
+    assert [(check["part"], check["status"]) for check in asked] == [("training loop", found)] * bool(found)
+    assert all("input()" in check["found"] for check in asked)
+    assert [bool(check["wanted"]) for check in asked] == [found == "untried"] * bool(found)
+
+
 @pytest.mark.parametrize(
     "statement",
     ["from .settings import BETA", "from . import settings; BETA = settings.BETA", "from settings import BETA",
