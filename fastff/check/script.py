@@ -136,6 +136,7 @@ class Script:
         self.path = path
         self.tree = ast.parse(path.read_bytes(), str(path))
         own = {node.name for node in ast.walk(self.tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+        own -= {name for kind in (dict, list, set, str) for name in dir(kind)}  # config.update() is seldom the file's
         others = [node for node in self.tree.body if not _is_definition(node, own)]
         # A constant that another statement changes is not ready before that statement has run
         inside = [part for node in others for part in _block(node) if not _trains(part, own)]

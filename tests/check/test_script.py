@@ -60,6 +60,19 @@ def test_a_name_has_the_value_that_all_statements_about_it_give(load, statements
 
 
 @pytest.mark.parametrize(
+    ("method", "kind", "call"),
+    [("update", "{}", "update({beta: 1})"), ("append", "[]", "append(beta)"), ("add", "set()", "add(beta)")],
+)
+def test_a_loop_that_fills_a_container_does_not_train(load, method, kind, call):
+    """Even if a class of the file has a method of the same name."""
+    script = load(
+        f"class Layer:\n    def {method}(self):\n        return max(config)\n\n\n"
+        f"config = {kind}\nfor beta in (0.9, 0.99):\n    config.{call}\n\n\ndef needed():\n    return len(config)\n"
+    )
+    assert script.namespace["needed"]() == 2
+
+
+@pytest.mark.parametrize(
     ("statements", "expression", "value"),
     [
         ("rate = 0.1\nhalf = float(rate)\nrate /= 2\n", "half, rate", (0.1, 0.05)),
@@ -81,6 +94,13 @@ def test_a_name_has_the_value_that_all_statements_about_it_give(load, statements
 def test_a_statement_reads_what_those_above_it_gave(load, statements, expression, value):
     script = load(f"{statements}\n\ndef needed():\n    return {expression}\n")
     assert script.namespace["needed"]() == value
+
+
+def test_a_loop_that_trains_is_run_for_what_nothing_else_gives(load):
+    script = load(
+        "def train():\n    return 0.9\n\n\nfor _ in range(2):\n    beta = train()\n\n\ndef needed():\n    return beta\n"
+    )
+    assert script.namespace["needed"]() == 0.9
 
 
 def test_main_reads_what_the_statements_above_its_call_gave(load):
