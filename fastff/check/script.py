@@ -190,7 +190,8 @@ class Script:
 def _features(tree: ast.Module) -> int:
     """What the file imports from __future__, as compile takes it: a statement by itself does not know of the others."""
     imports = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
-    return sum({getattr(__future__, alias.name).compiler_flag for node in imports for alias in node.names})
+    names = {alias.name for node in imports for alias in node.names}.intersection(__future__.all_feature_names)
+    return sum({getattr(__future__, name).compiler_flag for name in names})
 
 
 def _place(node: ast.stmt) -> tuple[float, int]:

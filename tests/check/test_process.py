@@ -255,6 +255,8 @@ def test_another_assignment_is_told_apart(tmp_path, text):
         ("class ReLU\n    pass\n", "line 1: "),
         ("import numpy as np\n\n\ndef f(x=1 / 0):\n    pass\n", "line 4: ZeroDivisionError"),
         ("x = 1\0", "null bytes"),
+        ('"""A."""\nfrom __future__ import annotations, foo\n', "line 2: future feature foo is not defined"),
+        ("from __future__ import all_feature_names\n", "line 1: future feature all_feature_names is not defined"),
     ],
 )
 def test_a_file_that_cannot_be_loaded(tmp_path, text, saying):
