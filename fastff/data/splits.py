@@ -69,6 +69,11 @@ def digest_of(x: Rows, y: np.ndarray) -> str:
     return found.hexdigest()
 
 
+def digests_of(*pairs: tuple[Rows | None, np.ndarray | None]) -> str:
+    """The beginnings of several hashes of rows and labels, for a person to compare; what is None is left out."""
+    return "-".join(digest_of(x, y)[:8] for x, y in pairs if x is not None and y is not None)
+
+
 def split_rows(labels: np.ndarray, task: str, test_share: float, seed: int, source: object) -> dict[str, np.ndarray]:
     """The numbers of the rows for "train", "val" and, where test_share is not 0, "test"; each rise.
 

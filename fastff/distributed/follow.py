@@ -12,7 +12,7 @@ import numpy as np
 
 from fastff.data import Dataset, load_dataset
 from fastff.data.rows import Rows, Shards, check_labels, check_rows
-from fastff.data.splits import digest_of
+from fastff.data.splits import digests_of
 from fastff.distributed.group import DistributedError, Group, abort, say
 from fastff.distributed.home import Home
 from fastff.distributed.steps import SharedEvaluation, SharedSteps
@@ -105,7 +105,7 @@ def found_in(data: Dataset) -> dict[str, Any]:
     return {
         "arrays": arrays,
         "classes": list(data.class_names),
-        "values with the hash": "-".join(digest_of(_some(x), y)[:8] for x, y in pairs if y is not None),
+        "values with the hash": digests_of(*((_some(x), y) for x, y in pairs)),
     }
 
 

@@ -160,10 +160,16 @@ def main(options: Options) -> None:
 
 
 def _start(options: Options, task: str = "classify") -> Config:
+    """The options that the search starts from. Raises ArgumentError for what is only for a training by itself."""
     file = config_file(options.config)
     said: dict[str, Any] = {name: getattr(options, name) for name in _OF_TRAIN}
     start = start_from(options.dataset, options.preset, file, task)
     said = {name: value for name, value in said.items() if value not in (None, (), "auto")}
+    if start.on_divergence != Config.on_divergence:
+        raise ArgumentError(
+            f"on_divergence: {start.on_divergence!r} is for the command fastff.train, want it left out, as a trial "
+            "that diverges ends there"
+        )
     return dataclasses.replace(start, **said).with_split()
 
 
@@ -171,7 +177,7 @@ def _scored(start: Config, file: str | None, task: str) -> Config:
     """The start with the figure that trials are compared by as its monitor, so that best.toml has it, too.
 
     What a preset monitors suits one training, and may be no score; so may what a run's config.toml has, which a warning
-    says. Raises ArgumentError for what trials would ignore.
+    says. Raises ArgumentError for any other figure.
     """
     usual = _SCORES[task][0]
     monitor = config_file(file).get("monitor", usual)
@@ -180,11 +186,6 @@ def _scored(start: Config, file: str | None, task: str) -> Config:
         monitor = usual
     if monitor not in _SCORES[task]:
         raise ArgumentError(f"monitor: {monitor!r}, want {' or '.join(_SCORES[task])}, by which trials are compared")
-    if start.on_divergence != Config.on_divergence:
-        raise ArgumentError(
-            f"on_divergence: {start.on_divergence!r} is for the command fastff.train, want it left out, as a trial "
-            "that diverges ends there"
-        )
     return dataclasses.replace(start, monitor=monitor)
 
 

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 import fastff
 from fastff.data import Dataset
-from fastff.data.splits import digest_of
+from fastff.data.splits import digests_of
 from fastff.errors import DataError, DivergenceError
 from fastff.runs.config import Config
 from fastff.system.streams import say
@@ -76,8 +76,7 @@ def shown(value: float | None, start: Config) -> str:
 
 def rows_of(data: Dataset) -> str:
     """What tells the rows of a search from others: how many there are to train and to validate, and a hash of them."""
-    pairs = [(data.x_train, data.y_train), (data.x_val, data.y_val), (data.x_train, data.weights)]
-    hashes = "-".join(digest_of(x, y)[:8] for x, y in pairs if x is not None and y is not None)
+    hashes = digests_of((data.x_train, data.y_train), (data.x_val, data.y_val), (data.y_train, data.weights))
     held_out = 0 if data.x_val is None else len(data.x_val)
     return f"{len(data.x_train)} to train and {held_out} to validate, hash {hashes}"
 
